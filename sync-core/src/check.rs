@@ -1,0 +1,123 @@
+//! What is checked of a push before the space's lock is taken: everything that an item shows by itself.
+
+use crate::code::RejectCode;
+use crate::feed::{Body, FeedHead, Item, ItemKind, Run, create_hash, delete_hash};
+use crate::guard;
+use crate::id::{Actor, DeviceId, DocId, Hash};
+use crate::limits::COLLECTION_BYTES_MAX;
+
+/// What the ledger needs to know of a change, without its operations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeFacts {
+    /// Who authored it.
+    pub actor: Actor,
+    /// automerge's sequence number: 1, 2, 3, … of that actor in that document.
+    pub seq: u64,
+    /// The counter of its first operation.
+    pub start_op: u64,
+    /// How many operations it has.
+    pub operations: u64,
+    /// The changes it was made upon.
+    pub deps: Vec<Hash>,
+    /// Other actors whose operations it refers to; automerge panics on one that the document does not know.
+    pub others: Vec<Actor>,
+}
+
+impl ChangeFacts {
+    /// The counter of its last operation; `start_op - 1` if it has none.
+    pub fn max_op(&self) -> u64 {
+        self.start_op + self.operations - 1
+    }
+}
+
+/// What the checks made of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// A creation, with the name of the collection.
+    Create(String),
+    /// A change that automerge can take, as far as the change itself shows.
+    Change(ChangeFacts, Vec<u8>),
+    /// A deletion.
+    Delete,
+    /// Refused already; it still consumes its `n`.
+    Refused(RejectCode),
+}
+
+/// An item after the checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What the chain covers as its kind.
+    pub kind: ItemKind,
+    /// Which document.
+    pub doc: DocId,
+    /// The declared hash.
+    pub hash: Hash,
+    /// What the checks made of it.
+    pub checked: Checked,
+}
+
+/// A run after the checks, with the chain already hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// For whom the device writes.
+    pub user: String,
+    /// Whose feed.
+    pub device: DeviceId,
+    /// The place before the first item.
+    pub base: FeedHead,
+    /// The chain's value after each item.
+    pub links: Vec<Hash>,
+    /// The items.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Push {
+    /// Checks every item of a run; the run's device must be the caller's already.
+    pub fn check(user: String, run: Run) -> Self {
+        let links = run.links();
+        let device = run.device;
+        let candidates = run.items.into_iter().map(|item| check(device, item)).collect();
+        Self { user, device, base: run.base, links, candidates }
+    }
+
+    /// Payload bytes that it would add to the log.
+    pub fn payload_bytes(&self) -> usize {
+        let bytes = |candidate: &Candidate| match &candidate.checked {
+            Checked::Change(_, bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.candidates.iter().map(bytes).sum()
+    }
+}
+
+fn check(device: DeviceId, item: Item) -> Candidate {
+    let (kind, doc, hash) = (item.kind(), item.doc, item.hash);
+    let checked = match item.body {
+        Body::Void { code, .. } => Checked::Refused(code),
+        Body::Create { collection } if collection.is_empty() || collection.len() > COLLECTION_BYTES_MAX => {
+            Checked::Refused(RejectCode::Malformed)
+        }
+        Body::Create { collection } if create_hash(doc, &collection) == hash => Checked::Create(collection),
+        Body::Delete if delete_hash(doc) == hash => Checked::Delete,
+        Body::Create { .. } | Body::Delete => Checked::Refused(RejectCode::HashMismatch),
+        Body::Change { bytes } => match check_change(device, hash, &bytes) {
+            Ok(facts) => Checked::Change(facts, bytes),
+            Err(code) => Checked::Refused(code),
+        },
+    };
+    Candidate { kind, doc, hash, checked }
+}
+
+/// A change by itself: within every limit, as declared, of an actor of that device, and possible for automerge.
+pub(crate) fn check_change(device: DeviceId, declared: Hash, bytes: &[u8]) -> Result<ChangeFacts, RejectCode> {
+    let guarded = guard::inspect(bytes)?;
+    if guarded.hash != declared {
+        return Err(RejectCode::HashMismatch);
+    }
+    if guarded.actor.device() != device {
+        return Err(RejectCode::ForgedActor);
+    }
+    guard::verify(bytes, &guarded)?;
+    let guard::Guarded { actor, seq, start_op, operations, deps, other_actors: others, .. } = guarded;
+    Ok(ChangeFacts { actor, seq, start_op, operations, deps, others })
+}

@@ -1,0 +1,496 @@
+//! One automerge document: edits into an open transaction, sealing, applying what others wrote, reading, patches.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use automerge::transaction::{CommitOptions, OwnedTransaction};
+use automerge::{Automerge, Change, PatchLog, ReadDoc};
+
+use crate::guard;
+use crate::id::{Actor, Hash};
+use crate::limits::{
+    EDIT_OPERATIONS_MAX, JOURNAL_BYTES_MAX, JOURNAL_INCREMENTS_MAX, JOURNAL_OPERATIONS_MAX, NESTING_DEPTH_MAX,
+};
+use crate::value::{Path, Value};
+
+mod op;
+mod patch;
+mod read;
+mod write;
+
+pub use op::{Expand, Op, decode_ops, encode_ops};
+pub use patch::{Action, Patch};
+pub use write::EditError;
+
+/// Random 64-bit numbers, as the caller draws them.
+pub type Random<'a> = &'a mut dyn FnMut() -> u64;
+
+/// A document with at most one open transaction: the edits of the journal.
+#[derive(Debug)]
+pub struct Document {
+    body: Body,
+    actor: Actor,
+    journal: OpenJournal,
+}
+
+// Few documents are open at a time, and one that is sealed is read the most.
+#[expect(clippy::large_enum_variant)]
+#[derive(Debug)]
+enum Body {
+    Sealed(Automerge),
+    Open(Box<OwnedTransaction>),
+    /// automerge panicked on it, or an edit failed half-way behind a seal: only the disk knows what holds.
+    Lost,
+}
+
+#[derive(Debug, Default)]
+struct OpenJournal {
+    ops: Vec<Op>,
+    edits: u64,
+    operations: u64,
+    bytes: usize,
+    increments: u64,
+}
+
+/// Edits sealed together into one change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// automerge's hash of it.
+    pub hash: Hash,
+    /// The chunk, uncompressed.
+    pub bytes: Vec<u8>,
+    /// How many edits end in it.
+    pub edits: u64,
+    /// How many automerge operations it has.
+    pub operations: u64,
+}
+
+/// What an edit did.
+#[derive(Debug, Default)]
+pub struct Edited {
+    /// Changes that were sealed on the way, oldest first. If there are any, nothing of this edit is left open.
+    pub sealed: Vec<Sealed>,
+    /// What an observer must do to show it.
+    pub patches: Vec<Patch>,
+}
+
+/// What applying did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What an observer must do to show it.
+    pub patches: Vec<Patch>,
+    /// Changes that break the document, and those that were made upon them.
+    pub left_out: Vec<Hash>,
+}
+
+/// A document that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Its snapshot cannot be loaded.
+    #[error("the document's snapshot is damaged")]
+    Snapshot,
+    /// It has edits that must be sealed first.
+    #[error("the document has edits that are not sealed")]
+    Unsealed,
+    /// It must be loaded again from what is stored.
+    #[error("the document must be loaded again")]
+    Lost,
+}
+
+macro_rules! reading {
+    ($self:expr, $doc:ident => $made:expr, $lost:expr) => {
+        match &$self.body {
+            Body::Sealed($doc) => $made,
+            Body::Open($doc) => {
+                let $doc = &**$doc;
+                $made
+            }
+            Body::Lost => $lost,
+        }
+    };
+}
+
+impl Document {
+    /// An empty document.
+    pub fn new(actor: Actor) -> Self {
+        let body = Body::Sealed(Automerge::new().with_actor(actor.into()));
+        Self { body, actor, journal: OpenJournal::default() }
+    }
+
+    /// A document from a snapshot and the changes behind it, in an order in which each follows its dependencies.
+    pub fn load(
+        actor: Actor,
+        snapshot: Option<&[u8]>,
+        changes: &[impl AsRef<[u8]>],
+    ) -> Result<(Self, Applied), DocumentError> {
+        let base = match snapshot {
+            None => Automerge::new(),
+            Some(bytes) => catch_unwind(|| Automerge::load(bytes))
+                .map_err(|_| DocumentError::Snapshot)?
+                .map_err(|_| DocumentError::Snapshot)?,
+        };
+        let body = Body::Sealed(base.with_actor(actor.into()));
+        let mut document = Self { body, actor, journal: OpenJournal::default() };
+        // Nobody observes a document while it is loaded, so no patches are made.
+        let applied = document.take_in(changes, false)?;
+        Ok((document, applied))
+    }
+
+    /// Who authors edits here.
+    pub fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// The heads of what is sealed and applied, ascending.
+    pub fn heads(&self) -> Vec<Hash> {
+        let heads = match &self.body {
+            Body::Sealed(doc) => doc.get_heads(),
+            Body::Open(doc) => doc.get_heads(),
+            Body::Lost => Vec::new(),
+        };
+        let mut heads: Vec<Hash> = heads.into_iter().map(Hash::from).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// The value at a path with all that is in it; `None` if nothing is there.
+    pub fn get(&self, path: impl Into<Path>) -> Option<Value> {
+        let path = path.into();
+        reading!(self, doc => read::value(doc, &path), None)
+    }
+
+    /// The text at a path; `None` if there is none.
+    pub fn text(&self, path: impl Into<Path>) -> Option<String> {
+        let path = path.into();
+        reading!(self, doc => {
+            let (id, _) = read::object(doc, &path.0)?;
+            doc.text(&id).ok()
+        }, None)
+    }
+
+    /// Elements of the list or map, or characters of the text, at a path; `None` if there is none.
+    pub fn length(&self, path: impl Into<Path>) -> Option<u64> {
+        let path = path.into();
+        reading!(self, doc => {
+            let (id, _) = read::object(doc, &path.0)?;
+            Some(doc.length(&id) as u64)
+        }, None)
+    }
+
+    /// Whether there are edits that are not sealed.
+    pub fn is_open(&self) -> bool {
+        self.journal.edits > 0
+    }
+
+    /// Whether it must be loaded again from what is stored.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.body, Body::Lost)
+    }
+
+    /// Applies one edit: all its operations, or none. It stays open until it is sealed, unless it overflows the journal.
+    pub fn edit(&mut self, ops: Vec<Op>, random: Random<'_>) -> Result<Edited, EditError> {
+        self.check(&ops)?;
+        let kept = self.journal.ops.len();
+        let mut edited = Edited { sealed: Vec::new(), patches: ops.iter().flat_map(patch::of_op).collect() };
+        for op in ops.into_iter().flat_map(Op::pieces) {
+            if self.overflows(&op) {
+                edited.sealed.extend(self.seal(random));
+            }
+            if let Err(error) = self.write(&op) {
+                self.take_back(if edited.sealed.is_empty() { Some(kept) } else { None });
+                return Err(error);
+            }
+            self.journal.note(op);
+        }
+        self.journal.edits += 1;
+        if !edited.sealed.is_empty() {
+            edited.sealed.extend(self.seal(random));
+        }
+        Ok(edited)
+    }
+
+    fn check(&self, ops: &[Op]) -> Result<(), EditError> {
+        if self.is_lost() {
+            return Err(EditError::Lost);
+        }
+        if ops.is_empty() {
+            return Err(EditError::Empty);
+        }
+        let total = ops.iter().map(Op::cost).fold(0u64, u64::saturating_add);
+        if total > EDIT_OPERATIONS_MAX {
+            return Err(EditError::TooLarge { operations: total });
+        }
+        for op in ops {
+            let below = match op {
+                Op::Put { value, .. } => value.depth(),
+                Op::Insert { values, .. } => values.iter().map(Value::depth).max().unwrap_or(0),
+                _ => 0,
+            };
+            if op.path().0.len() + below > NESTING_DEPTH_MAX {
+                return Err(EditError::TooDeep);
+            }
+            if op.value_bytes_max() > JOURNAL_BYTES_MAX * 8 {
+                return Err(EditError::ValueTooLarge { bytes: op.value_bytes_max() });
+            }
+        }
+        Ok(())
+    }
+
+    fn overflows(&self, op: &Op) -> bool {
+        let journal = &self.journal;
+        let increments = u64::from(matches!(op, Op::Increment { .. }));
+        journal.operations > 0
+            && (journal.operations + op.cost() > JOURNAL_OPERATIONS_MAX
+                || journal.bytes + op.bytes() > JOURNAL_BYTES_MAX
+                || journal.increments + increments > JOURNAL_INCREMENTS_MAX)
+    }
+
+    fn write(&mut self, op: &Op) -> Result<(), EditError> {
+        match std::mem::replace(&mut self.body, Body::Lost) {
+            Body::Lost => return Err(EditError::Lost),
+            Body::Open(transaction) => self.body = Body::Open(transaction),
+            Body::Sealed(doc) => {
+                // Without a patch log of another document this cannot fail.
+                let transaction = doc.into_transaction(None, None).map_err(|_| EditError::Lost)?;
+                self.body = Body::Open(Box::new(transaction));
+            }
+        }
+        match &mut self.body {
+            Body::Open(transaction) => write::write(&mut **transaction, op),
+            Body::Sealed(_) | Body::Lost => Err(EditError::Lost),
+        }
+    }
+
+    /// Undoes a failed edit: back to the open operations before it, or where some of it is sealed already, to the disk.
+    fn take_back(&mut self, kept: Option<usize>) {
+        let (Body::Open(transaction), Some(kept)) = (std::mem::replace(&mut self.body, Body::Lost), kept) else {
+            return;
+        };
+        let (doc, _) = transaction.rollback();
+        self.body = Body::Sealed(doc);
+        let edits = self.journal.edits;
+        let mut ops = std::mem::take(&mut self.journal).ops;
+        ops.truncate(kept);
+        for op in ops {
+            if self.write(&op).is_err() {
+                self.body = Body::Lost;
+                return;
+            }
+            self.journal.note(op);
+        }
+        self.journal.edits = edits;
+    }
+
+    /// Makes one change of all open edits; `None` if there are none. The change's `time` holds 32 random bits.
+    pub fn seal(&mut self, random: Random<'_>) -> Option<Sealed> {
+        if !matches!(self.body, Body::Open(_)) {
+            return None;
+        }
+        let Body::Open(transaction) = std::mem::replace(&mut self.body, Body::Lost) else {
+            return None;
+        };
+        let journal = std::mem::take(&mut self.journal);
+        // An edit that changes nothing (deleting no characters) still needs a change to be counted in.
+        let time = i64::from(random() as u32);
+        let (mut doc, hash, _) = transaction.commit_with(CommitOptions::default().with_time(time));
+        let hash = hash.unwrap_or_else(|| doc.empty_commit(CommitOptions::default().with_time(time)));
+        let change = doc.get_change_by_hash(&hash);
+        self.body = Body::Sealed(doc);
+        let change = change?;
+        Some(Sealed {
+            hash: hash.into(),
+            bytes: change.raw_bytes().to_vec(),
+            edits: journal.edits,
+            operations: change.len() as u64,
+        })
+    }
+
+    /// A copy on which changes can be tried; only of a sealed document.
+    pub fn copy(&self) -> Result<Self, DocumentError> {
+        match &self.body {
+            Body::Sealed(doc) => {
+                Ok(Self { body: Body::Sealed(doc.clone()), actor: self.actor, journal: OpenJournal::default() })
+            }
+            Body::Open(_) => Err(DocumentError::Unsealed),
+            Body::Lost => Err(DocumentError::Lost),
+        }
+    }
+
+    /// Applies changes in the order given, in which each follows its dependencies. What breaks the document is left out.
+    /// automerge works on a copy that is thrown away when it panics.
+    pub fn apply(&mut self, changes: &[impl AsRef<[u8]>]) -> Result<Applied, DocumentError> {
+        self.take_in(changes, true)
+    }
+
+    fn take_in(&mut self, changes: &[impl AsRef<[u8]>], observed: bool) -> Result<Applied, DocumentError> {
+        let doc = match std::mem::replace(&mut self.body, Body::Lost) {
+            Body::Sealed(doc) => doc,
+            Body::Open(transaction) => {
+                self.body = Body::Open(transaction);
+                return Err(DocumentError::Unsealed);
+            }
+            Body::Lost => return Err(DocumentError::Lost),
+        };
+        if changes.is_empty() {
+            self.body = Body::Sealed(doc);
+            return Ok(Applied::default());
+        }
+        let mut left_out = Vec::new();
+        let batch = sift(&doc, changes, &mut left_out);
+        // Most batches are sound, and one apply of many costs little more than one apply of one.
+        if let Some((applied, patches)) = attempt(doc.clone(), &batch, observed) {
+            self.body = Body::Sealed(applied);
+            return Ok(Applied { patches, left_out });
+        }
+        self.body = Body::Sealed(doc);
+        let mut patches = Vec::new();
+        self.one_by_one(&batch, observed, &mut patches, &mut left_out)?;
+        Ok(Applied { patches, left_out })
+    }
+
+    fn one_by_one(
+        &mut self,
+        batch: &[Change],
+        observed: bool,
+        patches: &mut Vec<Patch>,
+        left_out: &mut Vec<Hash>,
+    ) -> Result<(), DocumentError> {
+        let mut bad: BTreeSet<Hash> = BTreeSet::new();
+        for change in batch {
+            let Body::Sealed(doc) = &self.body else { return Err(DocumentError::Lost) };
+            let upon_bad = change.deps().iter().any(|dep| bad.contains(&Hash::from(*dep)));
+            let tried = if upon_bad { None } else { attempt(doc.clone(), std::slice::from_ref(change), observed) };
+            match tried {
+                Some((doc, made)) => {
+                    self.body = Body::Sealed(doc);
+                    patches.extend(made);
+                }
+                None => {
+                    bad.insert(change.hash().into());
+                }
+            }
+        }
+        left_out.extend(bad);
+        Ok(())
+    }
+
+    /// What an observer of the state at `before` must do to show what is sealed and applied now. Costs more than the patches
+    /// that [`apply`](Self::apply) gives: it looks at the whole document.
+    pub fn diff(&self, before: &[Hash]) -> Vec<Patch> {
+        let Body::Sealed(doc) = &self.body else { return Vec::new() };
+        let before: Vec<automerge::ChangeHash> = before.iter().map(|hash| (*hash).into()).collect();
+        patch::of_automerge(doc.diff(&before, &doc.get_heads()))
+    }
+
+    /// automerge's compact form of what is sealed and applied.
+    pub fn save(&self) -> Result<Vec<u8>, DocumentError> {
+        match &self.body {
+            Body::Sealed(doc) => Ok(doc.save()),
+            Body::Open(_) => Err(DocumentError::Unsealed),
+            Body::Lost => Err(DocumentError::Lost),
+        }
+    }
+
+    /// The bytes of a change of this document, as they were when it was sealed.
+    pub fn change_bytes(&self, hash: Hash) -> Option<Vec<u8>> {
+        let Body::Sealed(doc) = &self.body else { return None };
+        Some(doc.get_change_by_hash(&hash.into())?.raw_bytes().to_vec())
+    }
+
+    /// Equal bytes for equal histories: the changes in topological order, ties by hash, in a fresh document, saved.
+    /// automerge's plain `save` differs with the order of application.
+    pub fn canonical_save(&self) -> Result<Vec<u8>, DocumentError> {
+        let doc = match &self.body {
+            Body::Sealed(doc) => doc,
+            Body::Open(_) => return Err(DocumentError::Unsealed),
+            Body::Lost => return Err(DocumentError::Lost),
+        };
+        let mut fresh = Automerge::new().with_actor(self.actor.into());
+        fresh.apply_changes(topological(doc.get_changes(&[]))).map_err(|_| DocumentError::Lost)?;
+        Ok(fresh.save())
+    }
+}
+
+impl OpenJournal {
+    fn note(&mut self, op: Op) {
+        self.operations += op.cost();
+        self.bytes += op.bytes();
+        self.increments += u64::from(matches!(op, Op::Increment { .. }));
+        self.ops.push(op);
+    }
+}
+
+/// Those changes that are new, well-formed and have all dependencies; automerge's own queue of waiting ones stays empty.
+fn sift(doc: &Automerge, changes: &[impl AsRef<[u8]>], left_out: &mut Vec<Hash>) -> Vec<Change> {
+    let mut coming: BTreeSet<Hash> = BTreeSet::new();
+    let mut batch = Vec::with_capacity(changes.len());
+    let held = |hash: Hash| doc.get_change_meta_by_hash(&hash.into()).is_some();
+    for bytes in changes {
+        let bytes = bytes.as_ref();
+        let Ok(guarded) = guard::inspect(bytes) else {
+            left_out.push(Hash::of(&[bytes]));
+            continue;
+        };
+        if coming.contains(&guarded.hash) || held(guarded.hash) {
+            continue;
+        }
+        let complete = guarded.deps.iter().all(|dep| coming.contains(dep) || held(*dep));
+        let parsed =
+            if complete { catch_unwind(|| Change::from_bytes(bytes.to_vec()).ok()).ok().flatten() } else { None };
+        match parsed {
+            Some(change) if Hash::from(change.hash()) == guarded.hash => {
+                coming.insert(guarded.hash);
+                batch.push(change);
+            }
+            _ => left_out.push(guarded.hash),
+        }
+    }
+    batch
+}
+
+fn attempt(mut doc: Automerge, batch: &[Change], observed: bool) -> Option<(Automerge, Vec<Patch>)> {
+    catch_unwind(AssertUnwindSafe(move || {
+        if !observed {
+            doc.apply_changes(batch.iter().cloned()).ok()?;
+            return Some((doc, Vec::new()));
+        }
+        let mut log = PatchLog::active();
+        doc.apply_changes_log_patches(batch.iter().cloned(), &mut log).ok()?;
+        let patches = patch::of_automerge(doc.make_patches(&mut log));
+        Some((doc, patches))
+    }))
+    .ok()
+    .flatten()
+}
+
+/// Kahn's algorithm, with the lowest hash first among those that are ready.
+fn topological(changes: Vec<Change>) -> Vec<Change> {
+    use std::collections::BTreeMap;
+    let mut waiting: BTreeMap<Hash, usize> = BTreeMap::new();
+    let mut followers: BTreeMap<Hash, Vec<Hash>> = BTreeMap::new();
+    let mut by_hash: BTreeMap<Hash, Change> = BTreeMap::new();
+    let mut ready: BTreeSet<Hash> = BTreeSet::new();
+    for change in changes {
+        let hash = Hash::from(change.hash());
+        for dep in change.deps() {
+            followers.entry(Hash::from(*dep)).or_default().push(hash);
+        }
+        if change.deps().is_empty() {
+            ready.insert(hash);
+        }
+        waiting.insert(hash, change.deps().len());
+        by_hash.insert(hash, change);
+    }
+    let mut sorted = Vec::with_capacity(by_hash.len());
+    while let Some(hash) = ready.pop_first() {
+        for follower in followers.remove(&hash).unwrap_or_default() {
+            let left = waiting.entry(follower).or_insert(0);
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                ready.insert(follower);
+            }
+        }
+        sorted.extend(by_hash.remove(&hash));
+    }
+    sorted
+}

@@ -1,0 +1,361 @@
+//! What is decided under the space's lock: verdicts for a group of pushes, against the state that earlier items of the
+//! same group leave. Pure: a store loads the facts that [`Wanted`] names, calls [`Ledger::decide`], writes what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::admit::{Admission, admit};
+use crate::check::{Candidate, ChangeFacts, Checked, Push};
+use crate::code::RejectCode;
+use crate::feed::{ChangeId, FeedHead, ItemKind};
+use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
+use crate::limits::{
+    DOCUMENT_ACTORS_MAX, DOCUMENT_ACTORS_OF_DEVICE_MAX, DOCUMENT_OPERATIONS_MAX, NEED_HASHES_MAX, SPACE_DOCUMENTS_MAX,
+};
+use crate::log::{Cursor, Header, Verdict};
+
+/// What a member of a space may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// Pull.
+    Reader = 1,
+    /// Pull and push.
+    Writer = 2,
+    /// That, and decide who else may.
+    Owner = 3,
+}
+
+impl Role {
+    /// The role with that number, as databases store it.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Reader),
+            2 => Some(Self::Writer),
+            3 => Some(Self::Owner),
+            _ => None,
+        }
+    }
+}
+
+/// What the log knows of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentFacts {
+    /// The collection it was created in.
+    pub collection: String,
+    /// Whether it was deleted.
+    pub deleted: bool,
+    /// Operations of all its applied changes.
+    pub operations: u64,
+    /// Actors of all its applied changes.
+    pub actors: u64,
+}
+
+/// What the log knows of a change that others may depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dependency {
+    /// Applied; the counter of its last operation.
+    Applied {
+        /// The highest operation counter of the change.
+        max_op: u64,
+    },
+    /// Refused.
+    Refused,
+}
+
+/// The last change of an actor in a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// automerge's sequence number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// The keys of all facts that a group of pushes may touch; each list is sorted and free of duplicates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Members whose role is asked for.
+    pub users: BTreeSet<String>,
+    /// Feeds.
+    pub devices: BTreeSet<DeviceId>,
+    /// Documents.
+    pub documents: BTreeSet<DocId>,
+    /// Actors in documents.
+    pub actors: BTreeSet<(DocId, Actor)>,
+    /// Changes that are depended upon.
+    pub dependencies: BTreeSet<(DocId, Hash)>,
+}
+
+impl Wanted {
+    /// What these pushes need.
+    pub fn of(pushes: &[Push]) -> Self {
+        let mut wanted = Self::default();
+        for push in pushes {
+            wanted.users.insert(push.user.clone());
+            wanted.devices.insert(push.device);
+            for candidate in &push.candidates {
+                wanted.documents.insert(candidate.doc);
+                if let Checked::Change(facts, _) = &candidate.checked {
+                    let named = facts.others.iter().chain([&facts.actor]);
+                    wanted.actors.extend(named.map(|&actor| (candidate.doc, actor)));
+                    wanted.dependencies.extend(facts.deps.iter().map(|&dep| (candidate.doc, dep)));
+                }
+            }
+        }
+        wanted
+    }
+}
+
+/// The facts of one space, as far as they were [`Wanted`]; deciding moves them on.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// Which space.
+    pub space: SpaceId,
+    /// The newest entry of its log.
+    pub head: Cursor,
+    /// How many documents were ever created in it.
+    pub documents_total: u64,
+    /// Roles of the users that push. Who is missing is no member.
+    pub roles: BTreeMap<String, Role>,
+    /// What is acknowledged of each feed; a missing one has not begun.
+    pub feeds: BTreeMap<DeviceId, FeedHead>,
+    /// Documents; a missing one does not exist.
+    pub documents: BTreeMap<DocId, DocumentFacts>,
+    /// Last changes of actors; a missing one has written nothing.
+    pub tails: BTreeMap<(DocId, Actor), Tail>,
+    /// How many actors a device has in a document.
+    pub device_actors: BTreeMap<(DocId, DeviceId), u64>,
+    /// Dependencies; where a change is in the log both refused and applied, it counts as applied.
+    pub dependencies: BTreeMap<(DocId, Hash), Dependency>,
+}
+
+/// What a push comes to. A push is answered as a whole, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The run joined the feed.
+    Taken {
+        /// Items at the front that the log held already; their verdicts stand there.
+        duplicates: usize,
+        /// What became of the items behind them, in order.
+        fresh: Vec<Fresh>,
+        /// Dependencies of the first item that is not in `fresh`, which the server does not know: the run stopped there.
+        need: Vec<Hash>,
+    },
+    /// See [`Admission::Behind`].
+    Behind,
+    /// See [`Admission::Gap`].
+    Gap,
+    /// See [`Admission::Forked`].
+    Forked,
+}
+
+/// A new entry's place and verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fresh {
+    /// Its place in the log.
+    pub seq: u64,
+    /// What was decided.
+    pub verdict: Verdict,
+}
+
+/// A row that is to be added to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    /// What the chain covers.
+    pub header: Header,
+    /// Its place, and the chain's value there.
+    pub at: Cursor,
+    /// Of an applied change: what later changes are checked against.
+    pub change: Option<ChangeFacts>,
+    /// A change's bytes or a creation's collection, where it was applied.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// What deciding changed, for the store to write.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// One for each push, in the order given.
+    pub outcomes: Vec<Outcome>,
+    /// New entries, in log order.
+    pub entries: Vec<NewEntry>,
+    /// Feeds that moved on.
+    pub feeds: BTreeSet<DeviceId>,
+    /// Documents that are new or changed.
+    pub documents: BTreeSet<DocId>,
+    /// Actors that are new or moved on.
+    pub actors: BTreeSet<(DocId, Actor)>,
+}
+
+enum Judged {
+    Verdict(Verdict),
+    Need(Vec<Hash>),
+}
+
+impl Ledger {
+    /// Decides on a group of pushes, one after the other.
+    pub fn decide(&mut self, pushes: Vec<Push>) -> Decision {
+        let mut decision = Decision::default();
+        for push in pushes {
+            let outcome = self.decide_push(push, &mut decision);
+            decision.outcomes.push(outcome);
+        }
+        decision
+    }
+
+    /// What is acknowledged of a feed.
+    pub fn acked(&self, device: DeviceId) -> FeedHead {
+        self.feeds.get(&device).copied().unwrap_or_else(|| FeedHead::start(self.space, device))
+    }
+
+    fn decide_push(&mut self, push: Push, decision: &mut Decision) -> Outcome {
+        let duplicates = match admit(&self.acked(push.device), &push.base, &push.links) {
+            Admission::Fresh { duplicates } => duplicates,
+            Admission::Behind => return Outcome::Behind,
+            Admission::Gap => return Outcome::Gap,
+            Admission::Forked => return Outcome::Forked,
+        };
+        let may_write = self.roles.get(&push.user).is_some_and(|&role| role >= Role::Writer);
+        let mut fresh = Vec::with_capacity(push.candidates.len() - duplicates);
+        let rest = push.candidates.into_iter().zip(push.links).enumerate().skip(duplicates);
+        for (index, (candidate, chain)) in rest {
+            let verdict = match self.judge(push.device, may_write, &candidate) {
+                Judged::Verdict(verdict) => verdict,
+                Judged::Need(need) => return Outcome::Taken { duplicates, fresh, need },
+            };
+            let n = push.base.n + index as u64 + 1;
+            let id = ChangeId { device: push.device, n };
+            let Candidate { kind, doc, hash, checked } = candidate;
+            let header = Header { id, kind, doc, hash, verdict };
+            self.head = self.head.next(&header);
+            self.feeds.insert(push.device, FeedHead { n, chain });
+            decision.feeds.insert(push.device);
+            let (change, payload) = self.take(&header, checked, decision);
+            decision.entries.push(NewEntry { header, at: self.head, change, payload });
+            fresh.push(Fresh { seq: self.head.seq, verdict });
+        }
+        Outcome::Taken { duplicates, fresh, need: Vec::new() }
+    }
+
+    fn judge(&self, device: DeviceId, may_write: bool, candidate: &Candidate) -> Judged {
+        let verdict = match &candidate.checked {
+            Checked::Refused(code) => Err(*code),
+            _ if !may_write => Err(RejectCode::NotAWriter),
+            Checked::Create(collection) => self.judge_create(candidate.doc, collection),
+            Checked::Delete => self.live_document(candidate.doc).map(|_| ()),
+            Checked::Change(facts, _) => match self.judge_change(device, candidate.doc, facts) {
+                Ok(need) if !need.is_empty() => return Judged::Need(need),
+                other => other.map(|_| ()),
+            },
+        };
+        Judged::Verdict(match verdict {
+            Ok(()) => Verdict::Applied,
+            Err(code) => Verdict::Rejected(code),
+        })
+    }
+
+    fn judge_create(&self, doc: DocId, collection: &str) -> Result<(), RejectCode> {
+        match self.documents.get(&doc) {
+            Some(facts) if facts.deleted => Err(RejectCode::DocumentDeleted),
+            Some(facts) if facts.collection != collection => Err(RejectCode::CollectionMismatch),
+            None if self.documents_total >= SPACE_DOCUMENTS_MAX => Err(RejectCode::SpaceDocumentsQuota),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn live_document(&self, doc: DocId) -> Result<&DocumentFacts, RejectCode> {
+        match self.documents.get(&doc) {
+            None => Err(RejectCode::UnknownDocument),
+            Some(facts) if facts.deleted => Err(RejectCode::DocumentDeleted),
+            Some(facts) => Ok(facts),
+        }
+    }
+
+    /// The dependencies that are unknown, or why the change is refused.
+    fn judge_change(&self, device: DeviceId, doc: DocId, facts: &ChangeFacts) -> Result<Vec<Hash>, RejectCode> {
+        let document = self.live_document(doc)?;
+        let mut need = Vec::new();
+        let mut max_op = 0;
+        for &dep in &facts.deps {
+            match self.dependencies.get(&(doc, dep)) {
+                Some(Dependency::Applied { max_op: of_dep }) => max_op = max_op.max(*of_dep),
+                Some(Dependency::Refused) => return Err(RejectCode::DependencyRefused),
+                None if need.len() < NEED_HASHES_MAX => need.push(dep),
+                None => {}
+            }
+        }
+        if !need.is_empty() {
+            return Ok(need);
+        }
+        let tail = self.tails.get(&(doc, facts.actor));
+        match tail {
+            Some(tail) if facts.seq != tail.seq + 1 => return Err(RejectCode::SequenceGap),
+            Some(tail) if !facts.deps.contains(&tail.hash) => return Err(RejectCode::AuthorDependency),
+            None if facts.seq != 1 => return Err(RejectCode::SequenceGap),
+            _ => {}
+        }
+        if !facts.others.iter().all(|&other| self.tails.contains_key(&(doc, other))) {
+            return Err(RejectCode::OperationRange);
+        }
+        if facts.start_op != max_op + 1 {
+            return Err(RejectCode::StartOperation);
+        }
+        if document.operations + facts.operations > DOCUMENT_OPERATIONS_MAX {
+            return Err(RejectCode::DocumentOperationsQuota);
+        }
+        let of_device = self.device_actors.get(&(doc, device)).copied().unwrap_or(0);
+        if tail.is_none() && (document.actors >= DOCUMENT_ACTORS_MAX || of_device >= DOCUMENT_ACTORS_OF_DEVICE_MAX) {
+            return Err(RejectCode::DocumentActorsQuota);
+        }
+        Ok(need)
+    }
+
+    /// Moves the facts on by an entry, so that the next one is judged against them.
+    fn take(
+        &mut self,
+        header: &Header,
+        checked: Checked,
+        decision: &mut Decision,
+    ) -> (Option<ChangeFacts>, Option<Vec<u8>>) {
+        let doc = header.doc;
+        if header.verdict != Verdict::Applied {
+            if header.kind == ItemKind::Change {
+                self.dependencies.entry((doc, header.hash)).or_insert(Dependency::Refused);
+            }
+            return (None, None);
+        }
+        decision.documents.insert(doc);
+        match checked {
+            Checked::Create(collection) => {
+                if !self.documents.contains_key(&doc) {
+                    self.documents_total += 1;
+                    let facts =
+                        DocumentFacts { collection: collection.clone(), deleted: false, operations: 0, actors: 0 };
+                    self.documents.insert(doc, facts);
+                }
+                (None, Some(collection.into_bytes()))
+            }
+            Checked::Delete => {
+                if let Some(document) = self.documents.get_mut(&doc) {
+                    document.deleted = true;
+                }
+                (None, None)
+            }
+            Checked::Change(facts, bytes) => {
+                let new_actor =
+                    self.tails.insert((doc, facts.actor), Tail { seq: facts.seq, hash: header.hash }).is_none();
+                if new_actor {
+                    *self.device_actors.entry((doc, header.id.device)).or_insert(0) += 1;
+                }
+                if let Some(document) = self.documents.get_mut(&doc) {
+                    document.operations += facts.operations;
+                    document.actors += u64::from(new_actor);
+                }
+                self.dependencies.insert((doc, header.hash), Dependency::Applied { max_op: facts.max_op() });
+                decision.actors.insert((doc, facts.actor));
+                (Some(facts), Some(bytes))
+            }
+            // A verdict of "applied" is never reached for what the checks refused.
+            Checked::Refused(_) => (None, None),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Every bound in one place, each with its reason. Units stand last in a name.
+
+/// An actor id is a device id and 4 random bytes; automerge itself would take a mebibyte.
+pub const ACTOR_BYTES: usize = 20;
+
+/// One change, encoded. A larger paste is split by the client before it is sealed.
+pub const CHANGE_BYTES_MAX: usize = 1 << 20;
+/// Operations of one change: 113 bytes can claim ten million, which cost 94 s and 4.4 GiB to apply.
+pub const CHANGE_OPERATIONS_MAX: u64 = 100_000;
+/// Heads that one change may merge: one an actor of the document, and one.
+pub const CHANGE_DEPENDENCIES_MAX: usize = 4_097;
+/// Depth of objects within objects: `hydrate` of 300 levels overflows a 2 MiB stack.
+pub const NESTING_DEPTH_MAX: usize = 64;
+/// Operation counters stay below this, so that no arithmetic on them can leave 32 bits.
+pub const OPERATION_COUNTER_MAX: u64 = 1 << 31;
+
+/// Actors of one document: memory and the cost of an edit grow with them (1,000 actors double both).
+pub const DOCUMENT_ACTORS_MAX: u64 = 4_096;
+/// Actors that one device may use up in one document: one, and one for each time it re-authored.
+pub const DOCUMENT_ACTORS_OF_DEVICE_MAX: u64 = 16;
+/// Operations of one document over its life.
+pub const DOCUMENT_OPERATIONS_MAX: u64 = 10_000_000;
+/// Documents in one space.
+pub const SPACE_DOCUMENTS_MAX: u64 = 1_000_000;
+/// A collection's name, in bytes of UTF-8.
+pub const COLLECTION_BYTES_MAX: usize = 255;
+
+/// One push or pull page: payload bytes before compression.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+/// One push or pull page: changes.
+pub const PAGE_CHANGES_MAX: usize = 10_000;
+/// A page once unpacked: its payloads, and what stands between them (documents, devices, hashes).
+pub const PAGE_INFLATED_BYTES_MAX: usize = 8 << 20;
+/// A request's or response's body: a page, and room for its frame in JSON, whose base64 needs 4 bytes for 3.
+pub const BODY_BYTES_MAX: usize = 12 << 20;
+/// A page, change or snapshot after decompression.
+pub const INFLATED_BYTES_MAX: usize = 64 << 20;
+/// And never more than this many times its encoded size; what compresses better is sent as it is.
+pub const INFLATED_RATIO_MAX: usize = 100;
+/// Hashes that one `need` names; the client sends what it has of them and asks again.
+pub const NEED_HASHES_MAX: usize = 256;
+
+/// The journal is sealed when it holds this many operations: one change of 4,096 keystrokes costs 1.4 bytes each.
+pub const JOURNAL_OPERATIONS_MAX: u64 = 4_096;
+/// The journal is sealed when it holds this many bytes, so that replaying it after a crash stays short.
+pub const JOURNAL_BYTES_MAX: usize = 64 << 10;
+/// Counter increments in one journal: automerge's cost of them grows with the square of their number.
+pub const JOURNAL_INCREMENTS_MAX: u64 = 256;
+/// Operations that the app may put into one edit; it is split into several changes, but held in memory at once.
+pub const EDIT_OPERATIONS_MAX: u64 = 1_000_000;
+/// Path elements of one operation: nesting, and one for the place in the innermost object.
+pub const PATH_ELEMENTS_MAX: usize = NESTING_DEPTH_MAX + 1;
+
+/// Memory of open documents on a device, as estimated from their encoded size; least recently used closed first.
+pub const OPEN_DOCUMENTS_BYTES_MAX: usize = 64 << 20;
+/// Changes with missing dependencies that a device or a directly syncing replica parks.
+pub const PARKED_CHANGES_MAX: usize = 10_000;
+/// And their payload bytes: several whole pages, so that pages which overtake each other need not be sent again.
+pub const PARKED_BYTES_MAX: usize = 16 << 20;
+/// Devices that a version vector may name: 64 a user, and as many users as a space plausibly has members.
+pub const VECTOR_DEVICES_MAX: usize = 65_536;
+/// Spaces that one session looks after.
+pub const SESSION_SPACES_MAX: usize = 256;
+
+/// Edits wait this long for others before they are sealed and sent: a change a word, not one a keystroke.
+pub const SEAL_DELAY_MS: u64 = 50;
+/// The first retry waits up to this long (full jitter).
+pub const BACKOFF_BASE_MS: u64 = 250;
+/// No retry waits longer than this of itself.
+pub const BACKOFF_CAP_MS: u64 = 60_000;
+/// A `Retry-After` is believed up to this long, so that a broken proxy cannot park a phone for a year.
+pub const RETRY_AFTER_MAX_MS: u64 = 3_600_000;
+/// A request is given up after this long.
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// Without a live connection, an idle client asks for news this often.
+pub const POLL_INTERVAL_MS: u64 = 15_000;
+/// Remote changes are shown to observers at most this often: one frame of a 60 Hz screen.
+pub const APPLY_INTERVAL_MS: u64 = 16;
+
+/// Pushes waiting for the writer; a further one is told to come again.
+pub const WRITER_QUEUE_MAX: usize = 1_024;
+/// Pushes that are committed in one transaction.
+pub const GROUP_PUSHES_MAX: usize = 256;
+/// Payload bytes that are committed in one transaction, unless one push alone holds more.
+pub const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Reads waiting for a connection to the database.
+pub const READER_QUEUE_MAX: usize = 1_024;
+/// Requests that one server works on at the same time; each may hold a body in memory.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Events waiting for one observer; when it lags behind, they are replaced by "look again".
+pub const OBSERVER_QUEUE_MAX: usize = 1_024;

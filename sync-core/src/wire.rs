@@ -1,0 +1,230 @@
+//! Frames: what client and server say to each other, and their version. msgpack with named fields, or JSON of the same
+//! types. An unknown field is refused on requests and ignored on responses.
+
+use serde::{Deserialize, Serialize};
+
+use crate::code::RejectCode;
+use crate::feed::{FeedHead, Run};
+use crate::id::{DeviceId, Hash, SpaceId};
+use crate::log::{Cursor, Receipt};
+use crate::version::FeedHeads;
+
+mod codec;
+mod entries;
+mod pack;
+mod run;
+mod runs;
+mod strict;
+
+pub use codec::{FrameError, decode, decode_json, encode, encode_json};
+pub use entries::{Entries, PageEntry};
+pub use runs::Runs;
+
+/// The version of the frames. The first field of each; a server answers in the version it was asked in.
+pub const SCHEMA: u16 = 1;
+
+/// `POST /v1/sync`: a push, a pull, or both in one exchange, of one space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncRequest {
+    /// [`SCHEMA`].
+    pub schema: u16,
+    /// Which space.
+    pub space: SpaceId,
+    /// What the device has written and the server has not acknowledged, or the first part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Run>,
+    /// What the device wants to read. The push is taken first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<Pull>,
+}
+
+/// A wish for a page of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pull {
+    /// The reader's place; absent for the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "strict::cursor")]
+    pub since: Option<Cursor>,
+    /// Payload bytes that the page may hold; the server's limit bounds it. At least one entry always comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u32>,
+    /// Whether the device wants its own payloads back; it has them, unless it was rolled back.
+    #[serde(default)]
+    pub own: bool,
+    /// Whether the answer should carry the server's version vector when the page reaches the end of the log.
+    #[serde(default)]
+    pub version: bool,
+}
+
+/// The answer to [`SyncRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncResponse {
+    /// [`SCHEMA`].
+    pub schema: u16,
+    /// What became of the push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushAnswer>,
+    /// The page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullAnswer>,
+}
+
+/// What became of a push.
+// Tagged from outside: serde reads an inner tag through a buffer that forgets whether the format is binary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushAnswer {
+    /// The run joined the feed. It may have stopped early: then `need` is not empty.
+    Taken {
+        /// What is acknowledged now.
+        acked: FeedHead,
+        /// One for each item of the run, from its first, as far as it was taken.
+        results: Vec<ItemResult>,
+        /// Dependencies of the first item without a result, which the server does not know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        need: Vec<Hash>,
+    },
+    /// The run ends before what is acknowledged.
+    Behind {
+        /// What is acknowledged.
+        acked: FeedHead,
+    },
+    /// The run begins after what is acknowledged.
+    Gap {
+        /// What is acknowledged.
+        acked: FeedHead,
+    },
+    /// The run is of another life of this feed.
+    Forked {
+        /// What is acknowledged.
+        acked: FeedHead,
+    },
+}
+
+impl PushAnswer {
+    /// What the server has acknowledged of the device's feed.
+    pub fn acked(&self) -> FeedHead {
+        match self {
+            Self::Taken { acked, .. } | Self::Behind { acked } | Self::Gap { acked } | Self::Forked { acked } => *acked,
+        }
+    }
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemResult {
+    /// Its place in the log.
+    pub seq: u64,
+    /// What was decided.
+    pub status: ItemStatus,
+    /// Why, where it was rejected (now or, for a duplicate, then).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<RejectCode>,
+}
+
+/// What was decided about an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemStatus {
+    /// It is in the log and takes effect.
+    Applied,
+    /// It was in the log already; `code` tells whether it was refused there.
+    Duplicate,
+    /// It is in the log without effect.
+    Rejected,
+}
+
+/// The answer to a pull.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullAnswer {
+    /// Entries that follow the reader's cursor without a hole.
+    Page(Page),
+    /// The server's log does not hold the reader's cursor: it lost its newest entries.
+    Diverged {
+        /// Where the server's log ends.
+        head: Cursor,
+    },
+}
+
+/// A page of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The entries, in log order.
+    pub entries: Entries,
+    /// The reader's place after them.
+    pub next: Cursor,
+    /// Whether the log goes on.
+    pub more: bool,
+    /// The server's receipt for `next`.
+    pub receipt: Receipt,
+    /// At the end of the log, if asked for: how far every feed has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<FeedHeads>,
+}
+
+/// The answer to `GET /v1/spaces/{id}/version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionResponse {
+    /// [`SCHEMA`].
+    pub schema: u16,
+    /// Which space.
+    pub space: SpaceId,
+    /// Where its log ends.
+    pub head: Cursor,
+    /// What is acknowledged of the caller's own feed.
+    pub acked: FeedHead,
+    /// The caller.
+    pub device: DeviceId,
+    /// How far every feed has come.
+    pub version: FeedHeads,
+}
+
+/// Any answer that is not the one hoped for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorResponse {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what happened and what to do. Never text of a library.
+    pub message: String,
+    /// For whoever reads the server's logs.
+    pub request_id: String,
+    /// How long to wait before the next try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Why a request as a whole was refused. It consumed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The body is not a frame.
+    BadFrame,
+    /// The frame's schema version is not served here.
+    UnsupportedSchema,
+    /// No valid token.
+    Unauthorized,
+    /// It does not exist, or the caller may not know that it does.
+    NotFound,
+    /// The route exists, the method does not.
+    MethodNotAllowed,
+    /// The run is not of the device that the token names.
+    WrongDevice,
+    /// The body or the run is larger than allowed.
+    TooLarge,
+    /// Neither msgpack nor JSON.
+    UnsupportedMediaType,
+    /// Too much at once; come again.
+    Busy,
+    /// The server cannot reach its storage, or is shutting down; come again.
+    Unavailable,
+    /// The app is too old.
+    UpgradeRequired,
+    /// A fault of the server.
+    Internal,
+    /// A code that this client does not know yet.
+    #[serde(other)]
+    Unknown,
+}

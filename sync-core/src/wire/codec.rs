@@ -1,0 +1,69 @@
+//! Bounded bytes to frames and back.
+
+use std::io::Cursor;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::limits::BODY_BYTES_MAX;
+
+/// A frame that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// More bytes than any frame may have.
+    #[error("frame of {bytes} bytes exceeds the limit of {BODY_BYTES_MAX}")]
+    TooLarge {
+        /// How many there were.
+        bytes: usize,
+    },
+    /// Bytes behind the frame.
+    #[error("{bytes} bytes behind the end of the frame")]
+    Trailing {
+        /// How many there were.
+        bytes: u64,
+    },
+    /// Not a msgpack frame of this kind.
+    #[error("not a valid frame: {0}")]
+    Decode(#[from] rmp_serde::decode::Error),
+    /// Not a JSON frame of this kind.
+    #[error("not a valid JSON frame: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A frame of ours that cannot be written.
+    #[error("frame cannot be written: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+}
+
+/// Writes a frame as msgpack.
+pub fn encode<T: Serialize>(frame: &T) -> Result<Vec<u8>, FrameError> {
+    Ok(rmp_serde::to_vec_named(frame)?)
+}
+
+/// Reads a msgpack frame that fills `bytes` exactly.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    bounded(bytes)?;
+    let mut reader = rmp_serde::Deserializer::new(Cursor::new(bytes));
+    reader.set_max_depth(32);
+    let frame = T::deserialize(&mut reader)?;
+    match bytes.len() as u64 - reader.position() {
+        0 => Ok(frame),
+        rest => Err(FrameError::Trailing { bytes: rest }),
+    }
+}
+
+/// Writes a frame as JSON.
+pub fn encode_json<T: Serialize>(frame: &T) -> Result<Vec<u8>, FrameError> {
+    Ok(serde_json::to_vec(frame)?)
+}
+
+/// Reads a JSON frame.
+pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    bounded(bytes)?;
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+fn bounded(bytes: &[u8]) -> Result<(), FrameError> {
+    if bytes.len() > BODY_BYTES_MAX {
+        return Err(FrameError::TooLarge { bytes: bytes.len() });
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Places in a feed or log as requests carry them: an unknown field is refused, where a response's is ignored.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::feed::FeedHead;
+use crate::id::Hash;
+use crate::log::Cursor;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictHead {
+    n: u64,
+    chain: Hash,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictCursor {
+    seq: u64,
+    chain: Hash,
+}
+
+pub(super) fn head<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FeedHead, D::Error> {
+    StrictHead::deserialize(deserializer).map(|StrictHead { n, chain }| FeedHead { n, chain })
+}
+
+pub(super) fn cursor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D::Error> {
+    let cursor = Option::<StrictCursor>::deserialize(deserializer)?;
+    Ok(cursor.map(|StrictCursor { seq, chain }| Cursor { seq, chain }))
+}
