@@ -1,0 +1,346 @@
+//! The client: what an app opens, edits, observes and synchronises.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sync_core::code::RejectCode;
+use sync_core::feed::{ChangeId, FeedHead};
+use sync_core::id::{DeviceId, DocId, SpaceId};
+use sync_core::session::Status;
+use sync_core::version::VersionVector;
+
+mod clock;
+mod doc;
+mod engine;
+mod error;
+mod identity;
+mod observe;
+mod runner;
+mod store;
+mod transport;
+
+pub use doc::{Doc, Edit, EditState, Hold};
+pub use error::{ClientError, OpenError, SyncError};
+pub use observe::{DocEvent, EventKind, Origin, Subscription};
+pub use runner::SyncReport;
+pub use transport::Traffic;
+
+use engine::Engine;
+use identity::Identity;
+use observe::Observers;
+use runner::Inbox;
+use transport::{Http, Transport};
+
+/// How often whoever waits for an arrival looks again of itself, in case the wake-up came in between.
+const WAIT_STEP: Duration = Duration::from_millis(250);
+
+/// An open store and its connection to the server. Cheap to clone; the store is closed with the last clone and document.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Mutex<Engine>,
+    /// Something arrived, was acknowledged, or was merged.
+    arrived: Condvar,
+    observers: Arc<Observers>,
+    inbox: Arc<Inbox>,
+    token: Mutex<Option<String>>,
+    transport: Option<Arc<dyn Transport>>,
+    status: Mutex<Status>,
+    runner: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// Opens a client.
+#[must_use]
+pub struct ClientBuilder {
+    path: PathBuf,
+    server: Option<String>,
+    token: Option<String>,
+    identity: Option<Identity>,
+}
+
+/// A document in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentInfo {
+    /// Its id.
+    pub id: DocId,
+    /// In which collection.
+    pub collection: String,
+}
+
+/// What the server has not got yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// Edits that are not sealed into changes.
+    pub journal_edits: u64,
+    /// Changes that the server has not acknowledged.
+    pub outbox_changes: u64,
+}
+
+/// An own change that the server refused. It stays in the store, out of its document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place in this device's feed.
+    pub n: u64,
+    /// The document.
+    pub doc: DocId,
+    /// Why.
+    pub code: RejectCode,
+}
+
+impl ClientBuilder {
+    /// The server's address, for example `https://sync.example.com`. Without one the client works offline.
+    pub fn server(mut self, address: impl Into<String>) -> Self {
+        self.server = Some(address.into());
+        self
+    }
+
+    /// An access token. It names the user and the device, which a new store needs to know.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Whose store this is, for an app that has no token yet.
+    pub fn identity(mut self, user: impl Into<String>, device: DeviceId) -> Self {
+        self.identity = Some(Identity { user: user.into(), device });
+        self
+    }
+
+    /// Opens the store, or creates it; replays and seals what a kill left in the journal.
+    pub fn open(self) -> Result<Client, OpenError> {
+        let transport: Option<Arc<dyn Transport>> = match &self.server {
+            Some(server) => Some(Arc::new(Http::new(server)?)),
+            None => None,
+        };
+        let claimed = match (self.identity, &self.token) {
+            (Some(identity), _) => Some(identity),
+            (None, Some(token)) => Some(Identity::of_token(token).ok_or(OpenError::BadToken)?),
+            (None, None) => None,
+        };
+        let mut store = store::create_or_open(&self.path)?;
+        let damaged = |error: ClientError| match error {
+            ClientError::Corrupt => store::corrupt(&self.path),
+            ClientError::Store(error) => OpenError::Store(error),
+            ClientError::DiskFull => OpenError::Store(store::StoreError::DiskFull),
+            _ => store::corrupt(&self.path),
+        };
+        let identity = identity::settle(&mut store, claimed).map_err(|error| match error {
+            OpenError::Store(store::StoreError::Corrupt) => store::corrupt(&self.path),
+            other => other,
+        })?;
+        let personal = SpaceId::personal(&identity.user);
+        let mut engine = Engine::open(store, identity.user, identity.device).map_err(damaged)?;
+        engine.add_space(personal).map_err(damaged)?;
+        let spaces: Vec<SpaceId> = engine.spaces.keys().copied().collect();
+        let shared = Shared {
+            engine: Mutex::new(engine),
+            arrived: Condvar::new(),
+            observers: Arc::default(),
+            inbox: Arc::new(Inbox::new(spaces)),
+            token: Mutex::new(self.token),
+            transport,
+            status: Mutex::new(Status::Offline),
+            runner: Mutex::new(None),
+        };
+        Ok(Client { shared: Arc::new(shared) })
+    }
+}
+
+impl Client {
+    /// A client on the store file at `path`.
+    pub fn builder(path: impl AsRef<Path>) -> ClientBuilder {
+        ClientBuilder { path: path.as_ref().to_owned(), server: None, token: None, identity: None }
+    }
+
+    /// Saves what can be read of a damaged store into a new one in its place. The damaged file is copied aside first;
+    /// gives the copy's path and how many rows were saved. What is missing then comes back from the server.
+    pub fn repair(path: impl AsRef<Path>) -> Result<(PathBuf, u64), OpenError> {
+        store::repair(path.as_ref())
+    }
+
+    /// Whose store this is.
+    pub fn user(&self) -> String {
+        self.engine().user.clone()
+    }
+
+    /// On which device.
+    pub fn device(&self) -> DeviceId {
+        self.engine().device
+    }
+
+    /// The user's own space, which every client takes part in.
+    pub fn personal_space(&self) -> SpaceId {
+        SpaceId::personal(&self.engine().user)
+    }
+
+    /// Takes part in a space.
+    pub fn add_space(&self, space: SpaceId) -> Result<(), ClientError> {
+        self.engine().add_space(space)?;
+        self.shared.inbox.add(space);
+        Ok(())
+    }
+
+    /// Creates a document. It is durable when this returns, and exists on the server after the next exchange.
+    pub fn create(&self, space: SpaceId, collection: &str) -> Result<Doc, ClientError> {
+        let id = self.engine().create(space, collection)?;
+        self.shared.inbox.edited(space);
+        self.open_doc(space, id)
+    }
+
+    /// Opens a document that is here.
+    pub fn open_doc(&self, space: SpaceId, doc: DocId) -> Result<Doc, ClientError> {
+        self.engine().loaded(space, doc)?;
+        Ok(Doc::new(self.clone(), space, doc))
+    }
+
+    /// The documents of a space, or of one collection in it, in the order in which they were made.
+    pub fn documents(&self, space: SpaceId, collection: Option<&str>) -> Result<Vec<DocumentInfo>, ClientError> {
+        let engine = self.engine();
+        engine.space(space)?;
+        let all = engine.store.read().documents(space)?.into_iter();
+        let wanted = all.filter(|(_, name)| collection.is_none_or(|collection| collection == name));
+        Ok(wanted.map(|(id, collection)| DocumentInfo { id, collection }).collect())
+    }
+
+    /// Deletes a document for good, on every device.
+    pub fn delete(&self, space: SpaceId, doc: DocId) -> Result<(), ClientError> {
+        self.engine().delete(space, doc)?;
+        self.tell(space, doc, Origin::Local, EventKind::Deleted);
+        self.shared.inbox.edited(space);
+        Ok(())
+    }
+
+    /// A new access token, of the same user and device.
+    pub fn set_token(&self, token: impl Into<String>) {
+        *lock(&self.shared.token) = Some(token.into());
+        self.shared.inbox.token_changed();
+    }
+
+    /// Tells the client that the operating system's network came, went or changed.
+    pub fn network_changed(&self, online: bool) {
+        self.shared.inbox.network_changed(online);
+    }
+
+    /// Starts exchanging changes in the background, until [`stop`](Self::stop) or until the last handle is dropped.
+    pub fn start(&self) -> Result<(), ClientError> {
+        runner::start(&self.shared)
+    }
+
+    /// Stops exchanging changes; what is under way is given up, and comes again.
+    pub fn stop(&self) {
+        runner::stop(&self.shared);
+    }
+
+    /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task.
+    pub fn sync_once(&self, deadline: Duration) -> Result<SyncReport, SyncError> {
+        runner::sync_once(&self.shared, deadline)
+    }
+
+    /// How synchronisation stands.
+    pub fn status(&self) -> Status {
+        *lock(&self.shared.status)
+    }
+
+    /// Tells `callback` of every change of the status, in order, on a thread of its own.
+    pub fn on_status(&self, callback: impl Fn(Status) + Send + Sync + 'static) -> Subscription {
+        self.shared.observers.observe_status(Arc::new(callback))
+    }
+
+    /// What of a space the server has not got yet.
+    pub fn pending(&self, space: SpaceId) -> Result<Pending, ClientError> {
+        let (journal_edits, outbox_changes) = self.engine().pending(space)?;
+        Ok(Pending { journal_edits, outbox_changes })
+    }
+
+    /// How far every feed of a space has arrived here, the own one included.
+    pub fn version(&self, space: SpaceId) -> Result<VersionVector, ClientError> {
+        let engine = self.engine();
+        let state = engine.space(space)?;
+        let mut version = state.feeds.vector();
+        version.advance(engine.device, state.row.own.n);
+        Ok(version)
+    }
+
+    /// The place in this device's own feed.
+    pub fn feed(&self, space: SpaceId) -> Result<FeedHead, ClientError> {
+        Ok(self.engine().row(space)?.own)
+    }
+
+    /// How many entries of the space's log have been read.
+    pub fn log_position(&self, space: SpaceId) -> Result<u64, ClientError> {
+        Ok(self.engine().row(space)?.cursor.seq)
+    }
+
+    /// Own changes that the server refused.
+    pub fn refused(&self, space: SpaceId) -> Result<Vec<Refused>, ClientError> {
+        let engine = self.engine();
+        let refused = engine.store.read().refused(space, engine.device)?;
+        Ok(refused.into_iter().map(|(n, doc, code)| Refused { n, doc, code }).collect())
+    }
+
+    /// Waits until a change of some device has arrived here (or, of this device, is acknowledged). `false` if it has not
+    /// in time.
+    pub fn wait_for(&self, space: SpaceId, device: DeviceId, n: u64, timeout: Duration) -> bool {
+        let id = ChangeId { device, n };
+        self.wait_until(timeout, |engine| {
+            let Ok(state) = engine.space(space) else { return false };
+            if device == engine.device { state.row.acked.n >= n } else { state.feeds.vector().contains(id) }
+        })
+    }
+
+    /// Waits until everything this device wrote in a space is acknowledged by the server. `false` if it is not in time.
+    pub fn wait_acknowledged(&self, space: SpaceId, timeout: Duration) -> bool {
+        self.wait_until(timeout, |engine| engine.pending(space).is_ok_and(|pending| pending == (0, 0)))
+    }
+
+    fn wait_until(&self, timeout: Duration, holds: impl Fn(&Engine) -> bool) -> bool {
+        let until = Instant::now() + timeout;
+        let mut engine = self.engine();
+        loop {
+            if holds(&engine) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.shared.arrived.wait_timeout(engine, left.min(WAIT_STEP));
+            engine = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// What went over the wire since the client was opened.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.transport.as_ref().map_or_else(Traffic::default, |transport| transport.traffic())
+    }
+
+    /// Lets the store grow by so many pages and no more, as if the disk were full; 0 lifts the limit. For tests.
+    #[doc(hidden)]
+    pub fn limit_store_pages(&self, pages: u32) -> Result<(), ClientError> {
+        Ok(self.engine().store.limit_pages(pages)?)
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.shared.engine)
+    }
+
+    fn tell(&self, space: SpaceId, doc: DocId, origin: Origin, kind: EventKind) {
+        self.shared.observers.doc(DocEvent { space, doc, origin, kind });
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.inbox.stop();
+        self.observers.close();
+    }
+}
+
+/// A panic under the lock leaves what SQLite and the pure core hold whole: both change in one step at the end.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

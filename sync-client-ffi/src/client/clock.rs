@@ -1,0 +1,41 @@
+//! Time and randomness of the real world, for the pure core.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A monotonic clock in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    pub(super) fn at(&self, ms: u64) -> Instant {
+        self.start + std::time::Duration::from_millis(ms)
+    }
+}
+
+/// Milliseconds since 1970 by the phone's clock: a hint for the order of new document ids, nothing more.
+pub(super) fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// 64 random bits from the operating system.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// Random bytes from the operating system.
+pub(super) fn fill(bytes: &mut [u8]) {
+    // Without randomness there are no safe ids; every system that phones run on has it.
+    getrandom::fill(bytes).expect("the operating system gives random bytes");
+}

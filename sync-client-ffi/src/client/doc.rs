@@ -1,0 +1,233 @@
+//! A document handle: edit, read, observe, hold.
+
+use std::sync::{Arc, PoisonError};
+
+use sync_core::code::RejectCode;
+use sync_core::document::{Document, Expand, Op};
+use sync_core::id::{DocId, Hash, SpaceId};
+use sync_core::log::Verdict;
+use sync_core::value::{Path, Value};
+
+use super::engine::OpenDocument;
+use super::error::ClientError;
+use super::observe::{DocEvent, EventKind, Origin, Subscription};
+use super::{Client, WAIT_STEP, lock, runner};
+
+/// An open document. Cheap to clone.
+#[derive(Clone)]
+pub struct Doc {
+    client: Client,
+    space: SpaceId,
+    id: DocId,
+}
+
+/// The operations of one edit, which takes effect as a whole or not at all.
+#[derive(Debug, Default)]
+pub struct Edit {
+    ops: Vec<Op>,
+}
+
+/// What has become of an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EditState {
+    /// On disk here.
+    Local,
+    /// On its way to the server; whether it arrived is not known yet.
+    Sent,
+    /// In the server's log, at this place.
+    Durable {
+        /// The place.
+        seq: u64,
+    },
+    /// Refused by the server, and out of the document; it is kept.
+    Rejected {
+        /// Why.
+        code: RejectCode,
+    },
+}
+
+impl Edit {
+    /// Sets a key of a map, or replaces an element of a list.
+    pub fn put(&mut self, path: impl Into<Path>, value: impl Into<Value>) -> &mut Self {
+        self.op(Op::Put { path: path.into(), value: value.into() })
+    }
+
+    /// Inserts elements into a list, before the index that ends the path.
+    pub fn insert(&mut self, path: impl Into<Path>, values: impl IntoIterator<Item = Value>) -> &mut Self {
+        self.op(Op::Insert { path: path.into(), values: values.into_iter().collect() })
+    }
+
+    /// Removes a key of a map, or an element of a list.
+    pub fn delete(&mut self, path: impl Into<Path>) -> &mut Self {
+        self.op(Op::Delete { path: path.into() })
+    }
+
+    /// Replaces `delete` characters at `at` of a text by `insert`. Positions count Unicode characters.
+    pub fn splice(&mut self, path: impl Into<Path>, at: u64, delete: u64, insert: impl Into<String>) -> &mut Self {
+        self.op(Op::Splice { path: path.into(), at, delete, insert: insert.into() })
+    }
+
+    /// Marks the characters `start..end` of a text; the value null unmarks them.
+    pub fn mark(
+        &mut self,
+        path: impl Into<Path>,
+        range: std::ops::Range<u64>,
+        name: impl Into<String>,
+        value: impl Into<Value>,
+        expand: Expand,
+    ) -> &mut Self {
+        let (name, value) = (name.into(), value.into());
+        self.op(Op::Mark { path: path.into(), start: range.start, end: range.end, name, value, expand })
+    }
+
+    /// Adds to a counter.
+    pub fn increment(&mut self, path: impl Into<Path>, by: i64) -> &mut Self {
+        self.op(Op::Increment { path: path.into(), by })
+    }
+
+    /// Any operation.
+    pub fn op(&mut self, op: Op) -> &mut Self {
+        self.ops.push(op);
+        self
+    }
+}
+
+impl Doc {
+    pub(super) fn new(client: Client, space: SpaceId, id: DocId) -> Self {
+        Self { client, space, id }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> DocId {
+        self.id
+    }
+
+    /// In which space it is.
+    pub fn space(&self) -> SpaceId {
+        self.space
+    }
+
+    /// Makes an edit. It is on disk when this returns; gives its number, counting this device's edits here from 1.
+    pub fn edit(&self, build: impl FnOnce(&mut Edit)) -> Result<u64, ClientError> {
+        let mut edit = Edit::default();
+        build(&mut edit);
+        let number = {
+            let mut engine = self.client.engine();
+            let (number, patches) = engine.edit(self.space, self.id, edit.ops)?;
+            // Told under the lock, so that observers hear of edits and merges in the order in which they took effect.
+            self.client.tell(self.space, self.id, Origin::Local, EventKind::Patches(patches));
+            number
+        };
+        self.client.shared.inbox.edited(self.space);
+        Ok(number)
+    }
+
+    /// How many edits this device ever made here; all of them are on disk.
+    pub fn edits(&self) -> Result<u64, ClientError> {
+        self.with(|open, _| open.edits)
+    }
+
+    /// What has become of an edit of this device.
+    pub fn edit_state(&self, edit: u64) -> Result<EditState, ClientError> {
+        let mut engine = self.client.engine();
+        engine.loaded(self.space, self.id)?;
+        let sent_n = engine.space(self.space)?.sent_n;
+        let item = engine.store.read().item_of_edit(self.space, engine.device, self.id, edit)?;
+        Ok(match item {
+            Some((_, Some((seq, Verdict::Applied)))) => EditState::Durable { seq },
+            Some((_, Some((_, Verdict::Rejected(code))))) => EditState::Rejected { code },
+            Some((n, None)) if n <= sent_n => EditState::Sent,
+            _ => EditState::Local,
+        })
+    }
+
+    /// The value at a path with all that is in it; `None` if nothing is there.
+    pub fn get(&self, path: impl Into<Path>) -> Result<Option<Value>, ClientError> {
+        self.with(|_, document| document.get(path))
+    }
+
+    /// The text at a path; `None` if there is none.
+    pub fn text(&self, path: impl Into<Path>) -> Result<Option<String>, ClientError> {
+        self.with(|_, document| document.text(path))
+    }
+
+    /// Elements of the list or map, or characters of the text, at a path; `None` if there is none.
+    pub fn length(&self, path: impl Into<Path>) -> Result<Option<u64>, ClientError> {
+        self.with(|_, document| document.length(path))
+    }
+
+    /// Makes a change of the edits that are open, now rather than when the session sends them.
+    pub fn seal(&self) -> Result<(), ClientError> {
+        let mut engine = self.client.engine();
+        engine.loaded(self.space, self.id)?;
+        engine.seal(self.space, Some(self.id))
+    }
+
+    /// Seals what is open and gives the document's heads, ascending. Two replicas with equal heads hold equal documents.
+    pub fn heads(&self) -> Result<Vec<Hash>, ClientError> {
+        self.seal()?;
+        self.with(|_, document| document.heads())
+    }
+
+    /// Seals what is open and gives bytes that are equal for equal histories.
+    pub fn canonical_save(&self) -> Result<Vec<u8>, ClientError> {
+        self.seal()?;
+        self.with(|_, document| document.canonical_save())?.map_err(|_| ClientError::Corrupt)
+    }
+
+    /// Tells `callback` of every change of the document, in order, on a thread of its own.
+    pub fn observe(&self, callback: impl Fn(&DocEvent) + Send + Sync + 'static) -> Subscription {
+        self.client.shared.observers.observe_doc(self.space, self.id, Arc::new(callback))
+    }
+
+    /// Holds the document at what it shows now: remote changes are stored, and shown when the hold is dropped or asked to
+    /// [`merge`](Hold::merge). For an editor in the middle of a composition or a drag.
+    pub fn hold(&self) -> Result<Hold, ClientError> {
+        let mut engine = self.client.engine();
+        engine.loaded(self.space, self.id)?;
+        loop {
+            let Some(open) = engine.documents.get_mut(&(self.space, self.id)) else {
+                return Err(ClientError::NoDocument(self.id));
+            };
+            if !open.is_merging() {
+                open.holds += 1;
+                return Ok(Hold { doc: self.clone() });
+            }
+            let waited = self.client.shared.arrived.wait_timeout(engine, WAIT_STEP);
+            engine = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&OpenDocument, &Document) -> T) -> Result<T, ClientError> {
+        let mut engine = self.client.engine();
+        engine.loaded(self.space, self.id)?;
+        let open = engine.documents.get(&(self.space, self.id)).ok_or(ClientError::NoDocument(self.id))?;
+        let document = open.document.as_ref().ok_or(ClientError::NoDocument(self.id))?;
+        Ok(read(open, document))
+    }
+}
+
+/// Keeps a document at what it shows, until dropped.
+#[must_use = "the document is held only as long as this lives"]
+pub struct Hold {
+    doc: Doc,
+}
+
+impl Hold {
+    /// Takes in what has arrived so far, and holds on.
+    pub fn merge(&self) -> Result<(), ClientError> {
+        runner::merge(&self.doc.client.shared, self.doc.space, vec![self.doc.id], true)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let shared = &self.doc.client.shared;
+        if let Some(open) = lock(&shared.engine).documents.get_mut(&(self.doc.space, self.doc.id)) {
+            open.holds = open.holds.saturating_sub(1);
+        }
+        if let Err(error) = runner::merge(shared, self.doc.space, vec![self.doc.id], false) {
+            tracing::warn!(%error, "what arrived during a hold could not be taken in");
+        }
+    }
+}

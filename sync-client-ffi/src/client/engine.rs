@@ -1,0 +1,328 @@
+//! The state behind a client's lock: the store, the spaces, the open documents.
+
+use std::collections::BTreeMap;
+
+use sync_core::document::{Document, Op, Patch, Sealed, encode_ops};
+use sync_core::feed::{ChangeId, FeedHead, ItemKind, create_hash, delete_hash};
+use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
+use sync_core::limits::{COLLECTION_BYTES_MAX, OPEN_DOCUMENTS_BYTES_MAX, SESSION_SPACES_MAX};
+use sync_core::version::FeedHeads;
+
+use super::clock;
+use super::error::ClientError;
+use super::store::{NewItem, SpaceRow, Store, StoreError, Writer};
+
+mod exchange;
+mod load;
+mod merge;
+
+pub(super) use exchange::{Intake, Progress, Stored};
+pub(super) use merge::{Merge, Step as MergeStep};
+
+pub(super) type Result<T> = std::result::Result<T, ClientError>;
+
+/// Everything that a client knows.
+pub(super) struct Engine {
+    pub(super) store: Store,
+    pub(super) user: String,
+    pub(super) device: DeviceId,
+    pub(super) spaces: BTreeMap<SpaceId, Space>,
+    pub(super) documents: BTreeMap<(SpaceId, DocId), OpenDocument>,
+    uses: u64,
+}
+
+/// A space that this device takes part in.
+pub(super) struct Space {
+    pub(super) row: SpaceRow,
+    /// How far each feed of others has arrived.
+    pub(super) feeds: FeedHeads,
+    /// Documents with open journals, in the order in which these were opened and have to be sealed: a change must not
+    /// overtake one that was made before it in another document.
+    journals: Vec<DocId>,
+    journals_opened: u64,
+    /// The last own item that went out in a request.
+    pub(super) sent_n: u64,
+}
+
+/// A document that is open, or was and is loaded again when it is needed.
+#[derive(Default)]
+pub(super) struct OpenDocument {
+    /// Absent when memory was needed elsewhere, or when only the disk knows what holds.
+    pub(super) document: Option<Document>,
+    /// Edits that this device has made here; all of them are on disk.
+    pub(super) edits: u64,
+    /// Changes up to this arrival are applied, and own ones behind it.
+    arrival: u64,
+    /// Encoded bytes of what is loaded.
+    bytes: usize,
+    /// While a copy takes in remote changes: what was sealed on the old one meanwhile.
+    merging: Option<Vec<Vec<u8>>>,
+    /// How many hold it at what it shows now.
+    pub(super) holds: usize,
+    used: u64,
+}
+
+impl OpenDocument {
+    /// Whether a copy is taking in remote changes.
+    pub(super) fn is_merging(&self) -> bool {
+        self.merging.is_some()
+    }
+}
+
+impl Engine {
+    pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
+        let mut engine = Self { store, user, device, spaces: BTreeMap::new(), documents: BTreeMap::new(), uses: 0 };
+        let mut found = Vec::new();
+        for (space, row) in engine.store.read().spaces()? {
+            let feeds = engine.store.read().feeds(space)?;
+            let journals = engine.store.read().open_journals(space)?;
+            let journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
+            let journals: Vec<DocId> = journals.into_iter().map(|(doc, _)| doc).collect();
+            found.extend(journals.iter().map(|doc| (space, *doc)));
+            engine.spaces.insert(space, Space { row, feeds, journals, journals_opened, sent_n: row.acked.n });
+        }
+        // What a kill left in journals is sealed now, in the order in which it was written.
+        for (space, doc) in found {
+            engine.loaded(space, doc)?;
+        }
+        Ok(engine)
+    }
+
+    pub(super) fn space(&self, space: SpaceId) -> Result<&Space> {
+        self.spaces.get(&space).ok_or(ClientError::NoSpace)
+    }
+
+    pub(super) fn add_space(&mut self, space: SpaceId) -> Result<()> {
+        if self.spaces.contains_key(&space) {
+            return Ok(());
+        }
+        if self.spaces.len() >= SESSION_SPACES_MAX {
+            return Err(ClientError::TooManySpaces(SESSION_SPACES_MAX));
+        }
+        let row = SpaceRow::new(space, self.device);
+        self.store.transaction(|writer| writer.set_space(space, &row))?;
+        let fresh = Space { row, feeds: FeedHeads::default(), journals: Vec::new(), journals_opened: 0, sent_n: 0 };
+        self.spaces.insert(space, fresh);
+        Ok(())
+    }
+
+    pub(super) fn create(&mut self, space: SpaceId, collection: &str) -> Result<DocId> {
+        if collection.is_empty() || collection.len() > COLLECTION_BYTES_MAX {
+            return Err(ClientError::BadCollection(COLLECTION_BYTES_MAX));
+        }
+        let mut random = [0; 10];
+        clock::fill(&mut random);
+        let doc = DocId::mint(clock::wall_ms(), random);
+        self.seal(space, None)?;
+        let device = self.device;
+        let mut row = self.space(space)?.row;
+        self.store.transaction(|writer| {
+            writer.add_document(space, doc, collection)?;
+            let payload = Some(collection.as_bytes());
+            append(writer, space, device, &mut row, ItemKind::Create, doc, create_hash(doc, collection), payload, 0)
+        })?;
+        self.moved_on(space, row);
+        Ok(doc)
+    }
+
+    pub(super) fn delete(&mut self, space: SpaceId, doc: DocId) -> Result<()> {
+        self.loaded(space, doc)?;
+        self.seal(space, None)?;
+        let device = self.device;
+        let mut row = self.space(space)?.row;
+        self.store.transaction(|writer| {
+            writer.set_deleted(space, doc, true)?;
+            append(writer, space, device, &mut row, ItemKind::Delete, doc, delete_hash(doc), None, 0)
+        })?;
+        self.moved_on(space, row);
+        self.documents.remove(&(space, doc));
+        Ok(())
+    }
+
+    /// Makes an edit durable, and gives its number and what observers must do. On an error nothing has changed.
+    pub(super) fn edit(&mut self, space: SpaceId, doc: DocId, ops: Vec<Op>) -> Result<(u64, Vec<Patch>)> {
+        let encoded = encode_ops(&ops).map_err(|_| ClientError::Corrupt)?;
+        self.loaded(space, doc)?;
+        // An edit behind another document's may not join a change in front of it.
+        let journals = &self.space(space)?.journals;
+        if journals.contains(&doc) && journals.last() != Some(&doc) {
+            self.seal(space, Some(doc))?;
+        }
+        let open = self.documents.get_mut(&(space, doc)).ok_or(ClientError::NoDocument(doc))?;
+        let document = open.document.as_mut().ok_or(ClientError::NoDocument(doc))?;
+        let begins = (!document.is_open()).then(|| document.heads());
+        let actor = document.actor();
+        let edited = match document.edit(ops, &mut clock::random) {
+            Ok(edited) => edited,
+            Err(error) => {
+                if document.is_lost() {
+                    open.document = None;
+                }
+                return Err(error.into());
+            }
+        };
+        let edit = open.edits + 1;
+        let stored = if edited.sealed.is_empty() {
+            self.note(space, doc, edit, &encoded, begins.as_deref(), &actor)
+        } else {
+            self.overflow(space, doc, edited.sealed)
+        };
+        let open = self.documents.entry((space, doc)).or_default();
+        match stored {
+            Ok(()) => {
+                open.edits = edit;
+                open.bytes += encoded.len();
+                Ok((edit, edited.patches))
+            }
+            Err(error) => {
+                // The disk did not take it, so the document goes back to what is on disk before its next edit.
+                open.document = None;
+                open.merging = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn note(
+        &mut self,
+        space: SpaceId,
+        doc: DocId,
+        edit: u64,
+        ops: &[u8],
+        begins: Option<&[Hash]>,
+        actor: &Actor,
+    ) -> Result<()> {
+        let opened = self.space(space)?.journals_opened + 1;
+        self.store.transaction(|writer| {
+            if let Some(heads) = begins {
+                writer.open_journal(space, doc, opened, heads, actor)?;
+                writer.set_actor(space, doc, Some(actor))?;
+            }
+            writer.add_edit(space, doc, edit, ops)
+        })?;
+        if let (Some(_), Some(state)) = (begins, self.spaces.get_mut(&space)) {
+            state.journals.push(doc);
+            state.journals_opened = opened;
+        }
+        Ok(())
+    }
+
+    /// An edit that filled the journal: what was open before it in other documents is sealed first.
+    fn overflow(&mut self, space: SpaceId, doc: DocId, sealed: Vec<Sealed>) -> Result<()> {
+        let before: Vec<DocId> = self.space(space)?.journals.iter().copied().take_while(|open| *open != doc).collect();
+        let mut work = self.seal_in_memory(space, before)?;
+        work.push((doc, sealed));
+        self.write_sealed(space, work)
+    }
+
+    /// Seals the open journals of a space in their order, through that of `through` or all of them.
+    pub(super) fn seal(&mut self, space: SpaceId, through: Option<DocId>) -> Result<()> {
+        let journals = &self.space(space)?.journals;
+        let count = match through {
+            None => journals.len(),
+            Some(doc) => journals.iter().position(|open| *open == doc).map_or(0, |at| at + 1),
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let journals = journals[..count].to_vec();
+        let work = self.seal_in_memory(space, journals)?;
+        self.write_sealed(space, work)
+    }
+
+    fn seal_in_memory(&mut self, space: SpaceId, journals: Vec<DocId>) -> Result<Vec<(DocId, Vec<Sealed>)>> {
+        let mut work = Vec::with_capacity(journals.len());
+        for doc in journals {
+            // Loading a document that was closed in between seals its journal by itself.
+            self.loaded(space, doc)?;
+            let open = self.documents.get_mut(&(space, doc)).and_then(|open| open.document.as_mut());
+            let sealed = open.and_then(|document| document.seal(&mut clock::random));
+            work.push((doc, sealed.into_iter().collect()));
+        }
+        Ok(work)
+    }
+
+    fn write_sealed(&mut self, space: SpaceId, work: Vec<(DocId, Vec<Sealed>)>) -> Result<()> {
+        let device = self.device;
+        let mut row = self.space(space)?.row;
+        let written = self.store.transaction(|writer| {
+            for (doc, sealed) in &work {
+                let mut edits = writer.document(space, *doc)?.map_or(0, |stored| stored.edits);
+                for change in sealed {
+                    edits += change.edits;
+                    let payload = Some(change.bytes.as_slice());
+                    append(writer, space, device, &mut row, ItemKind::Change, *doc, change.hash, payload, edits)?;
+                }
+                writer.set_edits(space, *doc, edits)?;
+                writer.close_journal(space, *doc)?;
+            }
+            writer.set_space(space, &row)
+        });
+        if let Err(error) = written {
+            for (doc, _) in work {
+                if let Some(open) = self.documents.get_mut(&(space, doc)) {
+                    open.document = None;
+                    open.merging = None;
+                }
+            }
+            return Err(ClientError::from(error));
+        }
+        self.moved_on(space, row);
+        for (doc, sealed) in work {
+            if let Some(state) = self.spaces.get_mut(&space) {
+                state.journals.retain(|open| *open != doc);
+            }
+            if let Some(open) = self.documents.get_mut(&(space, doc)) {
+                if let Some(merging) = &mut open.merging {
+                    merging.extend(sealed.into_iter().map(|change| change.bytes));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn moved_on(&mut self, space: SpaceId, row: SpaceRow) {
+        if let Some(state) = self.spaces.get_mut(&space) {
+            state.row = row;
+        }
+    }
+
+    /// Closes documents that were not used for long, when the open ones take more memory than they may.
+    fn close_some(&mut self, keep: (SpaceId, DocId)) {
+        // An open document takes a few times its encoded size.
+        let weight = |open: &OpenDocument| open.document.as_ref().map_or(0, |_| open.bytes * 4 + 4096);
+        let mut total: usize = self.documents.values().map(weight).sum();
+        while total > OPEN_DOCUMENTS_BYTES_MAX {
+            let idle = self.documents.iter_mut().filter(|(key, open)| {
+                let document = open.document.as_ref();
+                **key != keep
+                    && open.merging.is_none()
+                    && open.holds == 0
+                    && document.is_some_and(|open| !open.is_open())
+            });
+            let Some((_, open)) = idle.min_by_key(|(_, open)| open.used) else { return };
+            total -= weight(open);
+            open.document = None;
+        }
+    }
+}
+
+/// Adds an own item to the feed.
+#[expect(clippy::too_many_arguments, reason = "one row of the feed; a struct of them would be used here alone")]
+fn append(
+    writer: &Writer<'_>,
+    space: SpaceId,
+    device: DeviceId,
+    row: &mut SpaceRow,
+    kind: ItemKind,
+    doc: DocId,
+    hash: Hash,
+    payload: Option<&[u8]>,
+    last_edit: u64,
+) -> std::result::Result<(), StoreError> {
+    row.own = row.own.next(kind, doc, hash);
+    let FeedHead { n, chain } = row.own;
+    let id = ChangeId { device, n };
+    writer.add_item(space, &NewItem { id, kind, doc, hash, payload, decided: None, own: Some((last_edit, chain)) })?;
+    writer.set_space(space, row)
+}

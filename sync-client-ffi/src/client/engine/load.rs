@@ -1,0 +1,125 @@
+//! Loading a document from the store, and bringing back what a kill left in its journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sync_core::chunk::Chunk;
+use sync_core::document::{Document, decode_ops};
+use sync_core::id::{Actor, DocId, Hash, SpaceId};
+
+use super::{Engine, OpenDocument, Result};
+use crate::client::clock;
+use crate::client::error::ClientError;
+use crate::client::store::{StoreError, StoredJournal};
+
+impl Engine {
+    /// Makes sure that a document is open.
+    pub(in crate::client) fn loaded(&mut self, space: SpaceId, doc: DocId) -> Result<()> {
+        self.space(space)?;
+        self.uses += 1;
+        let uses = self.uses;
+        if let Some(open) = self.documents.get_mut(&(space, doc)) {
+            open.used = uses;
+            if open.document.as_ref().is_some_and(|document| !document.is_lost()) {
+                return Ok(());
+            }
+        }
+        self.load(space, doc)?;
+        if let Some(open) = self.documents.get_mut(&(space, doc)) {
+            open.used = uses;
+        }
+        self.close_some((space, doc));
+        Ok(())
+    }
+
+    fn load(&mut self, space: SpaceId, doc: DocId) -> Result<()> {
+        let stored = self.store.read().document(space, doc)?.ok_or(ClientError::NoDocument(doc))?;
+        if stored.deleted {
+            return Err(ClientError::Deleted(doc));
+        }
+        let changes = self.store.read().changes(space, doc, 0)?;
+        let journal = self.store.read().journal(space, doc)?;
+        let mut deps: BTreeMap<Hash, Vec<Hash>> = BTreeMap::new();
+        for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
+            match Chunk::read(payload) {
+                Ok(chunk) if chunk.hash() == *hash => {
+                    if journal.is_some() {
+                        deps.insert(*hash, chunk.deps().collect());
+                    }
+                }
+                _ => return Err(ClientError::Corrupt),
+            }
+        }
+        let bytes = changes.payloads.iter().map(Vec::len).sum();
+        let open = self.documents.entry((space, doc)).or_default();
+        open.edits = stored.edits;
+        open.arrival = changes.last_arrival;
+        open.bytes = bytes;
+        open.merging = None;
+        match journal {
+            None => {
+                let actor = stored.actor.unwrap_or_else(|| new_actor(self.device));
+                let (document, _) = Document::load(actor, None, &changes.payloads).map_err(|_| ClientError::Corrupt)?;
+                open.document = Some(document);
+                Ok(())
+            }
+            Some(journal) => {
+                let (base, rest) = split(&journal.heads, &deps, &changes.hashes, changes.payloads);
+                self.replay(space, doc, &journal, &base)?;
+                let open = self.documents.get_mut(&(space, doc)).ok_or(ClientError::NoDocument(doc))?;
+                let document = open.document.as_mut().ok_or(ClientError::NoDocument(doc))?;
+                document.apply(&rest).map_err(|_| ClientError::Corrupt)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the edits of a journal again, on exactly the state that they were made upon, and seals them.
+    fn replay(&mut self, space: SpaceId, doc: DocId, journal: &StoredJournal, base: &[Vec<u8>]) -> Result<()> {
+        let (mut document, _) = Document::load(journal.actor, None, base).map_err(|_| ClientError::Corrupt)?;
+        if document.heads() != journal.heads {
+            return Err(ClientError::Corrupt);
+        }
+        let mut sealed = Vec::new();
+        for edit in &journal.edits {
+            let ops = decode_ops(edit).map_err(|_| ClientError::from(StoreError::Row { table: "journal_edits" }))?;
+            sealed.extend(document.edit(ops, &mut clock::random)?.sealed);
+        }
+        sealed.extend(document.seal(&mut clock::random));
+        let open: &mut OpenDocument = self.documents.entry((space, doc)).or_default();
+        open.document = Some(document);
+        open.edits += journal.edits.len() as u64;
+        // What was begun before it in other documents goes first.
+        let journals = &self.space(space)?.journals;
+        let before: Vec<DocId> = journals.iter().copied().take_while(|begun| *begun != doc).collect();
+        let mut work = self.seal_in_memory(space, before)?;
+        work.push((doc, sealed));
+        self.write_sealed(space, work)
+    }
+}
+
+fn new_actor(device: sync_core::id::DeviceId) -> Actor {
+    let mut random = [0; 4];
+    clock::fill(&mut random);
+    Actor::new(device, random)
+}
+
+/// The changes that `heads` were made upon, themselves included, and the others; both in the order given.
+fn split(
+    heads: &[Hash],
+    deps: &BTreeMap<Hash, Vec<Hash>>,
+    hashes: &[Hash],
+    payloads: Vec<Vec<u8>>,
+) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut base: BTreeSet<Hash> = BTreeSet::new();
+    let mut ahead: Vec<Hash> = heads.to_vec();
+    while let Some(hash) = ahead.pop() {
+        if base.insert(hash) {
+            ahead.extend(deps.get(&hash).into_iter().flatten());
+        }
+    }
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    for (hash, payload) in hashes.iter().zip(payloads) {
+        if base.contains(hash) { inside.push(payload) } else { outside.push(payload) }
+    }
+    (inside, outside)
+}

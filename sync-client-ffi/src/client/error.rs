@@ -1,0 +1,130 @@
+//! What can go wrong, in the words of the app's developer.
+
+use std::path::PathBuf;
+
+use sync_core::document::EditError;
+use sync_core::id::{DeviceId, DocId};
+use sync_core::session::Trouble;
+
+use super::store::StoreError;
+
+/// A store that could not be opened. Its file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another client of this one, writes it.
+    #[error("the store {path} is in use by another process: close it there, or open a store of your own")]
+    Locked {
+        /// The store.
+        path: PathBuf,
+    },
+    /// A later version of the app wrote it.
+    #[error(
+        "the store has version {found}, this library reads up to {supported}: update the app, the file is untouched"
+    )]
+    Newer {
+        /// Its version.
+        found: u32,
+        /// The newest that this library knows.
+        supported: u32,
+    },
+    /// The file is not a store of Rejoin.
+    #[error("{path} is not a Rejoin store: choose another file, this one is untouched")]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is damaged.
+    #[error("the store is damaged; a copy is at {copy}: `Client::repair` saves what can be read into a new store")]
+    Corrupt {
+        /// Where the untouched copy is.
+        copy: PathBuf,
+    },
+    /// A new store needs to know whose it is.
+    #[error("a new store needs an access token, or a user and a device")]
+    NoIdentity,
+    /// The token is not one of ours.
+    #[error("the access token cannot be read: it must carry a user and a device")]
+    BadToken,
+    /// The store belongs to somebody else.
+    #[error("the store belongs to {user} on {device}: log out first, or use a store of its own for each user")]
+    OtherIdentity {
+        /// Whose it is.
+        user: String,
+        /// On which device.
+        device: DeviceId,
+    },
+    /// The server's address is not one.
+    #[error("not a server address: {address} (expected http:// or https://)")]
+    BadAddress {
+        /// What was given.
+        address: String,
+    },
+    /// The disk failed.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// An operation on a document or space that was not done. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The edit itself is not possible.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The disk is full. The document is as it was.
+    #[error("the disk is full: free some space and edit again")]
+    DiskFull,
+    /// No such document in this space.
+    #[error("there is no document {0} here (yet)")]
+    NoDocument(DocId),
+    /// The document is deleted.
+    #[error("the document {0} is deleted")]
+    Deleted(DocId),
+    /// The space is not one that this device uses.
+    #[error("this device does not use that space: call add_space first")]
+    NoSpace,
+    /// More spaces than one device may use.
+    #[error("a device uses at most {0} spaces")]
+    TooManySpaces(usize),
+    /// The collection's name is empty or too long.
+    #[error("a collection's name has 1 to {0} bytes")]
+    BadCollection(usize),
+    /// What is stored of the document does not fit its hashes.
+    #[error("what is stored of the document is damaged: close the client and call `Client::repair`")]
+    Corrupt,
+    /// The client has no server.
+    #[error("no server was given when the client was opened")]
+    NoServer,
+    /// The disk failed. The document is as it was.
+    #[error("the store failed: {0}")]
+    Store(StoreError),
+}
+
+impl From<StoreError> for ClientError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DiskFull => Self::DiskFull,
+            StoreError::Corrupt => Self::Corrupt,
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// Why [`Client::sync_once`](super::Client::sync_once) did not bring everything up to date. What it did exchange stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SyncError {
+    /// The server was not reached.
+    #[error("the server cannot be reached")]
+    Offline,
+    /// Time ran out before everything was exchanged; the next call goes on from here.
+    #[error("time ran out before everything was exchanged")]
+    Deadline,
+    /// The token is missing, expired, or of another device.
+    #[error("the server wants a new access token: call set_token")]
+    NeedsAuth,
+    /// Something that waiting does not mend.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    /// The client has no server.
+    #[error("no server was given when the client was opened")]
+    NoServer,
+}

@@ -1,0 +1,438 @@
+//! Runs the session: does its effects, tells it what happened.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use sync_core::id::{DocId, SpaceId};
+use sync_core::limits::APPLY_INTERVAL_MS;
+use sync_core::session::{Effect, Event, Session, Status, StoreOutcome};
+use sync_core::wire::{PullAnswer, SyncResponse};
+use tokio::sync::Notify;
+
+use super::clock::{self, Clock};
+use super::engine::{Intake, Merge, MergeStep, Progress, Stored};
+use super::error::{ClientError, SyncError};
+use super::observe::{DocEvent, EventKind, Origin};
+use super::transport::{Answer, Traffic};
+use super::{Shared, lock};
+
+/// What [`Client::sync_once`](super::Client::sync_once) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncReport {
+    /// What went over the wire for it.
+    pub traffic: Traffic,
+}
+
+/// What the app asked for since the session last looked. Bounded: facts, not a queue of messages.
+pub(super) struct Inbox {
+    state: Mutex<Wishes>,
+    notify: Notify,
+}
+
+#[derive(Default)]
+struct Wishes {
+    spaces: BTreeSet<SpaceId>,
+    added: Vec<SpaceId>,
+    edited: BTreeSet<SpaceId>,
+    network: Option<bool>,
+    token: bool,
+    sync_now: bool,
+    stopped: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(spaces: Vec<SpaceId>) -> Self {
+        let state = Wishes { spaces: spaces.into_iter().collect(), ..Wishes::default() };
+        Self { state: Mutex::new(state), notify: Notify::new() }
+    }
+
+    fn wish(&self, change: impl FnOnce(&mut Wishes)) {
+        change(&mut lock(&self.state));
+        self.notify.notify_one();
+    }
+
+    pub(super) fn add(&self, space: SpaceId) {
+        self.wish(|wishes| {
+            if wishes.spaces.insert(space) {
+                wishes.added.push(space);
+            }
+        });
+    }
+
+    pub(super) fn edited(&self, space: SpaceId) {
+        self.wish(|wishes| {
+            wishes.edited.insert(space);
+        });
+    }
+
+    pub(super) fn network_changed(&self, online: bool) {
+        self.wish(|wishes| wishes.network = Some(online));
+    }
+
+    pub(super) fn token_changed(&self) {
+        self.wish(|wishes| wishes.token = true);
+    }
+
+    fn sync_now(&self) {
+        self.wish(|wishes| wishes.sync_now = true);
+    }
+
+    pub(super) fn stop(&self) {
+        self.wish(|wishes| wishes.stopped = true);
+    }
+
+    /// `None` when the session shall end.
+    fn events(&self) -> Option<Vec<Event>> {
+        let mut wishes = lock(&self.state);
+        if wishes.stopped {
+            return None;
+        }
+        let mut events: Vec<Event> = wishes.added.drain(..).map(Event::SpaceAdded).collect();
+        events.extend(std::mem::take(&mut wishes.edited).into_iter().map(Event::Edited));
+        events.extend(wishes.network.take().map(|online| Event::NetworkChanged { online }));
+        if std::mem::take(&mut wishes.token) {
+            events.push(Event::TokenChanged);
+        }
+        if std::mem::take(&mut wishes.sync_now) {
+            events.push(Event::SyncNow);
+        }
+        Some(events)
+    }
+
+    /// A new session looks at every space anew.
+    fn restart(&self) {
+        let mut wishes = lock(&self.state);
+        wishes.stopped = false;
+        wishes.added = wishes.spaces.iter().copied().collect();
+    }
+}
+
+/// When a session that runs on the caller's behalf is done.
+#[derive(Clone, Copy)]
+enum Until {
+    Stopped,
+    Quiet { deadline_ms: u64 },
+}
+
+/// Starts the background session, if it does not run.
+pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ClientError> {
+    if shared.transport.is_none() {
+        return Err(ClientError::NoServer);
+    }
+    let mut runner = lock(&shared.runner);
+    if runner.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        return Ok(());
+    }
+    shared.inbox.restart();
+    let weak = Arc::downgrade(shared);
+    let thread = std::thread::Builder::new().name("rejoin-sync".into()).spawn(move || {
+        if let Err(error) = run(&weak, Until::Stopped) {
+            tracing::warn!(%error, "synchronisation ended");
+        }
+    });
+    *runner = Some(thread.map_err(|error| ClientError::Store(error.into()))?);
+    Ok(())
+}
+
+/// Stops the background session and waits for its end.
+pub(super) fn stop(shared: &Arc<Shared>) {
+    let thread = lock(&shared.runner).take();
+    shared.inbox.stop();
+    if let Some(thread) = thread
+        && thread.thread().id() != std::thread::current().id()
+        && thread.join().is_err()
+    {
+        tracing::error!("the synchronising thread panicked");
+    }
+}
+
+/// Runs until everything is exchanged.
+pub(super) fn sync_once(shared: &Arc<Shared>, deadline: Duration) -> Result<SyncReport, SyncError> {
+    let transport = shared.transport.as_ref().ok_or(SyncError::NoServer)?;
+    let before = transport.traffic();
+    let running = lock(&shared.runner).as_ref().is_some_and(|thread| !thread.is_finished());
+    if running {
+        wait_for_quiet(shared, deadline)?;
+    } else {
+        shared.inbox.restart();
+        let weak = Arc::downgrade(shared);
+        let until = Until::Quiet { deadline_ms: deadline.as_millis() as u64 };
+        // A thread of its own: the caller's may be inside an async runtime, which would not let itself be blocked.
+        let done = std::thread::scope(|scope| scope.spawn(|| run(&weak, until)).join());
+        done.unwrap_or(Err(SyncError::Deadline))?;
+    }
+    let after = transport.traffic();
+    let traffic = Traffic {
+        requests: after.requests - before.requests,
+        bytes_sent: after.bytes_sent - before.bytes_sent,
+        bytes_received: after.bytes_received - before.bytes_received,
+    };
+    Ok(SyncReport { traffic })
+}
+
+/// The background session does the work; this waits until it says that it is done.
+fn wait_for_quiet(shared: &Arc<Shared>, deadline: Duration) -> Result<(), SyncError> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(16);
+    let subscription = shared.observers.observe_status(Arc::new(move |status| {
+        // A full channel means that the waiter has enough to look at.
+        sender.try_send(status).ok();
+    }));
+    let until = std::time::Instant::now() + deadline;
+    shared.inbox.sync_now();
+    let mut syncing = false;
+    let result = loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        match receiver.recv_timeout(left) {
+            Err(_) => break Err(SyncError::Deadline),
+            Ok(Status::Idle) if syncing => break Ok(()),
+            Ok(Status::Idle) => {}
+            Ok(Status::Syncing | Status::Connecting) => syncing = true,
+            Ok(Status::Offline) => break Err(SyncError::Offline),
+            Ok(Status::NeedsAuth) => break Err(SyncError::NeedsAuth),
+            Ok(Status::Error(trouble)) => break Err(trouble.into()),
+        }
+    };
+    drop(subscription);
+    result
+}
+
+fn run(shared: &Weak<Shared>, until: Until) -> Result<(), SyncError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        tracing::error!(%error, "no runtime for synchronisation");
+        SyncError::Offline
+    })?;
+    runtime.block_on(Runner::new(until).run(shared))
+}
+
+struct Runner {
+    session: Session,
+    clock: Clock,
+    until: Until,
+    wake_at_ms: Option<u64>,
+    merge_at_ms: u64,
+    to_merge: BTreeSet<SpaceId>,
+}
+
+impl Runner {
+    fn new(until: Until) -> Self {
+        let clock = Clock::start();
+        Self { session: Session::default(), clock, until, wake_at_ms: None, merge_at_ms: 0, to_merge: BTreeSet::new() }
+    }
+
+    async fn run(mut self, weak: &Weak<Shared>) -> Result<(), SyncError> {
+        let mut request: Option<(u64, tokio::task::JoinHandle<Answer>)> = None;
+        let Some(inbox) = weak.upgrade().map(|shared| shared.inbox.clone()) else { return Ok(()) };
+        loop {
+            let Some(shared) = weak.upgrade() else { return Ok(()) };
+            let Some(events) = inbox.events() else { return Ok(()) };
+            for event in events {
+                self.handle(&shared, event, &mut request);
+            }
+            let now_ms = self.clock.now_ms();
+            if now_ms >= self.merge_at_ms && !self.to_merge.is_empty() {
+                self.merge_all(&shared);
+            }
+            if let Until::Quiet { deadline_ms } = self.until {
+                if let Some(end) = self.end(now_ms, deadline_ms) {
+                    self.merge_all(&shared);
+                    return end;
+                }
+            }
+            let until_ms = self.next_look(now_ms);
+            let sleep = tokio::time::sleep_until(self.clock.at(until_ms).into());
+            // Between two events nothing here keeps the client alive: dropping its last handle ends the session.
+            drop(shared);
+            tokio::select! {
+                () = inbox.notify.notified() => {}
+                () = sleep => {
+                    let Some(shared) = weak.upgrade() else { return Ok(()) };
+                    self.handle(&shared, Event::Timer, &mut request);
+                }
+                answer = answered(&mut request) => {
+                    let (id, answer) = answer;
+                    request = None;
+                    let Some(shared) = weak.upgrade() else { return Ok(()) };
+                    self.handle(&shared, Event::Answered(id, answer), &mut request);
+                }
+            }
+        }
+    }
+
+    /// When to look again if nothing else happens.
+    fn next_look(&self, now_ms: u64) -> u64 {
+        let mut at_ms = self.wake_at_ms.unwrap_or(now_ms + 3_600_000);
+        if !self.to_merge.is_empty() {
+            at_ms = at_ms.min(self.merge_at_ms);
+        }
+        if let Until::Quiet { deadline_ms } = self.until {
+            at_ms = at_ms.min(deadline_ms);
+        }
+        at_ms.max(now_ms)
+    }
+
+    fn end(&self, now_ms: u64, deadline_ms: u64) -> Option<Result<(), SyncError>> {
+        match self.session.status() {
+            Status::Error(trouble) => return Some(Err(trouble.into())),
+            Status::NeedsAuth => return Some(Err(SyncError::NeedsAuth)),
+            Status::Idle if self.session.is_quiet(now_ms) => return Some(Ok(())),
+            Status::Offline if now_ms >= deadline_ms => return Some(Err(SyncError::Offline)),
+            _ => {}
+        }
+        (now_ms >= deadline_ms).then_some(Err(SyncError::Deadline))
+    }
+
+    /// Takes an event, and every event that its effects bring at once.
+    fn handle(
+        &mut self,
+        shared: &Arc<Shared>,
+        event: Event,
+        request: &mut Option<(u64, tokio::task::JoinHandle<Answer>)>,
+    ) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for effect in self.session.handle(event, self.clock.now_ms(), &mut clock::random) {
+                match effect {
+                    Effect::Collect { space, bytes_max } => {
+                        let collected = lock(&shared.engine).collect(space, bytes_max);
+                        events.push(match collected {
+                            Ok(collected) => Event::Collected(space, collected),
+                            Err(error) => {
+                                tracing::error!(%error, "the outbox could not be read");
+                                Event::Stored(space, StoreOutcome::Failed)
+                            }
+                        });
+                    }
+                    Effect::Send { id, request: frame } => {
+                        let token = lock(&shared.token).clone();
+                        let transport = shared.transport.clone();
+                        *request = Some((
+                            id,
+                            tokio::spawn(async move {
+                                match &transport {
+                                    Some(transport) => transport.send(&frame, token).await,
+                                    None => Err(sync_core::session::Failure::Unreachable),
+                                }
+                            }),
+                        ));
+                    }
+                    Effect::Store { space, response } => {
+                        let outcome = self.store(shared, space, *response);
+                        events.push(Event::Stored(space, outcome));
+                    }
+                    Effect::Wake { at_ms } => self.wake_at_ms = Some(at_ms),
+                    Effect::RefreshToken => tracing::info!("the server wants a new access token"),
+                    Effect::Status(status) => {
+                        *lock(&shared.status) = status;
+                        shared.observers.status(status);
+                    }
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, shared: &Arc<Shared>, space: SpaceId, response: SyncResponse) -> StoreOutcome {
+        let mut stored = Stored::default();
+        let outcome = take(shared, space, response, &mut stored).unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer could not be stored");
+            StoreOutcome::Failed
+        });
+        for (docs, kind) in [(stored.rebuilt, EventKind::LookAgain), (stored.deleted, EventKind::Deleted)] {
+            for doc in docs {
+                shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: kind.clone() });
+            }
+        }
+        self.to_merge.insert(space);
+        if self.clock.now_ms() >= self.merge_at_ms {
+            self.merge_all(shared);
+        }
+        shared.arrived.notify_all();
+        outcome
+    }
+
+    fn merge_all(&mut self, shared: &Arc<Shared>) {
+        for space in std::mem::take(&mut self.to_merge) {
+            let docs = lock(&shared.engine).open_documents(space);
+            if let Err(error) = merge(shared, space, docs, false) {
+                tracing::error!(%error, "what has arrived could not be merged");
+            }
+        }
+        self.merge_at_ms = self.clock.now_ms() + APPLY_INTERVAL_MS;
+    }
+}
+
+async fn answered(request: &mut Option<(u64, tokio::task::JoinHandle<Answer>)>) -> (u64, Answer) {
+    match request {
+        None => std::future::pending().await,
+        Some((id, task)) => {
+            let answer = task.await.unwrap_or(Err(sync_core::session::Failure::Unreachable));
+            (*id, answer)
+        }
+    }
+}
+
+/// Stores an answer: the push's verdicts first, then the page, part by part so that the lock is free in between.
+fn take(
+    shared: &Arc<Shared>,
+    space: SpaceId,
+    response: SyncResponse,
+    stored: &mut Stored,
+) -> Result<StoreOutcome, ClientError> {
+    if let Some(answer) = &response.push {
+        if let Some(trouble) = lock(&shared.engine).take_push(space, answer, stored)? {
+            return Ok(StoreOutcome::Trouble(trouble));
+        }
+    }
+    let page = match response.pull {
+        Some(PullAnswer::Page(page)) => page,
+        other => return lock(&shared.engine).take_no_page(space, other),
+    };
+    if let Some(trouble) = lock(&shared.engine).check_page(space, &page)? {
+        return Ok(StoreOutcome::Trouble(trouble));
+    }
+    let mut intake = Intake::new(page);
+    loop {
+        let progress = lock(&shared.engine).take_page(space, &mut intake, stored)?;
+        if let Progress::Done(outcome) = progress {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// Takes what has arrived into open documents, off the lock; observers hear of it when all of them have it, so that
+/// causes come before effects across documents.
+pub(super) fn merge(shared: &Arc<Shared>, space: SpaceId, docs: Vec<DocId>, forced: bool) -> Result<(), ClientError> {
+    let mut changed = Vec::new();
+    for doc in docs {
+        let begun = lock(&shared.engine).merge_begin(space, doc, forced)?;
+        if let Some(merge) = begun {
+            let patches = finish(shared, merge)?;
+            if !patches.is_empty() {
+                changed.push((doc, patches));
+            }
+        }
+    }
+    // Under the lock, so that no edit slips in front of a patch that does not know it.
+    let engine = lock(&shared.engine);
+    for (doc, patches) in changed {
+        shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::Patches(patches) });
+    }
+    drop(engine);
+    shared.arrived.notify_all();
+    Ok(())
+}
+
+fn finish(shared: &Arc<Shared>, mut merge: Merge) -> Result<Vec<sync_core::document::Patch>, ClientError> {
+    let (space, doc) = (merge.space, merge.doc);
+    loop {
+        if let Err(error) = merge.work() {
+            lock(&shared.engine).merge_failed(space, doc);
+            return Err(error);
+        }
+        match lock(&shared.engine).merge_step(merge)? {
+            MergeStep::Again(again) => merge = *again,
+            MergeStep::Done(patches) => return Ok(patches),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Items of feeds: what this device wrote, what others wrote, and what the server said about it.
+
+use rusqlite::{OptionalExtension, params};
+use sync_core::code::RejectCode;
+use sync_core::feed::{Body, ChangeId, FeedHead, Item, ItemKind, Run};
+use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
+use sync_core::limits::PAGE_CHANGES_MAX;
+use sync_core::log::Verdict;
+
+use super::spaces::hash;
+use super::{Result, StoreError, Writer};
+
+const ROW: StoreError = StoreError::Row { table: "items" };
+
+/// An item that joins the store.
+pub(in crate::client) struct NewItem<'a> {
+    pub(in crate::client) id: ChangeId,
+    pub(in crate::client) kind: ItemKind,
+    pub(in crate::client) doc: DocId,
+    pub(in crate::client) hash: Hash,
+    pub(in crate::client) payload: Option<&'a [u8]>,
+    /// The place in the log and the verdict, of an item that comes from the server.
+    pub(in crate::client) decided: Option<(u64, Verdict)>,
+    /// The number of the last edit in it, and the chain's value after it, of an own item.
+    pub(in crate::client) own: Option<(u64, Hash)>,
+}
+
+impl Writer<'_> {
+    pub(in crate::client) fn add_item(&self, space: SpaceId, item: &NewItem<'_>) -> Result<()> {
+        self.run(
+            "INSERT INTO items (space_id, device_id, n, kind, doc_id, hash, payload, seq, verdict, last_edit, chain) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                space.as_bytes(),
+                item.id.device.as_bytes(),
+                item.id.n,
+                item.kind.number(),
+                item.doc.as_bytes(),
+                item.hash.0,
+                item.payload,
+                item.decided.map(|(seq, _)| seq),
+                item.decided.map(|(_, verdict)| verdict.number()),
+                item.own.map(|(edit, _)| edit),
+                item.own.map(|(_, chain)| chain.0),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Notes what the server decided about an item.
+    pub(in crate::client) fn decide(&self, space: SpaceId, id: ChangeId, seq: u64, verdict: Verdict) -> Result<()> {
+        self.run(
+            "UPDATE items SET seq = ?4, verdict = ?5 WHERE space_id = ?1 AND device_id = ?2 AND n = ?3",
+            params![space.as_bytes(), id.device.as_bytes(), id.n, seq, verdict.number()],
+        )?;
+        Ok(())
+    }
+
+    /// An item's document, declared hash, and verdict if there is one.
+    pub(in crate::client) fn item(
+        &self,
+        space: SpaceId,
+        id: ChangeId,
+    ) -> Result<Option<(DocId, Hash, Option<Verdict>)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT doc_id, hash, verdict FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3",
+        )?;
+        let key = params![space.as_bytes(), id.device.as_bytes(), id.n];
+        let found: Option<(Vec<u8>, Vec<u8>, Option<u8>)> =
+            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        let Some((doc, declared, verdict)) = found else { return Ok(None) };
+        let verdict = verdict.map(|number| Verdict::from_number(number).ok_or(ROW)).transpose()?;
+        Ok(Some((DocId::from_slice(&doc).map_err(|_| ROW)?, hash(&declared, "items")?, verdict)))
+    }
+
+    /// The chain's value after an own item; the start of the feed for 0.
+    pub(in crate::client) fn own_chain(&self, space: SpaceId, device: DeviceId, n: u64) -> Result<Option<Hash>> {
+        if n == 0 {
+            return Ok(Some(FeedHead::start(space, device).chain));
+        }
+        let mut statement = self.connection.prepare_cached(
+            "SELECT chain FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3 AND chain IS NOT NULL",
+        )?;
+        let key = params![space.as_bytes(), device.as_bytes(), n];
+        let chain: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
+        chain.map(|bytes| hash(&bytes, "items")).transpose()
+    }
+
+    /// The front of the outbox: own items behind `base`, as many as fit; one always does.
+    pub(in crate::client) fn outbox(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        base: FeedHead,
+        bytes_max: usize,
+    ) -> Result<Run> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT kind, doc_id, hash, payload FROM items WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 ORDER BY n",
+        )?;
+        let mut rows = statement.query(params![space.as_bytes(), device.as_bytes(), base.n])?;
+        let mut run = Run { device, base, items: Vec::new() };
+        let mut bytes = 0;
+        while let Some(row) = rows.next()? {
+            let (kind, doc, declared): (u8, Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let payload: Option<Vec<u8>> = row.get(3)?;
+            let kind = ItemKind::from_number(kind).ok_or(ROW)?;
+            let doc = DocId::from_slice(&doc).map_err(|_| ROW)?;
+            let body = match (kind, payload) {
+                (ItemKind::Create, Some(name)) => {
+                    Body::Create { collection: String::from_utf8(name).map_err(|_| ROW)? }
+                }
+                (ItemKind::Change, Some(bytes)) => Body::Change { bytes },
+                (ItemKind::Delete, _) => Body::Delete,
+                // Its payload was dropped, so it can never be sent again.
+                (kind, None) => Body::Void { kind, code: RejectCode::Void },
+            };
+            let item = Item { doc, hash: hash(&declared, "items")?, body };
+            bytes += item.payload_bytes();
+            if !run.items.is_empty() && bytes > bytes_max {
+                break;
+            }
+            run.items.push(item);
+            if run.items.len() == PAGE_CHANGES_MAX {
+                break;
+            }
+        }
+        Ok(run)
+    }
+
+    /// Own items that were refused: the quarantine.
+    pub(in crate::client) fn refused(&self, space: SpaceId, device: DeviceId) -> Result<Vec<(u64, DocId, RejectCode)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT n, doc_id, verdict FROM items WHERE space_id = ?1 AND device_id = ?2 AND verdict > 0 ORDER BY n",
+        )?;
+        let mut rows = statement.query(params![space.as_bytes(), device.as_bytes()])?;
+        let mut refused = Vec::new();
+        while let Some(row) = rows.next()? {
+            let doc: Vec<u8> = row.get(1)?;
+            let code = RejectCode::from_number(row.get(2)?).ok_or(ROW)?;
+            refused.push((row.get(0)?, DocId::from_slice(&doc).map_err(|_| ROW)?, code));
+        }
+        Ok(refused)
+    }
+
+    /// The item in which an edit of a document ended: its `n`, and what the server decided.
+    pub(in crate::client) fn item_of_edit(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        doc: DocId,
+        edit: u64,
+    ) -> Result<Option<(u64, Option<(u64, Verdict)>)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT n, seq, verdict FROM items WHERE space_id = ?1 AND doc_id = ?2 AND device_id = ?3 AND last_edit >= ?4 \
+             ORDER BY n LIMIT 1",
+        )?;
+        let key = params![space.as_bytes(), doc.as_bytes(), device.as_bytes(), edit];
+        let row: Option<(u64, Option<u64>, Option<u8>)> =
+            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        let Some((n, seq, verdict)) = row else { return Ok(None) };
+        let decided = match (seq, verdict) {
+            (Some(seq), Some(number)) => Some((seq, Verdict::from_number(number).ok_or(ROW)?)),
+            _ => None,
+        };
+        Ok(Some((n, decided)))
+    }
+}

@@ -1,0 +1,184 @@
+//! Opening, creating and repairing a store file. A file that cannot be read is left as it is and copied aside.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Result, Store, StoreError};
+use crate::client::error::OpenError;
+
+/// Numbered migrations; a store's `user_version` says how many it has had.
+const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/client/V1__store.sql")];
+/// "Rejn", so that a foreign SQLite file is not taken for a store.
+const APPLICATION_ID: i32 = 0x5265_6a6e;
+/// Copies of damaged files that are kept beside the store.
+const COPIES_MAX: u32 = 100;
+
+/// Opens the store at `path`, or creates it.
+pub(in crate::client) fn create_or_open(path: &Path) -> std::result::Result<Store, OpenError> {
+    let lock = lock(path)?;
+    look(path)?;
+    open(path, lock).map_err(|error| match error {
+        StoreError::Corrupt => corrupt(path),
+        other => OpenError::Store(other),
+    })
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn lock(path: &Path) -> std::result::Result<File, OpenError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(StoreError::from)?;
+    }
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(beside(path, ".lock"));
+    let file = file.map_err(StoreError::from)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(StoreError::from(error).into()),
+    }
+}
+
+/// Looks at the file's first page without SQLite, which would write to it.
+fn look(path: &Path) -> std::result::Result<(), OpenError> {
+    let mut header = Vec::with_capacity(100);
+    match File::open(path) {
+        Ok(file) => file.take(100).read_to_end(&mut header).map_err(StoreError::from)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StoreError::from(error).into()),
+    };
+    if header.is_empty() {
+        return Ok(());
+    }
+    let number =
+        |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    if header.len() < 100 {
+        return Err(corrupt(path));
+    }
+    if !header.starts_with(b"SQLite format 3\0") {
+        // Our own lock file beside it says that this once was a store; anything else is somebody's file.
+        let ours = header.iter().all(|byte| *byte == 0) || number(68) == APPLICATION_ID as u32;
+        return Err(if ours { corrupt(path) } else { OpenError::NotAStore { path: path.to_owned() } });
+    }
+    let (version, application) = (number(60), number(68));
+    if application != APPLICATION_ID as u32 && (application != 0 || version != 0) {
+        return Err(OpenError::NotAStore { path: path.to_owned() });
+    }
+    let supported = MIGRATIONS.len() as u32;
+    if version > supported {
+        return Err(OpenError::Newer { found: version, supported });
+    }
+    Ok(())
+}
+
+fn open(path: &Path, lock: File) -> Result<Store> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Android has no place for temporary files that an app may rely on.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let have = version as usize;
+    if have < MIGRATIONS.len() {
+        let transaction = connection.transaction()?;
+        for migration in &MIGRATIONS[have..] {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", MIGRATIONS.len() as u32)?;
+        transaction.commit()?;
+        // The header on disk is what `look` reads next time.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
+    Ok(Store { connection, _lock: lock })
+}
+
+/// Copies a damaged store aside, with what SQLite keeps beside it, and says where.
+pub(in crate::client) fn corrupt(path: &Path) -> OpenError {
+    match copy_aside(path) {
+        Ok(copy) => OpenError::Corrupt { copy },
+        Err(error) => OpenError::Store(error),
+    }
+}
+
+fn copy_aside(path: &Path) -> Result<PathBuf> {
+    for number in 1..=COPIES_MAX {
+        let copy = beside(path, &format!(".damaged-{number}"));
+        if copy.exists() {
+            if same(path, &copy)? {
+                return Ok(copy);
+            }
+            continue;
+        }
+        std::fs::copy(path, &copy)?;
+        for suffix in ["-wal", "-shm"] {
+            let side = beside(path, suffix);
+            if side.exists() {
+                std::fs::copy(&side, beside(&copy, suffix))?;
+            }
+        }
+        return Ok(copy);
+    }
+    Ok(beside(path, &format!(".damaged-{COPIES_MAX}")))
+}
+
+fn same(one: &Path, other: &Path) -> Result<bool> {
+    Ok(std::fs::metadata(one)?.len() == std::fs::metadata(other)?.len() && std::fs::read(one)? == std::fs::read(other)?)
+}
+
+/// Copies a damaged store aside and puts a new one in its place with every row that can still be read. Gives the copy's
+/// path and the number of rows saved.
+pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(PathBuf, u64), OpenError> {
+    let held = lock(path)?;
+    let copy = copy_aside(path)?;
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::remove_file(beside(path, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::from(error).into()),
+            _ => {}
+        }
+    }
+    let store = open(path, held)?;
+    let mut saved = 0;
+    for (table, key) in [
+        ("meta", "key"),
+        ("spaces", "space_id"),
+        ("feeds", "device_id"),
+        ("documents", "doc_id"),
+        ("items", "arrival"),
+        ("journals", "opened"),
+        ("journal_edits", "id"),
+    ] {
+        // A table that cannot be read is what the copy is kept for; the others are saved all the same.
+        saved += salvage(&store.connection, &copy, table, key).unwrap_or(0);
+    }
+    Ok((copy, saved))
+}
+
+/// Row by row from the front, then from the back, until the damage is met from both sides.
+fn salvage(into: &Connection, from: &Path, table: &str, key: &str) -> Result<u64> {
+    let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut saved = 0;
+    into.execute_batch("BEGIN IMMEDIATE")?;
+    for order in ["ASC", "DESC"] {
+        let Ok(mut rows) = source.prepare(&format!("SELECT * FROM {table} ORDER BY {key} {order}")) else { continue };
+        let columns = rows.column_count();
+        let places = vec!["?"; columns].join(", ");
+        let mut insert = into.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
+        let Ok(mut rows) = rows.query([]) else { continue };
+        while let Ok(Some(row)) = rows.next() {
+            let values: rusqlite::Result<Vec<rusqlite::types::Value>> = (0..columns).map(|at| row.get(at)).collect();
+            let Ok(values) = values else { break };
+            saved += insert.execute(rusqlite::params_from_iter(values)).unwrap_or(0) as u64;
+        }
+    }
+    into.execute_batch("COMMIT")?;
+    Ok(saved)
+}

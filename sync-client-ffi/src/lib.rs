@@ -1,0 +1,19 @@
+//! Rejoin's client library: documents that are edited with no network, survive a kill, and meet again on the server.
+//!
+//! A [`Client`] owns one store file. [`Doc::edit`] returns when the edit is on disk; reading never waits for the network;
+//! [`Client::start`] exchanges changes in the background.
+
+pub mod client;
+
+pub use client::{
+    Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold, OpenError,
+    Origin, Pending, Refused, Subscription, SyncError, SyncReport, Traffic,
+};
+pub use sync_core::code::RejectCode;
+pub use sync_core::document::{Action, Expand, Op, Patch};
+pub use sync_core::feed::FeedHead;
+pub use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
+pub use sync_core::path;
+pub use sync_core::session::{Status, Trouble};
+pub use sync_core::value::{Path, Step, Value};
+pub use sync_core::version::VersionVector;
