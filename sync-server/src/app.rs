@@ -1,0 +1,44 @@
+//! What handlers share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_core::log::ReceiptKey;
+
+use crate::auth::token::Tokens;
+use crate::config::Http;
+use crate::gate::Gate;
+use crate::store::Store;
+use crate::telemetry::RequestIds;
+use crate::writer::Writer;
+
+/// The server's parts, behind one pointer.
+#[derive(Clone)]
+pub(crate) struct App(pub(crate) Arc<Parts>);
+
+/// The server's parts.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) writer: Writer,
+    pub(crate) tokens: Tokens,
+    pub(crate) receipts: ReceiptKey,
+    pub(crate) http: Http,
+    pub(crate) gate: Gate,
+    pub(crate) request_ids: RequestIds,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Parts {
+    /// What `Retry-After` says.
+    pub(crate) fn retry_after(&self) -> Duration {
+        Duration::from_millis(self.http.retry_after_ms)
+    }
+}

@@ -1,0 +1,211 @@
+//! The typed configuration. `config.default.toml` documents every key and holds the defaults.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sync_core::limits::REQUESTS_IN_FLIGHT_MAX;
+
+use crate::store::sqlite::SqliteOptions;
+
+/// The defaults, each with its reason: `sync-server config` prints them.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// All that can be configured. An unknown key is an error: a misspelt limit is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The data folder: the database and the keys.
+    pub data: PathBuf,
+    /// Connections and requests.
+    pub http: Http,
+    /// Access tokens.
+    pub token: Token,
+    /// The embedded store.
+    pub sqlite: Sqlite,
+    /// Logs.
+    pub log: Log,
+}
+
+/// Connections and requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Open connections.
+    pub connections_max: usize,
+    /// Requests worked on at the same time.
+    pub requests_in_flight_max: usize,
+    /// How long a request's head may take to arrive, from the connection or the answer before it.
+    pub header_timeout_ms: u64,
+    /// How long a request's body may take to arrive.
+    pub body_timeout_ms: u64,
+    /// How long a request may take in all.
+    pub request_timeout_ms: u64,
+    /// How long requests in flight may take at shutdown.
+    pub shutdown_timeout_ms: u64,
+    /// What `Retry-After` says when the server is busy or unavailable.
+    pub retry_after_ms: u64,
+}
+
+/// Access tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Token {
+    /// Who issues tokens.
+    pub issuer: String,
+    /// For whom tokens are meant.
+    pub audience: String,
+}
+
+/// The embedded store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sqlite {
+    /// Threads that read.
+    pub readers: usize,
+    /// How long to wait for another process that writes.
+    pub busy_timeout_ms: u64,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged.
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
+            data: PathBuf::from("data"),
+            http: Http::default(),
+            token: Token::default(),
+            sqlite: Sqlite::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            connections_max: 4_096,
+            requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
+            header_timeout_ms: 30_000,
+            body_timeout_ms: 20_000,
+            request_timeout_ms: 30_000,
+            shutdown_timeout_ms: 5_000,
+            retry_after_ms: 1_000,
+        }
+    }
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self { issuer: "rejoin".to_owned(), audience: "rejoin".to_owned() }
+    }
+}
+
+impl Default for Sqlite {
+    fn default() -> Self {
+        let options = SqliteOptions::default();
+        Self { readers: options.readers, busy_timeout_ms: options.busy_timeout.as_millis() as u64 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info,refinery_core=warn".to_owned() }
+    }
+}
+
+impl Sqlite {
+    /// As the store takes them.
+    pub fn options(&self) -> SqliteOptions {
+        SqliteOptions { readers: self.readers, busy_timeout: Duration::from_millis(self.busy_timeout_ms) }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}", path = path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// It is not TOML of this form.
+    #[error("{0}")]
+    Syntax(#[from] Box<toml::de::Error>),
+    /// A value is out of range.
+    #[error("{key} must be {must}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What it must be.
+        must: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| ConfigError::File { path: path.to_owned(), error })?;
+        Self::parse(&text)
+    }
+
+    /// Reads a configuration.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(Box::new)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Whether each value is in its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let within = |fine: bool, key, must| if fine { Ok(()) } else { Err(ConfigError::Value { key, must }) };
+        let time = |ms: u64| (1..=3_600_000).contains(&ms);
+        let http = &self.http;
+        within((1..=1_000_000).contains(&http.connections_max), "http.connections_max", "1 to 1,000,000")?;
+        within((1..=65_536).contains(&http.requests_in_flight_max), "http.requests_in_flight_max", "1 to 65,536")?;
+        within(time(http.header_timeout_ms), "http.header_timeout_ms", "1 ms to 1 h")?;
+        within(time(http.body_timeout_ms), "http.body_timeout_ms", "1 ms to 1 h")?;
+        within(time(http.request_timeout_ms), "http.request_timeout_ms", "1 ms to 1 h")?;
+        within(time(http.shutdown_timeout_ms), "http.shutdown_timeout_ms", "1 ms to 1 h")?;
+        within(time(http.retry_after_ms), "http.retry_after_ms", "1 ms to 1 h")?;
+        within(!self.token.issuer.is_empty(), "token.issuer", "a name")?;
+        within(!self.token.audience.is_empty(), "token.audience", "a name")?;
+        within((1..=64).contains(&self.sqlite.readers), "sqlite.readers", "1 to 64")?;
+        within(self.sqlite.busy_timeout_ms <= 60_000, "sqlite.busy_timeout_ms", "at most 1 min")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_defaults_are_the_defaults_and_complete() {
+        assert_eq!(Config::parse(DEFAULTS).unwrap(), Config::default());
+        let documented: toml::Table = DEFAULTS.parse().unwrap();
+        assert_eq!(documented, toml::Table::try_from(Config::default()).unwrap(), "every key stands in the file");
+    }
+
+    #[test]
+    fn unknown_keys_and_values_out_of_range_are_errors() {
+        assert!(matches!(Config::parse("lisen = '127.0.0.1:1'"), Err(ConfigError::Syntax(_))));
+        assert!(matches!(Config::parse("[http]\nrequests_max = 3"), Err(ConfigError::Syntax(_))));
+        let error = Config::parse("[http]\nbody_timeout_ms = 0").unwrap_err();
+        assert_eq!(error.to_string(), "http.body_timeout_ms must be 1 ms to 1 h");
+    }
+}

@@ -1,0 +1,159 @@
+//! The HTTP edge: what callers are told when a request is not answered as hoped. Errors of libraries are logged with the
+//! request's id and never shown.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
+
+use crate::format::Format;
+use crate::store::{Cause, StoreError};
+
+/// A request that was refused as a whole.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    status: StatusCode,
+    code: ErrorCode,
+    message: &'static str,
+    detail: Option<String>,
+    retry: bool,
+    cause: Option<String>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: ErrorCode, message: &'static str) -> Self {
+        Self { status, code, message, detail: None, retry: false, cause: None }
+    }
+
+    fn because(mut self, cause: impl ToString) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    fn later(mut self) -> Self {
+        self.retry = true;
+        self
+    }
+
+    /// The body is not the frame that the route takes.
+    pub(crate) fn bad_frame(error: &FrameError) -> Self {
+        // What is wrong with the caller's own bytes is the caller's to know: the position, the name of a field.
+        let error_text = error.to_string();
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, "The body cannot be read");
+        refused.detail = Some(error_text.chars().take(200).collect());
+        refused
+    }
+
+    pub(crate) fn unsupported_schema() -> Self {
+        let message = "This version of the frames is not served here.";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::UnsupportedSchema, message)
+    }
+
+    pub(crate) fn unauthorized(cause: impl ToString) -> Self {
+        let message = "Send a valid access token as `Authorization: Bearer …`.";
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message).because(cause)
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, "There is no such thing here.")
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        let message = "This route does not take that method.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::MethodNotAllowed, message)
+    }
+
+    pub(crate) fn wrong_device() -> Self {
+        let message = "The run is not of the device that the token names.";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::WrongDevice, message)
+    }
+
+    pub(crate) fn too_large() -> Self {
+        let message = "Send at most 4 MiB and 10,000 changes at once.";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message)
+    }
+
+    pub(crate) fn unsupported_media_type() -> Self {
+        let message = "Send `application/msgpack` or `application/json`.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::UnsupportedMediaType, message)
+    }
+
+    pub(crate) fn body_timeout() -> Self {
+        let message = "The body did not arrive in time.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BadFrame, message)
+    }
+
+    pub(crate) fn body_broken(cause: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, "The body broke off.").because(cause)
+    }
+
+    pub(crate) fn busy() -> Self {
+        let message = "Too much at once; come again.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Busy, message).later()
+    }
+
+    pub(crate) fn unavailable(cause: impl ToString) -> Self {
+        let message = "The server cannot take this now; come again.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message).later().because(cause)
+    }
+
+    pub(crate) fn internal(cause: impl ToString) -> Self {
+        let message = "A fault of the server; its log has more under this request's id.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, message).because(cause)
+    }
+
+    /// The code as callers see it.
+    pub(crate) fn code_name(&self) -> String {
+        serde_json::to_value(self.code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// What happened, for the log alone.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The answer in full, once it is known whose request it is and what format they read.
+    pub(crate) fn render(self, format: Format, request_id: &str, retry_after: Duration) -> Response {
+        let message = match self.detail {
+            Some(detail) => format!("{}: {detail}.", self.message),
+            None => self.message.to_owned(),
+        };
+        let retry_after_ms = self.retry.then_some(retry_after.as_millis() as u64);
+        let body = ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms };
+        let mut response = match format.encode(&body) {
+            Ok(bytes) => ([(header::CONTENT_TYPE, format.content_type())], bytes).into_response(),
+            Err(_) => ().into_response(),
+        };
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if self.retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs_f64().ceil() as u64));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let text = |cause: Cause| cause.to_string();
+        match error {
+            StoreError::UnknownSpace => Self::not_found(),
+            StoreError::Busy => Self::busy(),
+            StoreError::Unavailable(cause) => Self::unavailable(text(cause)),
+            StoreError::Fault(cause) => Self::internal(text(cause)),
+        }
+    }
+}
+
+/// The bare status, with the error beside it: the telemetry layer knows the request's id and format, and renders it.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,51 @@
+//! Reading a request's body: bounded in bytes and in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::CONTENT_ENCODING;
+use http_body_util::BodyExt;
+use sync_core::limits::BODY_BYTES_MAX;
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::telemetry::Note;
+
+/// A body that is too large is read on up to here and thrown away, so that its sender, who is still sending, gets to read
+/// the answer instead of a broken connection.
+const READ_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+
+/// The whole body.
+pub(super) async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
+    if request.headers().contains_key(CONTENT_ENCODING) {
+        return Err(ApiError::unsupported_media_type());
+    }
+    let note = request.extensions().get::<Arc<Note>>().cloned();
+    let limit = Duration::from_millis(app.http.body_timeout_ms);
+    let body = timeout(limit, collect(request.into_body())).await.map_err(|_| ApiError::body_timeout())??;
+    if let Some(note) = note {
+        note.read(body.len());
+    }
+    Ok(body)
+}
+
+async fn collect(mut body: Body) -> Result<Vec<u8>, ApiError> {
+    let (mut kept, mut total) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(ApiError::body_broken)?;
+        let Some(data) = frame.data_ref() else { continue };
+        total += data.len();
+        if total <= BODY_BYTES_MAX {
+            kept.extend_from_slice(data);
+        } else {
+            kept = Vec::new();
+        }
+        if total > READ_BYTES_MAX {
+            break;
+        }
+    }
+    if total > BODY_BYTES_MAX { Err(ApiError::too_large()) } else { Ok(kept) }
+}

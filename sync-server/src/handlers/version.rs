@@ -1,0 +1,29 @@
+//! `GET /v1/spaces/{id}/version`: how far the log and every feed of a space have come.
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use sync_core::feed::FeedHead;
+use sync_core::wire::{SCHEMA, VersionResponse};
+
+use super::enter;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::format::Format;
+
+/// The space's version.
+pub(crate) async fn version(
+    State(app): State<App>,
+    caller: Caller,
+    Path(space): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let space = space.parse().map_err(|_| ApiError::not_found())?;
+    enter(&app, &caller, space).await?;
+    let version = app.store.version(space).await?;
+    let device = caller.device;
+    let acked = version.feeds.get(device).unwrap_or_else(|| FeedHead::start(space, device));
+    let answer = VersionResponse { schema: SCHEMA, space, head: version.head, acked, device, version: version.feeds };
+    Format::of_answer(&headers).answer(&answer)
+}

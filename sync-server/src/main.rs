@@ -1,0 +1,265 @@
+//! The binary: arguments, then the library.
+
+use std::error::Error;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sync_core::id::{DeviceId, SpaceId};
+use sync_core::ledger::Role;
+use sync_server::auth::keys::Keys;
+use sync_server::auth::token::Tokens;
+use sync_server::store::Store;
+use sync_server::store::sqlite::{self, SqliteStore};
+use sync_server::{Caller, Config, Server, config, telemetry};
+use tokio::net::TcpListener;
+
+/// Rejoin's sync server: phones push what they wrote offline and pull what others wrote, over one durable log a space.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGINT or SIGTERM
+    ///
+    /// Creates what is missing in the data folder (the database, the keys) and prints one line with the bound address to
+    /// standard output, as soon as requests are taken. Logs go to standard error, one JSON line a request.
+    Serve(Serve),
+    /// Bring the database to this version's schema, and say what was done
+    ///
+    /// `serve` does so by itself when it starts.
+    Migrate(Place),
+    /// Print an access token for development
+    ///
+    /// The token alone goes to standard output, so that it can be taken into a variable; the device's id goes to standard
+    /// error. It works while the server runs, and needs nothing but the key in the data folder.
+    Token(Token),
+    /// Say who may enter which space, for development
+    #[command(subcommand)]
+    Members(Members),
+    /// Print the default configuration, with the reason for each key
+    Config,
+}
+
+/// Where the server lives.
+#[derive(Args)]
+struct Place {
+    /// Configuration file; see `sync-server config`
+    #[arg(long, env = "REJOIN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data folder [default: ./data]
+    #[arg(long, env = "REJOIN_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    place: Place,
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8787]
+    #[arg(long, env = "REJOIN_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// What to log: a level, or targets with levels [default: info]
+    #[arg(long, env = "REJOIN_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Args)]
+struct Token {
+    #[command(flatten)]
+    place: Place,
+    /// Name of the user
+    #[arg(long)]
+    user: String,
+    /// Id of the device (a UUID), or `new` for one that has none yet
+    #[arg(long, value_name = "new|UUID", value_parser = device)]
+    device: DeviceChoice,
+    /// How long it is valid: a number with s, m, h or d
+    #[arg(long, default_value = "30d", value_parser = lifetime)]
+    ttl: Duration,
+}
+
+#[derive(Subcommand)]
+enum Members {
+    /// Set what a user may do in a space; the space is created where it does not exist
+    Set {
+        #[command(flatten)]
+        place: Place,
+        /// Id of the space (a UUID)
+        #[arg(long, value_name = "UUID")]
+        space: SpaceId,
+        /// Name of the user
+        #[arg(long)]
+        user: String,
+        /// What the user may do; `none` ends the membership
+        #[arg(long)]
+        role: RoleChoice,
+    },
+}
+
+#[derive(Clone)]
+enum DeviceChoice {
+    New,
+    Known(DeviceId),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoleChoice {
+    Reader,
+    Writer,
+    Owner,
+    None,
+}
+
+impl RoleChoice {
+    fn role(self) -> Option<Role> {
+        match self {
+            Self::Reader => Some(Role::Reader),
+            Self::Writer => Some(Role::Writer),
+            Self::Owner => Some(Role::Owner),
+            Self::None => None,
+        }
+    }
+}
+
+impl Place {
+    fn config(&self) -> Result<Config, config::ConfigError> {
+        let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        Ok(config)
+    }
+}
+
+fn device(text: &str) -> Result<DeviceChoice, String> {
+    if text == "new" {
+        return Ok(DeviceChoice::New);
+    }
+    text.parse().map(DeviceChoice::Known).map_err(|_| "must be `new` or a UUID".to_owned())
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = || "must be a number with s, m, h or d, such as 15m or 30d".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|seconds| *seconds > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(arguments) => serve(arguments),
+        Command::Migrate(place) => migrate(&place),
+        Command::Token(arguments) => token(&arguments),
+        Command::Members(Members::Set { place, space, user, role }) => set_member(&place, space, &user, role.role()),
+        Command::Config => print(config::DEFAULTS),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sync-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Done = Result<(), Box<dyn Error>>;
+
+/// To standard output and out of the buffer: a parent process may be waiting for it.
+fn print(text: &str) -> Done {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+#[tokio::main]
+async fn serve(arguments: Serve) -> Done {
+    let mut config = arguments.place.config()?;
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    if let Some(filter) = arguments.log {
+        config.log.filter = filter;
+    }
+    telemetry::init(&config.log.filter)?;
+    let shutdown = stop_signal()?;
+    let listener = TcpListener::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    let server = Server::builder().config(config).build().await?;
+    print(&format!("listening on http://{address}\n"))?;
+    server.serve(listener, shutdown).await;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn stop_signal() -> Result<impl Future<Output = ()>, std::io::Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("shutting down");
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> Result<impl Future<Output = ()>, std::io::Error> {
+    Ok(async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "cannot wait for ctrl-c");
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+fn migrate(place: &Place) -> Done {
+    let config = place.config()?;
+    std::fs::create_dir_all(&config.data)?;
+    let migrated = sqlite::migrate(&config.data)?;
+    for name in &migrated.applied {
+        print(&format!("applied {name}\n"))?;
+    }
+    print(&format!("the schema is at version {}\n", migrated.version))
+}
+
+fn token(arguments: &Token) -> Done {
+    let config = arguments.place.config()?;
+    let device = match arguments.device {
+        DeviceChoice::Known(device) => device,
+        DeviceChoice::New => {
+            let mut random = [0; 16];
+            getrandom::fill(&mut random)?;
+            DeviceId::from_random(random)
+        }
+    };
+    let tokens = Tokens::new(Keys::open(&config.data)?.signing, &config.token);
+    let caller = Caller { user: arguments.user.clone(), device };
+    let token = tokens.issue(&caller, arguments.ttl)?;
+    eprintln!("user           {}", caller.user);
+    eprintln!("device         {device}");
+    eprintln!("personal space {}", SpaceId::personal(&caller.user));
+    print(&format!("{token}\n"))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn set_member(place: &Place, space: SpaceId, user: &str, role: Option<Role>) -> Done {
+    let config = place.config()?;
+    let store = SqliteStore::open(&config.data, &config.sqlite.options())?;
+    store.set_role(space, user, role).await?;
+    Ok(store.close().await?)
+}

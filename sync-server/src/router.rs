@@ -1,0 +1,26 @@
+//! The one route table.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::{gate, handlers, telemetry};
+
+/// Every route there is. `/v1` stands behind the gate; each of its handlers names a caller, so needs a token.
+pub(crate) fn router(app: App) -> Router {
+    let v1 = Router::new()
+        .route("/v1/sync", post(handlers::sync::sync))
+        .route("/v1/spaces", get(handlers::spaces::spaces))
+        .route("/v1/spaces/{id}/version", get(handlers::version::version))
+        .route_layer(from_fn_with_state(app.clone(), gate::pass));
+    Router::new()
+        .merge(v1)
+        .route("/healthz", get(handlers::health::healthz))
+        .route("/readyz", get(handlers::health::readyz))
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn_with_state(app.clone(), telemetry::observe))
+        .with_state(app)
+}

@@ -1,0 +1,130 @@
+//! What the server keeps, and what it may fail with. Which backend is configuration; how it behaves is this trait.
+
+use async_trait::async_trait;
+use sync_core::check::Push;
+use sync_core::id::{DeviceId, SpaceId};
+use sync_core::ledger::{NewEntry, Role};
+use sync_core::log::Cursor;
+use sync_core::version::FeedHeads;
+use sync_core::wire::{PageEntry, PushAnswer};
+
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub mod sqlite;
+
+/// Why the storage did not do what it was asked to. Nothing of the request has taken effect, unless the answer to a
+/// commit was lost: then sending it again finds out.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such space.
+    #[error("no such space")]
+    UnknownSpace,
+    /// More waits for the storage than it takes.
+    #[error("the storage's queue is full")]
+    Busy,
+    /// The storage cannot be reached or written: a full disk, an I/O error, or it is closed.
+    #[error("the storage is unavailable: {0}")]
+    Unavailable(#[source] Cause),
+    /// The storage holds something that cannot be, or the engine asked for nonsense.
+    #[error("the storage is at fault: {0}")]
+    Fault(#[source] Cause),
+}
+
+/// An error of the backend's library: for logs, never for clients.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What became of a group of pushes.
+#[derive(Debug)]
+pub struct Committed {
+    /// One for each push, in the order given.
+    pub answers: Vec<PushAnswer>,
+    /// Where the log ends now.
+    pub head: Cursor,
+    /// What was added to the log, in its order.
+    pub entries: Vec<NewEntry>,
+}
+
+/// Which page of a log is wanted.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    /// The reader's place; `None` for the beginning.
+    pub since: Option<Cursor>,
+    /// Payload bytes that the page may hold. The first entry comes even where it alone is larger.
+    pub bytes_max: usize,
+    /// Entries that the page may hold.
+    pub changes_max: usize,
+    /// Who reads.
+    pub reader: DeviceId,
+    /// Whether the reader wants its own payloads too.
+    pub own: bool,
+    /// Whether every feed's head is wanted with the last page.
+    pub version: bool,
+}
+
+/// A page, or why there is none.
+#[derive(Debug)]
+pub enum PageAnswer {
+    /// Entries that follow the reader's place without a hole.
+    Page(LogPage),
+    /// The log does not hold the reader's place.
+    Diverged {
+        /// Where the log ends.
+        head: Cursor,
+    },
+}
+
+/// Entries of a log.
+#[derive(Debug)]
+pub struct LogPage {
+    /// In log order.
+    pub entries: Vec<PageEntry>,
+    /// Payload bytes among them.
+    pub payload_bytes: usize,
+    /// The place after them.
+    pub next: Cursor,
+    /// Whether the log goes on.
+    pub more: bool,
+    /// How far every feed has come, at the end of the log, where it was asked for.
+    pub version: Option<FeedHeads>,
+}
+
+/// How far a space has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceVersion {
+    /// Where its log ends.
+    pub head: Cursor,
+    /// How far every feed has come.
+    pub feeds: FeedHeads,
+}
+
+/// The server's memory. Each call is one transaction; what it answered is on disk.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Decides on a group of pushes to one space and adds them to its log, all or none. Several groups, of the same or
+    /// of different spaces, may be under way at once.
+    async fn commit(&self, space: SpaceId, pushes: Vec<Push>) -> Result<Committed, StoreError>;
+
+    /// A page of a log, as of one moment.
+    async fn page(&self, space: SpaceId, request: PageRequest) -> Result<PageAnswer, StoreError>;
+
+    /// How far a space has come, as of one moment.
+    async fn version(&self, space: SpaceId) -> Result<SpaceVersion, StoreError>;
+
+    /// What a user may do in a space; `None` also where there is no such space.
+    async fn role(&self, space: SpaceId, user: &str) -> Result<Option<Role>, StoreError>;
+
+    /// Makes sure that a user's personal space is there and the user its owner.
+    async fn ensure_personal(&self, user: &str) -> Result<(), StoreError>;
+
+    /// Sets what a user may do in a space, which comes into being where it was not; `None` ends the membership.
+    async fn set_role(&self, space: SpaceId, user: &str, role: Option<Role>) -> Result<(), StoreError>;
+
+    /// A user's spaces, in ascending order.
+    async fn spaces_of(&self, user: &str) -> Result<Vec<(SpaceId, Role)>, StoreError>;
+
+    /// Whether both reading and writing would be tried.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Finishes what was begun and lets go of the storage; later calls are [`StoreError::Unavailable`].
+    async fn close(&self) -> Result<(), StoreError>;
+}

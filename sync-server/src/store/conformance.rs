@@ -1,0 +1,348 @@
+//! What every store must do, as plain functions over the trait: run on each backend, also one that others use already.
+//! They panic where a store does not conform.
+
+use std::sync::Arc;
+
+use sync_core::check::Push;
+use sync_core::code::RejectCode;
+use sync_core::feed::{Body, FeedHead};
+use sync_core::id::{DeviceId, Hash, SpaceId};
+use sync_core::ledger::Role;
+use sync_core::limits::PAGE_CHANGES_MAX;
+use sync_core::log::{Cursor, Header, Verdict};
+use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PushAnswer};
+
+use self::author::{Author, create, delete, new_doc, new_space, new_user, refused};
+use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
+
+mod author;
+mod pages;
+
+pub use pages::{diverged_cursors, pages_and_budgets};
+
+/// All of it, but for what needs the store to be opened again.
+pub async fn all(store: Arc<dyn Store>) {
+    let plain = &*store;
+    verdicts(plain).await;
+    duplicates(plain).await;
+    groups(plain).await;
+    dependencies(plain).await;
+    roles(plain).await;
+    deletion(plain).await;
+    members(plain).await;
+    pages_and_budgets(plain).await;
+    diverged_cursors(plain).await;
+    many_writers(store).await;
+}
+
+/// A space with an owner, and that owner's first device.
+async fn space(store: &dyn Store) -> (SpaceId, Author) {
+    let (space, user) = (new_space(), new_user());
+    store.set_role(space, &user, Some(Role::Owner)).await.expect("a new space");
+    (space, Author::new(space, &user))
+}
+
+async fn commit(store: &dyn Store, space: SpaceId, push: Push) -> PushAnswer {
+    let mut committed = store.commit(space, vec![push]).await.expect("a commit");
+    assert_eq!(committed.answers.len(), 1, "one answer a push");
+    committed.answers.remove(0)
+}
+
+fn taken(answer: PushAnswer) -> (FeedHead, Vec<ItemResult>, Vec<Hash>) {
+    match answer {
+        PushAnswer::Taken { acked, results, need } => (acked, results, need),
+        other => panic!("not taken: {other:?}"),
+    }
+}
+
+fn applied(seq: u64) -> ItemResult {
+    ItemResult { seq, status: ItemStatus::Applied, code: None }
+}
+
+fn rejected(seq: u64, code: RejectCode) -> ItemResult {
+    ItemResult { seq, status: ItemStatus::Rejected, code: Some(code) }
+}
+
+fn duplicate(of: ItemResult) -> ItemResult {
+    ItemResult { status: ItemStatus::Duplicate, ..of }
+}
+
+async fn page(store: &dyn Store, space: SpaceId, request: PageRequest) -> LogPage {
+    match store.page(space, request).await.expect("a page") {
+        PageAnswer::Page(page) => page,
+        PageAnswer::Diverged { head } => panic!("diverged at {head:?}"),
+    }
+}
+
+fn everything(reader: DeviceId) -> PageRequest {
+    let (bytes_max, changes_max) = (usize::MAX, PAGE_CHANGES_MAX);
+    PageRequest { since: None, bytes_max, changes_max, reader, own: true, version: true }
+}
+
+/// The chain over what a reader got is the chain that the store keeps.
+fn chained(space: SpaceId, entries: &[PageEntry]) -> Cursor {
+    entries.iter().fold(Cursor::start(space), |at, entry| {
+        let PageEntry { id, kind, doc, verdict, .. } = *entry;
+        let hash = entry.hash.expect("whole entries");
+        at.next(&Header { id, kind, doc, hash, verdict })
+    })
+}
+
+/// One push may hold what is applied, what is refused, and what has to wait.
+pub async fn verdicts(store: &dyn Store) {
+    let (space, mut ann) = space(store).await;
+    let (doc, unknown) = (new_doc(), Hash::of(&[b"unknown"]));
+    let first = ann.change(doc, 1, 1, &[]);
+    let after_first = first.hash;
+    let candidates = vec![
+        create(doc),
+        first,
+        refused(doc, RejectCode::NotCanonical),
+        ann.change(doc, 3, 2, &[after_first]),
+        ann.change(new_doc(), 1, 1, &[]),
+        ann.change(doc, 2, 9, &[after_first]),
+        ann.change(doc, 2, 2, &[after_first, unknown]),
+        create(new_doc()),
+    ];
+    let push = ann.push(candidates);
+    let links = push.links.clone();
+    let committed = store.commit(space, vec![push]).await.expect("a commit");
+    let (acked, results, need) = taken(committed.answers[0].clone());
+    let expected = vec![
+        applied(1),
+        applied(2),
+        rejected(3, RejectCode::NotCanonical),
+        rejected(4, RejectCode::SequenceGap),
+        rejected(5, RejectCode::UnknownDocument),
+        rejected(6, RejectCode::StartOperation),
+    ];
+    assert_eq!(results, expected);
+    assert_eq!(need, [unknown], "the run stops before what depends on it");
+    assert_eq!(acked, FeedHead { n: 6, chain: links[5] });
+    assert_eq!(committed.head.seq, 6);
+    assert_eq!(committed.entries.len(), 6);
+
+    let page = page(store, space, everything(DeviceId::from_random(author::random()))).await;
+    assert_eq!(page.next, committed.head);
+    assert_eq!(chained(space, &page.entries), committed.head);
+    let bodies = page.entries.iter().map(|entry| (entry.verdict == Verdict::Applied, entry.body.is_some()));
+    assert!(bodies.clone().all(|(applied, carries)| applied == carries), "what was refused carries nothing");
+    assert_eq!(page.version.expect("at the end").get(ann.device), Some(acked));
+    assert_eq!(store.version(space).await.expect("a version").head, committed.head);
+}
+
+/// The dedupe rule: what was sent before is answered as it was, and moves nothing.
+pub async fn duplicates(store: &dyn Store) {
+    let (space, mut ann) = space(store).await;
+    let (start, doc) = (ann.clone(), new_doc());
+    let candidates = vec![create(doc), refused(doc, RejectCode::TooDeep), ann.change(doc, 1, 1, &[])];
+    let push = ann.push(candidates.clone());
+    let (acked, results, _) = taken(commit(store, space, push.clone()).await);
+    let before = store.version(space).await.expect("a version");
+
+    let again = taken(commit(store, space, push.clone()).await);
+    assert_eq!(again.0, acked);
+    assert_eq!(again.1, results.iter().copied().map(duplicate).collect::<Vec<_>>());
+    assert_eq!(store.version(space).await.expect("a version"), before, "a duplicate moves nothing");
+
+    let late = start.clone().push(candidates[..1].to_vec());
+    assert_eq!(commit(store, space, late).await, PushAnswer::Behind { acked });
+
+    let mut other = start.clone();
+    let fork = other.push(vec![create(new_doc()), create(new_doc()), create(new_doc())]);
+    assert_eq!(commit(store, space, fork).await, PushAnswer::Forked { acked });
+
+    let mut ahead = ann.clone();
+    ahead.push(vec![create(new_doc())]);
+    let gap = ahead.push(vec![create(new_doc())]);
+    assert_eq!(commit(store, space, gap).await, PushAnswer::Gap { acked });
+
+    let mut longer = candidates;
+    longer.push(create(new_doc()));
+    let (_, results, _) = taken(commit(store, space, start.clone().push(longer)).await);
+    assert_eq!(results.len(), 4);
+    assert_eq!(results[1], duplicate(rejected(2, RejectCode::TooDeep)));
+    assert_eq!(results[3], applied(4), "the rest of a longer run is fresh");
+}
+
+/// Several pushes of several devices in one commit, one of them sent twice, one built on another's.
+pub async fn groups(store: &dyn Store) {
+    let (space, mut ann) = space(store).await;
+    let mut bob = Author::new(space, &ann.user);
+    let doc = new_doc();
+    let first = ann.change(doc, 1, 1, &[]);
+    let on_first = bob.change(doc, 1, 2, &[first.hash]);
+    let (of_ann, of_bob) = (ann.push(vec![create(doc), first]), bob.push(vec![on_first]));
+    let further = ann.push(vec![create(new_doc())]);
+    let pushes = vec![of_ann.clone(), of_bob, of_ann, further];
+    let committed = store.commit(space, pushes).await.expect("a commit");
+    let answers: Vec<_> = committed.answers.into_iter().map(taken).collect();
+    assert_eq!(answers[0].1, [applied(1), applied(2)]);
+    assert_eq!(answers[1].1, [applied(3)], "bob's change knows ann's of the same group");
+    assert_eq!(answers[2].1, [duplicate(applied(1)), duplicate(applied(2))]);
+    assert_eq!(answers[2].0.n, 2, "what this push reached, not what a later one did");
+    assert_eq!(answers[3].1, [applied(4)]);
+    let entries: Vec<u64> = committed.entries.iter().map(|entry| entry.at.seq).collect();
+    assert_eq!(entries, [1, 2, 3, 4]);
+    assert_eq!(store.version(space).await.expect("a version").feeds.get(bob.device), Some(bob.head));
+}
+
+/// What later commits are judged against is what earlier ones left.
+pub async fn dependencies(store: &dyn Store) {
+    let (space, mut ann) = space(store).await;
+    let mut bob = Author::new(space, &ann.user);
+    let doc = new_doc();
+    let first = ann.change(doc, 1, 1, &[]);
+    let bad = refused(doc, RejectCode::Validation);
+    let (first_hash, bad_hash) = (first.hash, bad.hash);
+    let push = ann.push(vec![create(doc), first, bad]);
+    taken(commit(store, space, push).await);
+
+    let candidates = vec![
+        bob.change(doc, 1, 3, &[first_hash]),
+        bob.change(doc, 1, 2, &[first_hash, bad_hash]),
+        bob.change(doc, 1, 2, &[first_hash]),
+    ];
+    let push = bob.push(candidates);
+    let (_, results, _) = taken(commit(store, space, push).await);
+    assert_eq!(results[0].code, Some(RejectCode::StartOperation));
+    assert_eq!(results[1].code, Some(RejectCode::DependencyRefused));
+    assert_eq!(results[2].status, ItemStatus::Applied);
+
+    // Its declared hash is in the log twice, refused and applied: applied counts.
+    let of_bob = bob.change(doc, 1, 2, &[]).hash;
+    let candidates = vec![ann.change(doc, 2, 3, &[of_bob]), ann.change(doc, 2, 3, &[first_hash, of_bob])];
+    let push = ann.push(candidates);
+    let (_, results, need) = taken(commit(store, space, push).await);
+    assert_eq!(results[0].code, Some(RejectCode::AuthorDependency));
+    assert_eq!(results[1].status, ItemStatus::Applied);
+    assert!(need.is_empty());
+}
+
+/// A reader's items are refused one by one; the feed goes on, and works again with the role.
+pub async fn roles(store: &dyn Store) {
+    let (space, _) = space(store).await;
+    let user = new_user();
+    store.set_role(space, &user, Some(Role::Reader)).await.expect("a role");
+    let mut eve = Author::new(space, &user);
+    let push = eve.push(vec![create(new_doc()), create(new_doc())]);
+    let (acked, results, _) = taken(commit(store, space, push).await);
+    assert_eq!(results, [rejected(1, RejectCode::NotAWriter), rejected(2, RejectCode::NotAWriter)]);
+    assert_eq!(acked.n, 2);
+    store.set_role(space, &user, Some(Role::Writer)).await.expect("a role");
+    let push = eve.push(vec![create(new_doc())]);
+    assert_eq!(taken(commit(store, space, push).await).1, [applied(3)]);
+}
+
+/// Deletion wins, for good.
+pub async fn deletion(store: &dyn Store) {
+    let (space, mut ann) = space(store).await;
+    let doc = new_doc();
+    let push = ann.push(vec![create(doc), delete(doc)]);
+    taken(commit(store, space, push).await);
+    let candidates = vec![ann.change(doc, 1, 1, &[]), create(doc), delete(doc)];
+    let push = ann.push(candidates);
+    let (_, results, _) = taken(commit(store, space, push).await);
+    assert!(results.iter().all(|result| result.code == Some(RejectCode::DocumentDeleted)), "{results:?}");
+    let page = page(store, space, everything(ann.device)).await;
+    assert_eq!(page.entries[1].body, Some(Body::Delete));
+}
+
+/// Who may enter.
+pub async fn members(store: &dyn Store) {
+    let (user, nowhere) = (new_user(), new_space());
+    let personal = SpaceId::personal(&user);
+    assert_eq!(store.role(personal, &user).await.expect("a role"), None);
+    assert_eq!(store.spaces_of(&user).await.expect("spaces"), []);
+    for _ in 0..2 {
+        store.ensure_personal(&user).await.expect("a personal space");
+    }
+    assert_eq!(store.role(personal, &user).await.expect("a role"), Some(Role::Owner));
+    let shared = new_space();
+    store.set_role(shared, &user, Some(Role::Reader)).await.expect("a role");
+    let mut expected = vec![(personal, Role::Owner), (shared, Role::Reader)];
+    expected.sort_unstable();
+    assert_eq!(store.spaces_of(&user).await.expect("spaces"), expected);
+    store.set_role(shared, &user, None).await.expect("a role");
+    assert_eq!(store.role(shared, &user).await.expect("a role"), None);
+
+    let push = Author::new(nowhere, &user).push(vec![create(new_doc())]);
+    assert!(matches!(store.commit(nowhere, vec![push]).await, Err(StoreError::UnknownSpace)));
+    assert!(matches!(store.version(nowhere).await, Err(StoreError::UnknownSpace)));
+    let request = everything(DeviceId::from_random(author::random()));
+    assert!(matches!(store.page(nowhere, request).await, Err(StoreError::UnknownSpace)));
+    store.set_role(nowhere, &user, None).await.expect("nothing to end is no error");
+    assert!(matches!(store.version(nowhere).await, Err(StoreError::UnknownSpace)), "and makes no space");
+    store.ping().await.expect("a store that answers");
+}
+
+/// Fifty devices at once: the log has no hole, and each change once.
+pub async fn many_writers(store: Arc<dyn Store>) {
+    const WRITERS: usize = 50;
+    const PUSHES: usize = 10;
+    let (space, ann) = space(&*store).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..WRITERS {
+        let (store, mut author) = (Arc::clone(&store), Author::new(space, &ann.user));
+        tasks.spawn(async move {
+            for _ in 0..PUSHES {
+                let push = author.push(vec![create(new_doc())]);
+                taken(commit(&*store, space, push).await);
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("a writer");
+    }
+    let page = page(&*store, space, everything(ann.device)).await;
+    assert_eq!(page.entries.len(), WRITERS * PUSHES);
+    assert_eq!(page.next.seq as usize, WRITERS * PUSHES);
+    assert_eq!(chained(space, &page.entries), page.next);
+    assert_eq!(page.version.expect("at the end").iter().count(), WRITERS);
+}
+
+/// A store that has no room left, once `fill` is done: the push is not acknowledged, not even in part, and reading goes on.
+pub async fn full(store: &dyn Store, fill: impl AsyncFnOnce()) {
+    let (space, mut ann) = space(store).await;
+    fill().await;
+    let doc = new_doc();
+    let change = ann.change_of(doc, 1, 1, &[], 1 << 20);
+    let push = ann.push(vec![create(doc), change]);
+    for _ in 0..2 {
+        let refused = store.commit(space, vec![push.clone()]).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        let version = store.version(space).await.expect("a version");
+        assert_eq!(version.head, Cursor::start(space));
+        assert_eq!(version.feeds.iter().count(), 0);
+    }
+}
+
+/// What must be found again after the store was closed, or killed, and opened.
+pub struct Memory {
+    space: SpaceId,
+    push: Push,
+    answer: PushAnswer,
+    head: Cursor,
+}
+
+/// Writes something to remember.
+pub async fn remember(store: &dyn Store) -> Memory {
+    let (space, mut ann) = space(store).await;
+    let doc = new_doc();
+    let candidates = vec![create(doc), ann.change(doc, 1, 1, &[]), refused(doc, RejectCode::TooDeep), delete(doc)];
+    let push = ann.push(candidates);
+    let answer = commit(store, space, push.clone()).await;
+    Memory { space, push, answer, head: store.version(space).await.expect("a version").head }
+}
+
+/// Finds it again.
+pub async fn recall(store: &dyn Store, memory: Memory) {
+    let Memory { space, push, answer, head } = memory;
+    assert_eq!(store.version(space).await.expect("a version").head, head);
+    let (acked, results, _) = taken(answer);
+    let again = taken(commit(store, space, push.clone()).await);
+    assert_eq!(again.0, acked);
+    assert_eq!(again.1, results.into_iter().map(duplicate).collect::<Vec<_>>());
+    let page = page(store, space, everything(push.device)).await;
+    assert_eq!(chained(space, &page.entries), head);
+}

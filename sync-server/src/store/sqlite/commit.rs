@@ -1,0 +1,263 @@
+//! A group of pushes to one space: load what they are judged against, decide, write what was decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, params};
+use sync_core::check::Push;
+use sync_core::feed::{FeedHead, ItemKind};
+use sync_core::id::{Hash, SpaceId};
+use sync_core::ledger::{Decision, Dependency, DocumentFacts, Fresh, Ledger, NewEntry, Outcome, Tail, Wanted};
+use sync_core::log::{Cursor, Verdict};
+use sync_core::wire::{ItemResult, ItemStatus, PushAnswer};
+
+use super::super::{Committed, StoreError};
+use super::{members, row};
+
+/// The server's clock, in milliseconds since 1970. Rows carry it for people; nothing is decided by it.
+pub(super) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Takes a group inside the caller's transaction.
+pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) -> Result<Committed, StoreError> {
+    let mut ledger = load(connection, space, &Wanted::of(&pushes))?;
+    let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
+    let decision = ledger.decide(pushes);
+    write(connection, &ledger, &decision)?;
+    let outcomes = pushed.iter().zip(&decision.outcomes);
+    let answers = outcomes.map(|(pushed, outcome)| answer(connection, &ledger, pushed, outcome));
+    let answers = answers.collect::<Result<_, _>>()?;
+    Ok(Committed { answers, head: ledger.head, entries: decision.entries })
+}
+
+/// What answering a push needs of it once it is decided on.
+struct Pushed {
+    device: sync_core::id::DeviceId,
+    base: FeedHead,
+    links: Vec<Hash>,
+}
+
+impl Pushed {
+    fn of(push: &Push) -> Self {
+        Self { device: push.device, base: push.base, links: push.links.clone() }
+    }
+}
+
+fn load(connection: &Connection, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {
+    let id = space.as_bytes();
+    let mut ledger = load_space(connection, space)?;
+    for user in &wanted.users {
+        if let Some(role) = members::role(connection, space, user)? {
+            ledger.roles.insert(user.clone(), role);
+        }
+    }
+    let mut feed = connection.prepare_cached("SELECT n, chain FROM feeds WHERE space_id = ?1 AND device_id = ?2")?;
+    for &device in &wanted.devices {
+        let mut rows = feed.query(params![id, device.as_bytes()])?;
+        if let Some(found) = rows.next()? {
+            ledger.feeds.insert(device, FeedHead { n: row::number(found, 0)?, chain: row::hash(found, 1)? });
+        }
+    }
+    let mut document = connection.prepare_cached(
+        "SELECT collection, deleted_seq IS NOT NULL, operations, actors FROM documents
+         WHERE space_id = ?1 AND doc_id = ?2",
+    )?;
+    for &doc in &wanted.documents {
+        let mut rows = document.query(params![id, doc.as_bytes()])?;
+        if let Some(found) = rows.next()? {
+            let (operations, actors) = (row::number(found, 2)?, row::number(found, 3)?);
+            let facts = DocumentFacts { collection: found.get(0)?, deleted: found.get(1)?, operations, actors };
+            ledger.documents.insert(doc, facts);
+        }
+    }
+    let mut tail =
+        connection.prepare_cached("SELECT seq, hash FROM actors WHERE space_id = ?1 AND doc_id = ?2 AND actor = ?3")?;
+    for &(doc, actor) in &wanted.actors {
+        let mut rows = tail.query(params![id, doc.as_bytes(), actor.as_bytes()])?;
+        if let Some(found) = rows.next()? {
+            let tail = Tail { seq: row::number(found, 0)?, hash: row::hash(found, 1)? };
+            ledger.tails.insert((doc, actor), tail);
+        }
+    }
+    // An actor begins with its device's id, so those of a device lie side by side.
+    let mut actors = connection.prepare_cached(
+        "SELECT count(*) FROM actors
+         WHERE space_id = ?1 AND doc_id = ?2 AND actor >= ?3 || x'00000000' AND actor <= ?3 || x'ffffffff'",
+    )?;
+    let of_devices: BTreeSet<_> = wanted.actors.iter().map(|(doc, actor)| (*doc, actor.device())).collect();
+    for (doc, device) in of_devices {
+        let mut rows = actors.query(params![id, doc.as_bytes(), device.as_bytes()])?;
+        if let Some(found) = rows.next()? {
+            ledger.device_actors.insert((doc, device), row::number(found, 0)?);
+        }
+    }
+    // Of the same change refused and applied, the applied one sorts first.
+    let mut dependency = connection.prepare_cached(
+        "SELECT verdict, max_op FROM log WHERE space_id = ?1 AND doc_id = ?2 AND hash = ?3 AND kind = 2
+         ORDER BY verdict LIMIT 1",
+    )?;
+    for &(doc, hash) in &wanted.dependencies {
+        let mut rows = dependency.query(params![id, doc.as_bytes(), hash.0])?;
+        if let Some(found) = rows.next()? {
+            let known = match row::verdict(found, 0)? {
+                Verdict::Applied => Dependency::Applied { max_op: row::number(found, 1)? },
+                Verdict::Rejected(_) => Dependency::Refused,
+            };
+            ledger.dependencies.insert((doc, hash), known);
+        }
+    }
+    Ok(ledger)
+}
+
+fn load_space(connection: &Connection, space: SpaceId) -> Result<Ledger, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = ?1")?;
+    let mut rows = statement.query([space.as_bytes()])?;
+    let found = rows.next()?.ok_or(StoreError::UnknownSpace)?;
+    Ok(Ledger {
+        space,
+        head: Cursor { seq: row::number(found, 0)?, chain: row::hash(found, 1)? },
+        documents_total: row::number(found, 2)?,
+        roles: BTreeMap::new(),
+        feeds: BTreeMap::new(),
+        documents: BTreeMap::new(),
+        tails: BTreeMap::new(),
+        device_actors: BTreeMap::new(),
+        dependencies: BTreeMap::new(),
+    })
+}
+
+fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
+    if decision.entries.is_empty() {
+        return Ok(());
+    }
+    let id = ledger.space.as_bytes();
+    write_entries(connection, ledger.space, &decision.entries)?;
+    let mut feed = connection.prepare_cached(
+        "INSERT INTO feeds (space_id, device_id, n, chain) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (space_id, device_id) DO UPDATE SET n = excluded.n, chain = excluded.chain",
+    )?;
+    for &device in &decision.feeds {
+        let head = ledger.acked(device);
+        feed.execute(params![id, device.as_bytes(), head.n as i64, head.chain.0])?;
+    }
+    let deletions = decision
+        .entries
+        .iter()
+        .filter(|entry| entry.header.kind == ItemKind::Delete && entry.header.verdict == Verdict::Applied);
+    let deletions: BTreeMap<_, _> = deletions.map(|entry| (entry.header.doc, entry.at.seq as i64)).collect();
+    let mut document = connection.prepare_cached(
+        "INSERT INTO documents (space_id, doc_id, collection, deleted_seq, operations, actors)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (space_id, doc_id) DO UPDATE SET
+           deleted_seq = coalesce(deleted_seq, excluded.deleted_seq),
+           operations = excluded.operations, actors = excluded.actors",
+    )?;
+    for doc in &decision.documents {
+        let facts = ledger.documents.get(doc).ok_or_else(|| row::corrupt("decision on a document"))?;
+        let (operations, actors) = (facts.operations as i64, facts.actors as i64);
+        let deleted = deletions.get(doc);
+        document.execute(params![id, doc.as_bytes(), facts.collection, deleted, operations, actors])?;
+    }
+    let mut actor = connection.prepare_cached(
+        "INSERT INTO actors (space_id, doc_id, actor, seq, hash) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (space_id, doc_id, actor) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+    )?;
+    for key in &decision.actors {
+        let tail = ledger.tails.get(key).ok_or_else(|| row::corrupt("decision on an actor"))?;
+        actor.execute(params![id, key.0.as_bytes(), key.1.as_bytes(), tail.seq as i64, tail.hash.0])?;
+    }
+    let mut space = connection
+        .prepare_cached("UPDATE spaces SET head_seq = ?2, head_chain = ?3, documents_total = ?4 WHERE space_id = ?1")?;
+    space.execute(params![id, ledger.head.seq as i64, ledger.head.chain.0, ledger.documents_total as i64])?;
+    Ok(())
+}
+
+fn write_entries(connection: &Connection, space: SpaceId, entries: &[NewEntry]) -> Result<(), StoreError> {
+    let mut log = connection.prepare_cached(
+        "INSERT INTO log (space_id, seq, device_id, n, kind, doc_id, hash, verdict, chain,
+                          actor, actor_seq, start_op, max_op, deps, received_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?;
+    let mut payload = connection.prepare_cached("INSERT INTO payloads (space_id, seq, bytes) VALUES (?1, ?2, ?3)")?;
+    let received_ms = now_ms();
+    for entry in entries {
+        let header = &entry.header;
+        let seq = entry.at.seq as i64;
+        let change = entry.change.as_ref();
+        log.execute(params![
+            space.as_bytes(),
+            seq,
+            header.id.device.as_bytes(),
+            header.id.n as i64,
+            header.kind.number(),
+            header.doc.as_bytes(),
+            header.hash.0,
+            header.verdict.number(),
+            entry.at.chain.0,
+            change.map(|facts| facts.actor.as_bytes()),
+            change.map(|facts| facts.seq as i64),
+            change.map(|facts| facts.start_op as i64),
+            change.map(|facts| facts.max_op() as i64),
+            change.map(|facts| facts.deps.iter().flat_map(|dep| dep.0).collect::<Vec<u8>>()),
+            received_ms,
+        ])?;
+        if let Some(bytes) = &entry.payload {
+            payload.execute(params![space.as_bytes(), seq, bytes])?;
+        }
+    }
+    Ok(())
+}
+
+fn answer(
+    connection: &Connection,
+    ledger: &Ledger,
+    pushed: &Pushed,
+    outcome: &Outcome,
+) -> Result<PushAnswer, StoreError> {
+    let acked = ledger.acked(pushed.device);
+    let (duplicates, fresh, need) = match outcome {
+        Outcome::Behind => return Ok(PushAnswer::Behind { acked }),
+        Outcome::Gap => return Ok(PushAnswer::Gap { acked }),
+        Outcome::Forked => return Ok(PushAnswer::Forked { acked }),
+        Outcome::Taken { duplicates, fresh, need } => (*duplicates, fresh, need),
+    };
+    let mut results = Vec::with_capacity(duplicates + fresh.len());
+    if duplicates > 0 {
+        let (after, through) = (pushed.base.n as i64, (pushed.base.n + duplicates as u64) as i64);
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, verdict FROM log WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 AND n <= ?4 ORDER BY n",
+        )?;
+        let mut rows = statement.query(params![ledger.space.as_bytes(), pushed.device.as_bytes(), after, through])?;
+        while let Some(found) = rows.next()? {
+            let code = code_of(row::verdict(found, 1)?);
+            results.push(ItemResult { seq: row::number(found, 0)?, status: ItemStatus::Duplicate, code });
+        }
+        if results.len() != duplicates {
+            return Err(row::corrupt("log of an acknowledged feed"));
+        }
+    }
+    results.extend(fresh.iter().map(result_of));
+    // What this run reached, not what a later run of the same group did.
+    let acked = match results.len() {
+        0 => pushed.base,
+        taken => FeedHead { n: pushed.base.n + taken as u64, chain: pushed.links[taken - 1] },
+    };
+    Ok(PushAnswer::Taken { acked, results, need: need.clone() })
+}
+
+fn result_of(fresh: &Fresh) -> ItemResult {
+    let status = match fresh.verdict {
+        Verdict::Applied => ItemStatus::Applied,
+        Verdict::Rejected(_) => ItemStatus::Rejected,
+    };
+    ItemResult { seq: fresh.seq, status, code: code_of(fresh.verdict) }
+}
+
+fn code_of(verdict: Verdict) -> Option<sync_core::code::RejectCode> {
+    match verdict {
+        Verdict::Applied => None,
+        Verdict::Rejected(code) => Some(code),
+    }
+}

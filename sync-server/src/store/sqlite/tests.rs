@@ -1,0 +1,102 @@
+//! The embedded store conforms, survives being closed, and recovers from a full disk.
+
+use std::sync::Arc;
+
+use super::super::{Store, StoreError, conformance};
+use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate};
+
+fn open(folder: &tempfile::TempDir) -> SqliteStore {
+    SqliteStore::open(folder.path(), &SqliteOptions::default()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(open(&folder));
+    conformance::all(Arc::clone(&store)).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remembers_after_it_was_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let memory = conformance::remember(&store).await;
+    store.close().await.unwrap();
+    assert!(!folder.path().join(format!("{FILE}-wal")).exists(), "one file is left");
+    conformance::recall(&open(&folder), memory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_store_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    store.close().await.unwrap();
+    store.close().await.unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_acknowledges_nothing_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    conformance::remember(&store).await;
+    let limit = |pages: &'static str| {
+        store.write(move |connection| {
+            connection.query_row(pages, [], |_| Ok(()))?;
+            Ok(())
+        })
+    };
+    // SQLite never goes below what the file has already, so every page from here on is one too many.
+    conformance::full(&store, async || limit("PRAGMA max_page_count = 1").await.unwrap()).await;
+    limit("PRAGMA max_page_count = 1000000").await.unwrap();
+    conformance::all(Arc::new(store)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_panics_loses_its_own_answer_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let panicked = store.write::<()>(|_| panic!("on purpose")).await;
+    assert!(matches!(panicked, Err(StoreError::Unavailable(_))));
+    store.ping().await.unwrap();
+}
+
+#[test]
+fn migrating_twice_does_nothing_the_second_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = migrate(folder.path()).unwrap();
+    assert!(!first.applied.is_empty());
+    let second = migrate(folder.path()).unwrap();
+    assert!(second.applied.is_empty());
+    assert_eq!(second.version, first.version);
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    foreign.execute_batch("CREATE TABLE theirs (id INTEGER)").unwrap();
+    assert!(matches!(migrate(folder.path()), Err(MigrateError::Foreign(0))));
+    let mode: String = foreign.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+    assert_eq!(mode, "delete", "not even its journal mode");
+}
+
+#[test]
+fn every_key_of_a_space_begins_with_the_space() {
+    let folder = tempfile::tempdir().unwrap();
+    migrate(folder.path()).unwrap();
+    let database = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    let mut tables =
+        database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'refinery%'").unwrap();
+    let names: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(names.len() >= 7, "{names:?}");
+    for name in names {
+        let key = "SELECT name FROM pragma_table_info(?1) WHERE pk = 1";
+        let first: String = database.query_row(key, [&name], |row| row.get(0)).unwrap();
+        assert_eq!(first, "space_id", "{name}");
+        let foreign = "SELECT count(*) FROM pragma_foreign_key_list(?1)";
+        let foreign: i64 = database.query_row(foreign, [&name], |row| row.get(0)).unwrap();
+        assert_eq!(foreign, 0, "{name}");
+    }
+}

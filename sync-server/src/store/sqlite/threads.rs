@@ -1,0 +1,219 @@
+//! SQLite's threads: one writes what waits together in one transaction, a few read. Their queues are bounded.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use std::{io, mem};
+
+use rusqlite::{Connection, TransactionBehavior};
+use sync_core::check::Push;
+use sync_core::id::SpaceId;
+use sync_core::limits::{GROUP_BYTES_MAX, GROUP_PUSHES_MAX, READER_QUEUE_MAX, WRITER_QUEUE_MAX};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::{Committed, StoreError};
+use super::commit;
+
+pub(super) type ReadJob = Box<dyn FnOnce(&mut Connection) + Send>;
+type Reply = oneshot::Sender<Result<Committed, StoreError>>;
+
+/// What the writing thread is asked to do.
+pub(super) enum WriteJob {
+    /// A group of pushes; committed together with those that wait behind it.
+    Commit { space: SpaceId, pushes: Vec<Push>, reply: Reply },
+    /// Anything else, in a transaction of its own.
+    Other(ReadJob),
+}
+
+/// A sender that can be taken away, upon which the threads behind it finish.
+struct Queue<T>(Mutex<Option<mpsc::Sender<T>>>);
+
+impl<T> Queue<T> {
+    fn new(sender: mpsc::Sender<T>) -> Self {
+        Self(Mutex::new(Some(sender)))
+    }
+
+    fn send(&self, job: T) -> Result<(), StoreError> {
+        let Ok(sender) = self.0.lock() else { return Err(gone()) };
+        match sender.as_ref().map(|sender| sender.try_send(job)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_))) => Err(StoreError::Busy),
+            Some(Err(TrySendError::Closed(_))) | None => Err(gone()),
+        }
+    }
+
+    fn close(&self) {
+        if let Ok(mut sender) = self.0.lock() {
+            *sender = None;
+        }
+    }
+}
+
+/// The answer of a store that is closed, or whose thread died.
+pub(super) fn gone() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+/// Answers whoever asked. Who has gone away in the meantime needs no answer.
+pub(super) fn answer<T>(reply: oneshot::Sender<Result<T, StoreError>>, result: Result<T, StoreError>) {
+    if let Err(Err(error)) = reply.send(result) {
+        tracing::warn!(%error, "storage failed, and nobody waits for the answer");
+    }
+}
+
+/// The reading threads.
+pub(super) struct Readers(Queue<ReadJob>);
+
+impl Readers {
+    pub(super) fn start(connections: Vec<Connection>, threads: &mut Vec<JoinHandle<()>>) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<ReadJob>(READER_QUEUE_MAX);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for mut connection in connections {
+            let receiver = Arc::clone(&receiver);
+            let work = move || {
+                loop {
+                    let job = receiver.lock().ok().and_then(|mut receiver| receiver.blocking_recv());
+                    let Some(job) = job else { return };
+                    run(&mut connection, job);
+                }
+            };
+            threads.push(Builder::new().name("sqlite-read".to_owned()).spawn(work)?);
+        }
+        Ok(Self(Queue::new(sender)))
+    }
+
+    pub(super) fn send(&self, job: ReadJob) -> Result<(), StoreError> {
+        self.0.send(job)
+    }
+
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// A job that panics is a fault of ours and loses its own answer alone: the thread and its connection live on.
+fn run(connection: &mut Connection, job: ReadJob) {
+    if catch_unwind(AssertUnwindSafe(|| job(connection))).is_err() {
+        tracing::error!("a job of the store panicked");
+    }
+}
+
+/// The writing thread.
+pub(super) struct WriterThread(Queue<WriteJob>);
+
+impl WriterThread {
+    pub(super) fn start(mut connection: Connection, threads: &mut Vec<JoinHandle<()>>) -> io::Result<Self> {
+        let (sender, mut receiver) = mpsc::channel(WRITER_QUEUE_MAX);
+        let work = move || {
+            let mut next: Option<WriteJob> = None;
+            while let Some(job) = next.take().or_else(|| receiver.blocking_recv()) {
+                match job {
+                    WriteJob::Other(job) => run(&mut connection, job),
+                    WriteJob::Commit { space, pushes, reply } => {
+                        let mut batch = Batch::default();
+                        batch.add(space, pushes, reply);
+                        next = batch.fill(&mut receiver);
+                        batch.commit(&mut connection);
+                    }
+                }
+            }
+            // Leaves one file behind where nobody else has it open; a backup needs no more than that.
+            let truncate = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            if let Err(error) = truncate.and_then(|()| connection.close().map_err(|(_, error)| error)) {
+                tracing::warn!(%error, "closing the database");
+            }
+        };
+        threads.push(Builder::new().name("sqlite-write".to_owned()).spawn(work)?);
+        Ok(Self(Queue::new(sender)))
+    }
+
+    pub(super) fn send(&self, job: WriteJob) -> Result<(), StoreError> {
+        self.0.send(job)
+    }
+
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// Groups of several spaces that share one fsync.
+#[derive(Default)]
+struct Batch {
+    groups: Vec<(SpaceId, Vec<Push>, Reply)>,
+    pushes: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, space: SpaceId, pushes: Vec<Push>, reply: Reply) {
+        self.pushes += pushes.len();
+        self.bytes += pushes.iter().map(Push::payload_bytes).sum::<usize>();
+        self.groups.push((space, pushes, reply));
+    }
+
+    /// Takes in what waits already, within the bounds of a transaction; answers what does not belong in it.
+    fn fill(&mut self, receiver: &mut mpsc::Receiver<WriteJob>) -> Option<WriteJob> {
+        while self.pushes < GROUP_PUSHES_MAX && self.bytes < GROUP_BYTES_MAX {
+            match receiver.try_recv() {
+                Ok(WriteJob::Commit { space, pushes, reply }) => self.add(space, pushes, reply),
+                Ok(other) => return Some(other),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// One transaction, a savepoint for each group, so that a fault in one space is not another's.
+    fn commit(&mut self, connection: &mut Connection) {
+        let (mut replies, mut groups) = (Vec::new(), Vec::new());
+        for (space, pushes, reply) in mem::take(&mut self.groups) {
+            groups.push((space, pushes));
+            replies.push(reply);
+        }
+        let all = catch_unwind(AssertUnwindSafe(|| commit_all(connection, groups)))
+            .unwrap_or_else(|_| Err(StoreError::Fault("a commit panicked".into())));
+        match all {
+            Ok(results) => replies.into_iter().zip(results).for_each(|(reply, result)| answer(reply, result)),
+            Err(error) => {
+                let text = error.to_string();
+                for reply in replies {
+                    let error = match &error {
+                        StoreError::Fault(_) => StoreError::Fault(text.clone().into()),
+                        StoreError::Busy => StoreError::Busy,
+                        _ => StoreError::Unavailable(text.clone().into()),
+                    };
+                    answer(reply, Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn commit_all(
+    connection: &mut Connection,
+    groups: Vec<(SpaceId, Vec<Push>)>,
+) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+    // Dropping it on any way out rolls back, so the next group finds a clean connection.
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut results = Vec::with_capacity(groups.len());
+    for (space, pushes) in groups {
+        let savepoint = transaction.savepoint()?;
+        match commit::group(&savepoint, space, pushes) {
+            Ok(committed) => {
+                savepoint.commit()?;
+                results.push(Ok(committed));
+            }
+            // A full disk or a failing one is no fault of this space: SQLite may have rolled everything back already.
+            Err(StoreError::Unavailable(cause)) => return Err(StoreError::Unavailable(cause)),
+            Err(error) => {
+                let mut savepoint = savepoint;
+                savepoint.rollback()?;
+                savepoint.commit()?;
+                results.push(Err(error));
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(results)
+}

@@ -1,0 +1,9 @@
+//! The server over real sockets; a module a route, as in the route table.
+
+mod access;
+mod health;
+mod shutdown;
+mod spaces;
+mod sync;
+mod version;
+mod world;

@@ -1,0 +1,168 @@
+//! A server on a free port, and phones that talk to it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use automerge::transaction::{CommitOptions, Transactable};
+use automerge::{Automerge, ROOT, ReadDoc};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use sync_core::feed::{FeedHead, Item, Run};
+use sync_core::id::{Actor, DeviceId, DocId, SpaceId};
+use sync_core::wire::{self, ErrorCode, ErrorResponse, Pull, SCHEMA, SyncRequest, SyncResponse};
+use sync_server::{Caller, Config, Server};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const MSGPACK: &str = "application/msgpack";
+pub const JSON: &str = "application/json";
+
+pub struct World {
+    pub server: std::sync::Arc<Server>,
+    pub address: SocketAddr,
+    pub folder: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub async fn with(config: Config) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::builder().config(config).data(folder.path()).build().await.unwrap();
+        let server = std::sync::Arc::new(server);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn({
+            let server = std::sync::Arc::clone(&server);
+            async move { server.serve(listener, async { stopped.await.unwrap() }).await }
+        });
+        Self { server, address, folder, stop: Some(stop), serving }
+    }
+
+    /// Asks the server to stop.
+    pub fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Waits until it has.
+    pub async fn stopped(self) -> TempDir {
+        self.serving.await.unwrap();
+        self.folder
+    }
+
+    pub fn phone(&self, user: &str) -> Phone {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).unwrap();
+        let device = DeviceId::from_random(random);
+        let caller = Caller { user: user.to_owned(), device };
+        let token = self.server.issue_token(&caller, Duration::from_mins(10)).unwrap();
+        let space = SpaceId::personal(user);
+        let head = FeedHead::start(space, device);
+        Phone { client: client(), address: self.address, token, device, space, head }
+    }
+}
+
+pub fn client() -> Client {
+    // reqwest wants a TLS provider even where it only ever speaks plain HTTP.
+    static PROVIDER: std::sync::Once = std::sync::Once::new();
+    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+    Client::builder().no_proxy().build().unwrap()
+}
+
+pub fn new_doc() -> DocId {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).unwrap();
+    DocId::mint(1, random)
+}
+
+/// One device of a user, with a feed in one space.
+pub struct Phone {
+    pub client: Client,
+    pub address: SocketAddr,
+    pub token: String,
+    pub device: DeviceId,
+    pub space: SpaceId,
+    pub head: FeedHead,
+}
+
+impl Phone {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address)).bearer_auth(&self.token)
+    }
+
+    /// A run of the next items of this device's feed.
+    pub fn run(&mut self, items: Vec<Item>) -> Run {
+        let run = Run { device: self.device, base: self.head, items };
+        self.head = run.end();
+        run
+    }
+
+    pub fn push(&mut self, items: Vec<Item>) -> SyncRequest {
+        let push = Some(self.run(items));
+        SyncRequest { schema: SCHEMA, space: self.space, push, pull: None }
+    }
+
+    pub fn pull(&self) -> SyncRequest {
+        let pull = Some(Pull { since: None, bytes_max: None, own: true, version: true });
+        SyncRequest { schema: SCHEMA, space: self.space, push: None, pull }
+    }
+
+    pub async fn post(&self, content_type: &str, body: Vec<u8>) -> Response {
+        self.request(Method::POST, "/v1/sync").header("content-type", content_type).body(body).send().await.unwrap()
+    }
+
+    pub async fn send(&self, request: &SyncRequest) -> Response {
+        self.post(MSGPACK, wire::encode(request).unwrap()).await
+    }
+
+    pub async fn sync(&self, request: &SyncRequest) -> SyncResponse {
+        frame(self.send(request).await).await
+    }
+}
+
+/// A new document of that device with so many changes, one character each.
+pub fn typing(device: DeviceId, changes: usize) -> Vec<Item> {
+    let doc = new_doc();
+    let mut items = vec![Item::create(doc, "notes".to_owned())];
+    let mut automerge = Automerge::new().with_actor(Actor::new(device, [0; 4]).into());
+    for at in 0..changes {
+        let made = automerge.transact_with::<_, _, automerge::AutomergeError, _>(
+            |()| CommitOptions::default().with_time(at as i64),
+            |edit| edit.put(ROOT, "title", at as i64),
+        );
+        let hash = made.unwrap().hash.unwrap();
+        let bytes = automerge.get_change_by_hash(&hash).unwrap().raw_bytes().to_vec();
+        items.push(Item::change(doc, hash.into(), bytes));
+    }
+    items
+}
+
+/// The frame of a good answer.
+pub async fn frame<T: DeserializeOwned>(response: Response) -> T {
+    let status = response.status();
+    let content_type = response.headers()["content-type"].clone();
+    let bytes = response.bytes().await.unwrap();
+    assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&bytes));
+    if content_type == JSON { wire::decode_json(&bytes).unwrap() } else { wire::decode(&bytes).unwrap() }
+}
+
+/// An answer that is a refusal: with that status and code, an id, and nothing else.
+pub async fn refused(response: Response, status: u16, code: ErrorCode) -> ErrorResponse {
+    assert_eq!(response.status().as_u16(), status, "{code:?}");
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let again = response.headers().contains_key("retry-after");
+    let msgpack = response.headers()["content-type"] == MSGPACK;
+    let bytes = response.bytes().await.unwrap();
+    let error: ErrorResponse = if msgpack { wire::decode(&bytes).unwrap() } else { wire::decode_json(&bytes).unwrap() };
+    assert_eq!(error.code, code, "{error:?}");
+    assert_eq!(error.request_id, id);
+    assert_eq!(error.retry_after_ms.is_some(), again);
+    error
+}
