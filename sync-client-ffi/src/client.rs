@@ -134,6 +134,7 @@ impl ClientBuilder {
         })?;
         let personal = SpaceId::personal(&identity.user);
         let mut engine = Engine::open(store, identity.user, identity.device).map_err(damaged)?;
+        engine.recover().map_err(damaged)?;
         engine.add_space(personal).map_err(damaged)?;
         let spaces: Vec<SpaceId> = engine.spaces.keys().copied().collect();
         let shared = Shared {
@@ -159,7 +160,12 @@ impl Client {
     /// Saves what can be read of a damaged store into a new one in its place. The damaged file is copied aside first;
     /// gives the copy's path and how many rows were saved. What is missing then comes back from the server.
     pub fn repair(path: impl AsRef<Path>) -> Result<(PathBuf, u64), OpenError> {
-        store::repair(path.as_ref())
+        let (mut store, copy, saved) = store::repair(path.as_ref())?;
+        if let Ok(identity) = identity::settle(&mut store, None) {
+            let mut engine = Engine::open(store, identity.user, identity.device).map_err(OpenError::of_repair)?;
+            engine.recover_what_can_be().map_err(OpenError::of_repair)?;
+        }
+        Ok((copy, saved))
     }
 
     /// Whose store this is.

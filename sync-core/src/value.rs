@@ -141,6 +141,13 @@ impl From<u64> for Step {
     }
 }
 
+/// So that a literal can be written; a negative index is beyond every end.
+impl From<i32> for Step {
+    fn from(index: i32) -> Self {
+        Self::Index(u64::try_from(index).unwrap_or(u64::MAX))
+    }
+}
+
 impl From<usize> for Step {
     fn from(index: usize) -> Self {
         Self::Index(index as u64)

@@ -10,6 +10,9 @@ use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
 use crate::format::Format;
 use crate::store::{Cause, StoreError};
 
+/// A field's name that is told back to whoever sent it.
+const FIELD_BYTES_MAX: usize = 64;
+
 /// A request that was refused as a whole.
 #[derive(Debug, Clone)]
 pub struct ApiError {
@@ -36,12 +39,19 @@ impl ApiError {
         self
     }
 
-    /// The body is not the frame that the route takes.
+    /// The body is not the frame that the route takes. Texts of the libraries quote what they could not read, which is
+    /// payload: so neither the caller nor the log gets them.
     pub(crate) fn bad_frame(error: &FrameError) -> Self {
-        // What is wrong with the caller's own bytes is the caller's to know: the position, the name of a field.
-        let error_text = error.to_string();
-        let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, "The body cannot be read");
-        refused.detail = Some(error_text.chars().take(200).collect());
+        let cause = match error {
+            FrameError::Json(error) => {
+                format!("JSON, {:?} at {}:{}", error.classify(), error.line(), error.column())
+            }
+            FrameError::TooLarge { .. } | FrameError::Trailing { .. } => error.to_string(),
+            _ => "msgpack of another form".to_owned(),
+        };
+        let message = "The body is not a frame of this route";
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, message).because(cause);
+        refused.detail = Some(field_at_fault(&error.to_string()));
         refused
     }
 
@@ -116,7 +126,7 @@ impl ApiError {
     /// The answer in full, once it is known whose request it is and what format they read.
     pub(crate) fn render(self, format: Format, request_id: &str, retry_after: Duration) -> Response {
         let message = match self.detail {
-            Some(detail) => format!("{}: {detail}.", self.message),
+            Some(detail) => format!("{}{detail}.", self.message),
             None => self.message.to_owned(),
         };
         let retry_after_ms = self.retry.then_some(retry_after.as_millis() as u64);
@@ -135,6 +145,17 @@ impl ApiError {
         }
         response
     }
+}
+
+/// The one thing that a caller can use of what serde says.
+fn field_at_fault(text: &str) -> String {
+    let named = ["unknown field", "missing field"].into_iter().find_map(|what| {
+        let (_, rest) = text.split_once(what)?;
+        let name = rest.strip_prefix(" `")?.split('`').next()?;
+        let fine = name.len() <= FIELD_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_graphic());
+        fine.then(|| format!(": {what} `{name}`"))
+    });
+    named.unwrap_or_default()
 }
 
 impl From<StoreError> for ApiError {

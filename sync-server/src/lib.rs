@@ -156,13 +156,17 @@ impl Server {
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let stop = || self.app.gate.stop(self.deadline());
         serve::serve(listener, self.router(), &self.app.http, shutdown, stop).await;
-        self.shutdown().await;
+        self.finish().await;
     }
 
     /// Refuses new requests, answers those under way (or refuses them, to be sent again, when they take longer than
     /// `http.shutdown_timeout_ms`), commits what was taken, and closes the store.
     pub async fn shutdown(&self) {
         self.app.gate.stop(self.deadline()).await;
+        self.finish().await;
+    }
+
+    async fn finish(&self) {
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }

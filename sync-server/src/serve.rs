@@ -16,6 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Http;
 
+/// What a connection buffers of a head or a body on its way in. A head that is larger gets 431.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Out of file descriptors: some will come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A refusal that was decided on at the deadline is still sent.
@@ -32,6 +34,7 @@ pub(crate) async fn serve<S: Future<Output = ()>>(
 ) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(http.header_timeout_ms));
+    builder.max_buf_size(BUFFER_BYTES_MAX);
     let room = Arc::new(Semaphore::new(http.connections_max));
     let stopping = watch::Sender::new(());
     let mut connections = JoinSet::new();

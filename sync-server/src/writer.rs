@@ -161,3 +161,6 @@ fn again(error: &StoreError) -> StoreError {
 fn closed() -> StoreError {
     StoreError::Unavailable("the writer is closed".into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,4 @@
 //! What the engine's integration tests share. The tests themselves are one binary, `tests/all`.
 
-pub mod hostile;
 pub mod rig;
 pub mod tidy;

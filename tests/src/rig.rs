@@ -1,13 +1,15 @@
 //! What the tests run against: a server in this process on a port of its own, phones on stores of their own, and the
 //! same as processes that can be killed.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use sync_client_ffi::{Client, DeviceId};
+use serde::de::DeserializeOwned;
+use sync_client_ffi::{Client, DeviceId, SpaceId};
+use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, VersionResponse};
 use sync_server::auth::keys::Keys;
 use sync_server::{Caller, Server};
 use tokio::net::TcpListener;
@@ -123,9 +125,90 @@ impl ServerProcess {
         self.child = child;
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// What the server has acknowledged of the caller's feed.
+    pub fn acked(&self, space: SpaceId, token: &str) -> u64 {
+        let path = format!("/v1/spaces/{space}/version");
+        let answer: VersionResponse = self.exchange("GET", &path, token, &[]).expect("a version");
+        answer.acked.n
+    }
+
+    /// Posts a frame to `/v1/sync`.
+    pub fn post<T: DeserializeOwned>(&self, token: &str, frame: &SyncRequest) -> Result<T, Answer> {
+        self.exchange("POST", "/v1/sync", token, &wire::encode(frame).expect("a frame"))
+    }
+
+    /// One request over a connection of its own, by hand: no client library smooths anything over.
+    fn exchange<T: DeserializeOwned>(&self, method: &str, path: &str, token: &str, body: &[u8]) -> Result<T, Answer> {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: rejoin\r\nAuthorization: Bearer {token}\r\nContent-Type: application/msgpack\r\n\
+             Accept: application/msgpack\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("the head is sent");
+        stream.write_all(body).expect("the body is sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body = &answer[end + 4..];
+        if status == 200 {
+            return Ok(wire::decode(body).expect("a frame"));
+        }
+        Err(Answer { status, code: wire::decode::<ErrorResponse>(body).ok().map(|error| error.code) })
+    }
+
+    /// Its resident memory.
+    pub fn memory_kib(&self) -> u64 {
+        self.proc_status("VmRSS:")
+    }
+
+    /// The most it was since [`reset_peak_memory`](Self::reset_peak_memory).
+    pub fn peak_memory_kib(&self) -> u64 {
+        self.proc_status("VmHWM:")
+    }
+
+    /// Begins to measure the peak anew.
+    pub fn reset_peak_memory(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("Linux measures memory");
+    }
+
+    fn proc_status(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
+        line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+    }
+}
+
+/// An answer that is not 200.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP's status.
+    pub status: u16,
+    /// The stable code in its body.
+    pub code: Option<ErrorCode>,
+}
+
+/// Random numbers from a name, the same in every run; `SEED` in the environment gives others.
+pub struct Seeded(u64);
+
+impl Seeded {
+    /// Begins a sequence and prints its seed.
+    pub fn new(name: &str) -> Self {
+        let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
+        println!("{name}: SEED={given}");
+        let state = name.bytes().fold(given, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Self(state)
+    }
+
+    /// The next number below `bound` (SplitMix64, Steele, Lea and Flood, 2014).
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound.max(1)
     }
 }
 

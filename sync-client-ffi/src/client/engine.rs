@@ -72,20 +72,49 @@ impl OpenDocument {
 impl Engine {
     pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
         let mut engine = Self { store, user, device, spaces: BTreeMap::new(), documents: BTreeMap::new(), uses: 0 };
-        let mut found = Vec::new();
         for (space, row) in engine.store.read().spaces()? {
             let feeds = engine.store.read().feeds(space)?;
             let journals = engine.store.read().open_journals(space)?;
             let journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
-            let journals: Vec<DocId> = journals.into_iter().map(|(doc, _)| doc).collect();
-            found.extend(journals.iter().map(|doc| (space, *doc)));
+            let journals = journals.into_iter().map(|(doc, _)| doc).collect();
             engine.spaces.insert(space, Space { row, feeds, journals, journals_opened, sent_n: row.acked.n });
         }
-        // What a kill left in journals is sealed now, in the order in which it was written.
-        for (space, doc) in found {
-            engine.loaded(space, doc)?;
-        }
         Ok(engine)
+    }
+
+    /// Seals what a kill left in journals, in the order in which it was written.
+    pub(super) fn recover(&mut self) -> Result<()> {
+        for (space, doc) in self.journals() {
+            self.loaded(space, doc)?;
+            match self.seal(space, Some(doc)) {
+                // A full disk does not keep anybody from reading; it is sealed when there is room.
+                Err(ClientError::DiskFull) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The same in a store that was repaired: a journal whose document is lost is dropped; the damaged file has it.
+    pub(super) fn recover_what_can_be(&mut self) -> Result<()> {
+        for (space, doc) in self.journals() {
+            let recovered = self.loaded(space, doc).and_then(|()| self.seal(space, Some(doc)));
+            if recovered.is_err() {
+                self.store.transaction(|writer| writer.close_journal(space, doc))?;
+                if let Some(state) = self.spaces.get_mut(&space) {
+                    state.journals.retain(|open| *open != doc);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn journals(&self) -> Vec<(SpaceId, DocId)> {
+        let of = |(space, state): (&SpaceId, &Space)| {
+            let space = *space;
+            state.journals.iter().map(|doc| (space, *doc)).collect::<Vec<_>>()
+        };
+        self.spaces.iter().flat_map(of).collect()
     }
 
     pub(super) fn space(&self, space: SpaceId) -> Result<&Space> {

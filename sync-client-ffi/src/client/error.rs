@@ -64,6 +64,17 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+impl OpenError {
+    /// A repair that failed: what it was about to replace is in the copy.
+    pub(super) fn of_repair(error: ClientError) -> Self {
+        Self::Store(match error {
+            ClientError::Store(error) => error,
+            ClientError::DiskFull => StoreError::DiskFull,
+            _ => StoreError::Corrupt,
+        })
+    }
+}
+
 /// An operation on a document or space that was not done. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

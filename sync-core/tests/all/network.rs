@@ -84,7 +84,8 @@ impl Phone {
 
     fn answered(&mut self, answer: &PushAnswer) {
         let feed = FeedState { head: self.heads[self.items.len()], acked: self.acked };
-        match meaning(feed, answer, |n| self.heads.get(n as usize).map(|head| head.chain)) {
+        let own = self.heads.get(answer.acked().n as usize).map(|head| head.chain);
+        match meaning(feed, answer, own) {
             // A late answer may be to an old request.
             Meaning::Acknowledged(acked) if acked.n > self.acked.n => self.acked = acked,
             Meaning::Acknowledged(_) => {}

@@ -44,7 +44,7 @@ impl World {
         let known: Vec<DocId> = replica.documents().map(|(doc, _)| doc).collect();
         if known.is_empty() || rng.chance(4) {
             let doc = DocId::mint(rng.next() >> 16, [rng.next() as u8; 10]);
-            replica.create(doc, rng.pick(&["notes", "lists"])).unwrap();
+            replica.create(doc, *rng.pick(&["notes", "lists"])).unwrap();
             return;
         }
         let doc = *rng.pick(&known);
@@ -157,7 +157,11 @@ proptest! {
                 world.edit();
             } else {
                 let (from, to) = world.pair();
-                if world.rng.chance(50) { world.sync(from, to) } else { world.sync_badly(from, to) }
+                if world.rng.chance(50) {
+                    world.sync(from, to);
+                } else {
+                    world.sync_badly(from, to);
+                }
             }
         }
         world.replicas.iter().for_each(check);

@@ -81,9 +81,9 @@ impl Server {
             }
             self.log.push(entry.clone());
         }
-        decision.feeds.iter().for_each(|device| drop(self.feeds.insert(*device, ledger.feeds[device])));
-        decision.documents.iter().for_each(|doc| drop(self.documents.insert(*doc, ledger.documents[doc].clone())));
-        decision.actors.iter().for_each(|key| drop(self.tails.insert(*key, ledger.tails[key])));
+        self.feeds.extend(decision.feeds.iter().map(|device| (*device, ledger.feeds[device])));
+        self.documents.extend(decision.documents.iter().map(|doc| (*doc, ledger.documents[doc].clone())));
+        self.tails.extend(decision.actors.iter().map(|key| (*key, ledger.tails[key])));
         assert_eq!(ledger.head, self.head(), "the ledger and the log end in the same place");
         assert_eq!(ledger.documents_total, self.documents.len() as u64);
         decision

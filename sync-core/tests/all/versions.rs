@@ -61,12 +61,12 @@ proptest! {
     }
 
     #[test]
-    fn codec_is_canonical(a in vector(), garbage in vec(any::<u8>(), 0..80), at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn codec_is_canonical(a in vector(), garbage in vec(any::<u8>(), 0..80), at in any::<prop::sample::Index>(), bit in 0u32..8) {
         let bytes = a.encode();
         prop_assert_eq!(VersionVector::decode(&bytes), Ok(a));
         let mut mutated = bytes.clone();
         let at = at.index(mutated.len());
-        mutated[at] ^= 1 << bit;
+        mutated[at] ^= 1u8 << bit;
         let longer = [bytes.clone(), vec![0]].concat();
         // Whatever can be read has exactly these bytes: no vector has two forms.
         for other in [&mutated, &garbage, &longer] {

@@ -32,11 +32,20 @@ pub enum TokenError {
     #[error("not an access token of this server")]
     Foreign,
     /// Signature, issuer, audience or time are wrong.
-    #[error("{0}")]
+    #[error("{}", reason(.0))]
     Invalid(#[from] jsonwebtoken::errors::Error),
     /// The user's name is empty or too long.
     #[error("a user's name has 1 to {USER_BYTES_MAX} bytes")]
     User,
+}
+
+/// Without what the library quotes of the token: it goes to the log.
+fn reason(error: &jsonwebtoken::errors::Error) -> String {
+    use jsonwebtoken::errors::ErrorKind as Kind;
+    match error.kind() {
+        Kind::Json(_) | Kind::Base64(_) | Kind::Utf8(_) => "malformed token".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 #[derive(Serialize, Deserialize)]

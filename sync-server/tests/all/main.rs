@@ -1,6 +1,7 @@
 //! The server over real sockets; a module a route, as in the route table.
 
 mod access;
+mod binary;
 mod health;
 mod shutdown;
 mod spaces;

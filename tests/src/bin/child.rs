@@ -10,7 +10,6 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["serve", data, port] => serve(data, port.parse().expect("a port")),
-        ["hostile", name] => sync_tests::hostile::run(name),
         other => panic!("not known: {other:?}"),
     }
 }

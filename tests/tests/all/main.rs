@@ -1,4 +1,7 @@
 //! The engine's integration tests: one binary, a module a subject.
 
+mod hostile;
+mod kills;
+mod store;
 mod sync;
 mod tidy;

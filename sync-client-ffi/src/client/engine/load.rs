@@ -65,15 +65,25 @@ impl Engine {
             Some(journal) => {
                 let (base, rest) = split(&journal.heads, &deps, &changes.hashes, changes.payloads);
                 self.replay(space, doc, &journal, &base)?;
-                let open = self.documents.get_mut(&(space, doc)).ok_or(ClientError::NoDocument(doc))?;
-                let document = open.document.as_mut().ok_or(ClientError::NoDocument(doc))?;
-                document.apply(&rest).map_err(|_| ClientError::Corrupt)?;
-                Ok(())
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                match self.catch_up(space, doc, &rest) {
+                    // The document shows what its journal was made upon; a later merge takes in the rest.
+                    Err(ClientError::DiskFull) => {
+                        let open = self.documents.entry((space, doc)).or_default();
+                        open.edits = stored.edits;
+                        open.arrival = 0;
+                        self.replay(space, doc, &journal, &base)
+                    }
+                    caught_up => caught_up,
+                }
             }
         }
     }
 
-    /// Makes the edits of a journal again, on exactly the state that they were made upon, and seals them.
+    /// Makes the edits of a journal again, on exactly the state that they were made upon. They stay open: reading a
+    /// document never needs to write, not even on a full disk.
     fn replay(&mut self, space: SpaceId, doc: DocId, journal: &StoredJournal, base: &[Vec<u8>]) -> Result<()> {
         let (mut document, _) = Document::load(journal.actor, None, base).map_err(|_| ClientError::Corrupt)?;
         if document.heads() != journal.heads {
@@ -84,16 +94,24 @@ impl Engine {
             let ops = decode_ops(edit).map_err(|_| ClientError::from(StoreError::Row { table: "journal_edits" }))?;
             sealed.extend(document.edit(ops, &mut clock::random)?.sealed);
         }
-        sealed.extend(document.seal(&mut clock::random));
+        let overflown = !sealed.is_empty();
+        if overflown {
+            sealed.extend(document.seal(&mut clock::random));
+        }
         let open: &mut OpenDocument = self.documents.entry((space, doc)).or_default();
         open.document = Some(document);
         open.edits += journal.edits.len() as u64;
-        // What was begun before it in other documents goes first.
-        let journals = &self.space(space)?.journals;
-        let before: Vec<DocId> = journals.iter().copied().take_while(|begun| *begun != doc).collect();
-        let mut work = self.seal_in_memory(space, before)?;
-        work.push((doc, sealed));
-        self.write_sealed(space, work)
+        // Only where this version of the library seals earlier than the one that wrote the journal.
+        if overflown { self.overflow(space, doc, sealed) } else { Ok(()) }
+    }
+
+    /// Takes in what arrived behind a journal, once that is sealed.
+    fn catch_up(&mut self, space: SpaceId, doc: DocId, rest: &[Vec<u8>]) -> Result<()> {
+        self.seal(space, Some(doc))?;
+        let open = self.documents.get_mut(&(space, doc)).and_then(|open| open.document.as_mut());
+        let document = open.ok_or(ClientError::NoDocument(doc))?;
+        document.apply(rest).map_err(|_| ClientError::Corrupt)?;
+        Ok(())
     }
 }
 

@@ -29,7 +29,8 @@ impl Writer<'_> {
     pub(in crate::client) fn add_item(&self, space: SpaceId, item: &NewItem<'_>) -> Result<()> {
         self.run(
             "INSERT INTO items (space_id, device_id, n, kind, doc_id, hash, payload, seq, verdict, last_edit, chain) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+             ON CONFLICT (space_id, device_id, n) DO UPDATE SET payload = ?7, seq = ?8, verdict = ?9 WHERE hash = ?6",
             params![
                 space.as_bytes(),
                 item.id.device.as_bytes(),

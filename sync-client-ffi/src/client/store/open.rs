@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
+use sync_core::log::Cursor;
 
 use super::{Result, Store, StoreError};
 use crate::client::error::OpenError;
@@ -134,41 +135,65 @@ fn same(one: &Path, other: &Path) -> Result<bool> {
     Ok(std::fs::metadata(one)?.len() == std::fs::metadata(other)?.len() && std::fs::read(one)? == std::fs::read(other)?)
 }
 
-/// Copies a damaged store aside and puts a new one in its place with every row that can still be read. Gives the copy's
-/// path and the number of rows saved.
-pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(PathBuf, u64), OpenError> {
+/// Copies a damaged store aside and puts a new one in its place with every row that can still be read. What others wrote
+/// is asked for again. Gives the store, the copy's path and the number of rows saved.
+pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, PathBuf, u64), OpenError> {
     let held = lock(path)?;
     let copy = copy_aside(path)?;
+    // SQLite writes to what it opens, so it reads the file that is to be replaced, never the copy.
+    let broken = beside(path, ".repairing");
     for suffix in ["", "-wal", "-shm"] {
-        match std::fs::remove_file(beside(path, suffix)) {
+        remove(&beside(&broken, suffix))?;
+        match std::fs::rename(beside(path, suffix), beside(&broken, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::from(error).into()),
             _ => {}
         }
     }
-    let store = open(path, held)?;
+    let mut store = open(path, held)?;
     let mut saved = 0;
     for (table, key) in [
-        ("meta", "key"),
-        ("spaces", "space_id"),
-        ("feeds", "device_id"),
-        ("documents", "doc_id"),
-        ("items", "arrival"),
-        ("journals", "opened"),
-        ("journal_edits", "id"),
+        ("meta", ["key", "key"]),
+        ("spaces", ["space_id", "space_id"]),
+        ("documents", ["space_id", "doc_id"]),
+        ("items", ["arrival", "arrival"]),
+        ("journals", ["space_id", "doc_id"]),
+        ("journal_edits", ["id", "id"]),
     ] {
         // A table that cannot be read is what the copy is kept for; the others are saved all the same.
-        saved += salvage(&store.connection, &copy, table, key).unwrap_or(0);
+        saved += salvage(&store.connection, &broken, table, key).unwrap_or(0);
     }
-    Ok((copy, saved))
+    let spaces = store.read().spaces()?;
+    store.transaction(|writer| {
+        spaces.into_iter().try_for_each(|(space, mut row)| {
+            row.cursor = Cursor::start(space);
+            row.receipt = None;
+            writer.set_space(space, &row)
+        })
+    })?;
+    for suffix in ["", "-wal", "-shm"] {
+        remove(&beside(&broken, suffix))?;
+    }
+    Ok((store, copy, saved))
 }
 
-/// Row by row from the front, then from the back, until the damage is met from both sides.
-fn salvage(into: &Connection, from: &Path, table: &str, key: &str) -> Result<u64> {
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Row by row from the front, then from the back, until the damage is met from both sides. In the order of the primary
+/// key, since any other would have to read the whole table first.
+fn salvage(into: &Connection, from: &Path, table: &str, [first, then]: [&str; 2]) -> Result<u64> {
     let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut saved = 0;
     into.execute_batch("BEGIN IMMEDIATE")?;
     for order in ["ASC", "DESC"] {
-        let Ok(mut rows) = source.prepare(&format!("SELECT * FROM {table} ORDER BY {key} {order}")) else { continue };
+        let Ok(mut rows) = source.prepare(&format!("SELECT * FROM {table} ORDER BY {first} {order}, {then} {order}"))
+        else {
+            continue;
+        };
         let columns = rows.column_count();
         let places = vec!["?"; columns].join(", ");
         let mut insert = into.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;

@@ -1,3 +1,0 @@
-//! placeholder
-/// x
-pub fn run(_name: &str) {}
