@@ -456,7 +456,7 @@ fn attempt(mut doc: Automerge, batch: &[Change], observed: bool) -> Option<(Auto
         }
         let mut log = PatchLog::active();
         doc.apply_changes_log_patches(batch.iter().cloned(), &mut log).ok()?;
-        let patches = patch::of_automerge(doc.make_patches(&mut log));
+        let patches = patch::of_automerge(&doc, doc.make_patches(&mut log));
         Some((doc, patches))
     }))
     .ok()

@@ -112,6 +112,11 @@ impl ServerProcess {
         format!("http://{}", self.address)
     }
 
+    /// The same as an address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// SIGKILL, in the middle of whatever it does.
     pub fn kill(&mut self) {
         self.child.kill().expect("a process to kill");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::JOURNAL_OPERATIONS_MAX;
+use crate::limits::{JOURNAL_BYTES_MAX, JOURNAL_OPERATIONS_MAX};
 use crate::value::{Path, Step, Value};
 
 /// Whether text inserted at the edge of a mark belongs to it.
@@ -101,17 +101,30 @@ impl Op {
 
     /// Bytes that it brings into the document.
     pub fn bytes(&self) -> usize {
+        self.name_bytes()
+            + match self {
+                Self::Put { value, .. } | Self::Mark { value, .. } => bytes(value),
+                Self::Insert { values, .. } => values.iter().map(bytes).sum(),
+                Self::Splice { insert, .. } => insert.len(),
+                Self::Delete { .. } | Self::Increment { .. } => 8,
+            }
+    }
+
+    /// The key or the mark's name, which the operation carries with it. Objects further up are named by short ids.
+    fn name_bytes(&self) -> usize {
         match self {
-            Self::Put { value, .. } | Self::Mark { value, .. } => bytes(value),
-            Self::Insert { values, .. } => values.iter().map(bytes).sum(),
-            Self::Splice { insert, .. } => insert.len(),
-            Self::Delete { .. } | Self::Increment { .. } => 8,
+            Self::Mark { name, .. } => name.len(),
+            Self::Put { path, .. } | Self::Delete { path } | Self::Increment { path, .. } => match path.0.last() {
+                Some(Step::Key(key)) => key.len(),
+                _ => 0,
+            },
+            Self::Insert { .. } | Self::Splice { .. } => 0,
         }
     }
 
-    /// The largest single string or byte value in it, which no seal can split; texts can be.
+    /// The largest single string, byte value or key in it, which no seal can split; texts can be.
     pub(super) fn value_bytes_max(&self) -> usize {
-        let mut largest = 0;
+        let mut largest = self.name_bytes();
         let mut stack: Vec<&Value> = match self {
             Self::Put { value, .. } | Self::Mark { value, .. } => vec![value],
             Self::Insert { values, .. } => values.iter().collect(),
@@ -119,7 +132,10 @@ impl Op {
         };
         while let Some(value) = stack.pop() {
             match value {
-                Value::Map(map) => stack.extend(map.values()),
+                Value::Map(map) => {
+                    largest = map.keys().map(String::len).fold(largest, usize::max);
+                    stack.extend(map.values());
+                }
                 Value::List(list) => stack.extend(list),
                 Value::Str(text) => largest = largest.max(text.len()),
                 Value::Bytes(bytes) => largest = largest.max(bytes.len()),
@@ -132,7 +148,7 @@ impl Op {
     /// The same in pieces that each fit a change, however much the operation brings.
     pub(super) fn pieces(self) -> Vec<Self> {
         let mut out = Vec::new();
-        if self.cost() <= PIECE_OPERATIONS_MAX {
+        if fits(self.cost(), self.bytes()) {
             out.push(self);
             return out;
         }
@@ -148,6 +164,12 @@ impl Op {
 
 /// Half of what seals a journal, so that a piece always fits behind a seal.
 const PIECE_OPERATIONS_MAX: u64 = JOURNAL_OPERATIONS_MAX / 2;
+/// The same in bytes; a single value may have more and is a piece of its own.
+const PIECE_BYTES_MAX: usize = JOURNAL_BYTES_MAX / 2;
+
+fn fits(cost: u64, bytes: usize) -> bool {
+    cost <= PIECE_OPERATIONS_MAX && bytes <= PIECE_BYTES_MAX
+}
 
 fn cost(value: &Value) -> u64 {
     let mut total = 0u64;
@@ -212,26 +234,30 @@ fn splice_pieces(path: &Path, at: u64, mut delete: u64, insert: &str, out: &mut 
 
 /// Sets an empty object, then fills it.
 fn put_pieces(path: Path, value: Value, out: &mut Vec<Op>) {
-    if cost(&value) <= PIECE_OPERATIONS_MAX {
+    if fits(cost(&value), bytes(&value)) {
         out.push(Op::Put { path, value });
-        return;
+    } else {
+        out.push(Op::Put { path: path.clone(), value: empty(&value) });
+        fill_pieces(path, value, out);
     }
+}
+
+/// The object without what is in it; a scalar as it is.
+fn empty(value: &Value) -> Value {
     match value {
-        Value::Text(text) => {
-            out.push(Op::Put { path: path.clone(), value: Value::Text(String::new()) });
-            splice_pieces(&path, 0, 0, &text, out);
-        }
-        Value::List(values) => {
-            out.push(Op::Put { path: path.clone(), value: Value::List(Vec::new()) });
-            insert_pieces(&path.join(0u64), values, out);
-        }
-        Value::Map(map) => {
-            out.push(Op::Put { path: path.clone(), value: Value::Map(std::collections::BTreeMap::new()) });
-            for (key, value) in map {
-                put_pieces(path.join(key), value, out);
-            }
-        }
-        scalar => out.push(Op::Put { path, value: scalar }),
+        Value::Text(_) => Value::Text(String::new()),
+        Value::List(_) => Value::List(Vec::new()),
+        Value::Map(_) => Value::Map(std::collections::BTreeMap::new()),
+        scalar => scalar.clone(),
+    }
+}
+
+fn fill_pieces(path: Path, value: Value, out: &mut Vec<Op>) {
+    match value {
+        Value::Text(text) => splice_pieces(&path, 0, 0, &text, out),
+        Value::List(values) => insert_pieces(&path.join(0u64), values, out),
+        Value::Map(map) => map.into_iter().for_each(|(key, value)| put_pieces(path.join(key), value, out)),
+        _ => {}
     }
 }
 
@@ -243,36 +269,30 @@ fn insert_pieces(path: &Path, values: Vec<Value>, out: &mut Vec<Op>) {
     let place = |index: u64| Path(list.to_vec()).join(index);
     let mut index = *first;
     let mut part = Vec::new();
-    let mut part_cost = 0;
+    let (mut part_cost, mut part_bytes) = (0, 0);
     for value in values {
-        let value_cost = cost(&value);
-        if part_cost + value_cost > PIECE_OPERATIONS_MAX && !part.is_empty() {
+        let (value_cost, value_bytes) = (cost(&value), bytes(&value));
+        if !part.is_empty() && !fits(part_cost + value_cost, part_bytes + value_bytes) {
             let full = std::mem::take(&mut part);
             let count = full.len() as u64;
             out.push(Op::Insert { path: place(index), values: full });
             index += count;
-            part_cost = 0;
+            (part_cost, part_bytes) = (0, 0);
         }
-        if value_cost > PIECE_OPERATIONS_MAX {
-            out.push(Op::Insert { path: place(index), values: vec![Value::Null] });
-            put_pieces(place(index), value, out);
+        if fits(value_cost, value_bytes) {
+            part_cost += value_cost;
+            part_bytes += value_bytes;
+            part.push(value);
+        } else if matches!(value, Value::Map(_) | Value::List(_) | Value::Text(_)) {
+            out.push(Op::Insert { path: place(index), values: vec![empty(&value)] });
+            fill_pieces(place(index), value, out);
             index += 1;
         } else {
-            part_cost += value_cost;
-            part.push(value);
+            out.push(Op::Insert { path: place(index), values: vec![value] });
+            index += 1;
         }
     }
     if !part.is_empty() {
         out.push(Op::Insert { path: place(index), values: part });
     }
-}
-
-/// Operations as the journal keeps them: msgpack without field names.
-pub fn encode_ops(ops: &[Op]) -> Result<Vec<u8>, rmp_serde::encode::Error> {
-    rmp_serde::to_vec(ops)
-}
-
-/// Reads what [`encode_ops`] wrote.
-pub fn decode_ops(bytes: &[u8]) -> Result<Vec<Op>, rmp_serde::decode::Error> {
-    rmp_serde::from_slice(bytes)
 }

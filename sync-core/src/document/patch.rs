@@ -1,6 +1,6 @@
 //! What changed in a document, for observers: small steps instead of the whole.
 
-use automerge::PatchAction;
+use automerge::{Automerge, ObjId, PatchAction, ReadDoc};
 
 use super::op::Op;
 use super::read;
@@ -94,8 +94,8 @@ pub(super) fn of_op(op: &Op) -> Vec<Patch> {
 }
 
 /// automerge's patches of remote changes, in our words.
-pub(super) fn of_automerge(patches: Vec<automerge::Patch>) -> Vec<Patch> {
-    patches.into_iter().flat_map(convert).collect()
+pub(super) fn of_automerge(doc: &Automerge, patches: Vec<automerge::Patch>) -> Vec<Patch> {
+    patches.into_iter().flat_map(|patch| convert(doc, patch)).collect()
 }
 
 fn step(prop: &automerge::Prop) -> Step {
@@ -105,15 +105,26 @@ fn step(prop: &automerge::Prop) -> Step {
     }
 }
 
-fn convert(patch: automerge::Patch) -> Vec<Patch> {
+/// Where elements came in. automerge 0.12 takes a list's last element for gone when a counter there was incremented in the
+/// same batch, and then says one less; patches of a list ascend, so the element stands there still when all are done.
+fn inserted_at(doc: &Automerge, list: &ObjId, said: usize, first: &ObjId) -> usize {
+    let is_first = |&index: &usize| doc.get(list, index).ok().flatten().is_some_and(|(_, id)| id == *first);
+    (said..doc.length(list)).find(is_first).unwrap_or(said)
+}
+
+fn convert(doc: &Automerge, patch: automerge::Patch) -> Vec<Patch> {
     let path = Path(patch.path.iter().map(|(_, prop)| step(prop)).collect());
     let one = |path: Path, action: Action| vec![Patch { path, action }];
     match patch.action {
         PatchAction::PutMap { key, value, .. } => one(path.join(key), Action::Put(read::shallow(&value.0))),
         PatchAction::PutSeq { index, value, .. } => one(path.join(index), Action::Put(read::shallow(&value.0))),
         PatchAction::Insert { index, values } => {
+            let at = match values.iter().next() {
+                Some((_, first, _)) => inserted_at(doc, &patch.obj, index, first),
+                None => index,
+            };
             let values = values.iter().map(|(value, ..)| read::shallow(value)).collect();
-            one(path, Action::Insert { at: index as u64, values })
+            one(path, Action::Insert { at: at as u64, values })
         }
         PatchAction::SpliceText { index, value, .. } => {
             one(path, Action::InsertText { at: index as u64, text: value.make_string() })

@@ -1,0 +1,95 @@
+//! Measures what the engine promises to be fast at, and prints a table. Compare ratios within one run: machines are noisy.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+mod admit;
+mod cold;
+mod edit;
+mod floor;
+mod offline;
+
+/// Measures Rejoin on this machine and prints a Markdown table: local edits, an offline session, a cold start, the dedupe
+/// rule, and the floors under them (an fsync, SHA-256).
+#[derive(Parser)]
+#[command(name = "sync-bench")]
+struct Arguments {
+    /// Only the measurements whose name contains this.
+    filter: Option<String>,
+    #[command(subcommand)]
+    child: Option<Child>,
+}
+
+#[derive(Subcommand)]
+enum Child {
+    /// The server that is measured, as a process of its own.
+    #[command(hide = true)]
+    Serve { data: PathBuf, port: u16 },
+}
+
+/// One line of the table.
+pub struct Figure {
+    what: &'static str,
+    measured: String,
+    target: &'static str,
+    met: Option<bool>,
+}
+
+impl Figure {
+    /// A figure with a bound to keep.
+    pub fn against(what: &'static str, measured: String, target: &'static str, met: bool) -> Self {
+        Self { what, measured, target, met: Some(met) }
+    }
+
+    /// A figure that explains another.
+    pub fn note(what: &'static str, measured: String) -> Self {
+        Self { what, measured, target: "", met: None }
+    }
+}
+
+/// The middle of the measurements, and the 99th of a hundred.
+pub fn quantiles(mut measured: Vec<f64>) -> (f64, f64) {
+    measured.sort_by(f64::total_cmp);
+    let at = |share: f64| measured[((measured.len() - 1) as f64 * share) as usize];
+    (at(0.5), at(0.99))
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    if let Some(Child::Serve { data, port }) = arguments.child {
+        return serve(data, port);
+    }
+    let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let measurements: [(&str, fn() -> Vec<Figure>); 5] = [
+        ("floor", floor::measure),
+        ("edit", edit::measure),
+        ("offline", offline::measure),
+        ("cold", cold::measure),
+        ("admit", admit::measure),
+    ];
+    let mut figures = Vec::new();
+    for (name, measure) in measurements.into_iter().filter(|(name, _)| wanted(name)) {
+        eprintln!("measuring: {name}");
+        figures.extend(measure());
+    }
+    println!("| what | measured | target | met |\n| --- | --- | --- | --- |");
+    for Figure { what, measured, target, met } in figures {
+        let met = met.map_or("", |met| if met { "yes" } else { "no" });
+        println!("| {what} | {measured} | {target} | {met} |");
+    }
+}
+
+fn serve(data: PathBuf, port: u16) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async move {
+        let server = sync_server::Server::builder().data(data).build().await.expect("a server");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listener = tokio::net::TcpListener::bind(address).await.expect("the port");
+        println!("{}", listener.local_addr().expect("an address"));
+        std::io::stdout().flush().expect("somebody reads");
+        server.serve(listener, std::future::pending()).await;
+    });
+}
