@@ -48,7 +48,7 @@ pub fn measure() -> Vec<Figure> {
         let client = client.open().expect("a phone");
         let before = proxy.traffic();
         let began = Instant::now();
-        client.sync_once(Duration::from_secs(120)).expect("a cold start");
+        client.sync_once(Duration::from_mins(2)).expect("a cold start");
         times.push(began.elapsed().as_secs_f64());
         bytes = proxy.traffic().down - before.down;
         assert_eq!(client.documents(space, None).expect("documents").len(), DOCUMENTS as usize);

@@ -63,7 +63,8 @@ fn main() {
         return serve(data, port);
     }
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
-    let measurements: [(&str, fn() -> Vec<Figure>); 5] = [
+    type Measure = fn() -> Vec<Figure>;
+    let measurements: [(&str, Measure); 5] = [
         ("floor", floor::measure),
         ("edit", edit::measure),
         ("offline", offline::measure),

@@ -10,7 +10,7 @@ use crate::{Figure, quantiles};
 
 const KEYSTROKES: u64 = 10_000;
 const REPEATS: usize = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PROSE: &str = include_str!("../../LICENSE-APACHE");
 
 pub fn measure() -> Vec<Figure> {

@@ -123,9 +123,9 @@ impl ClientBuilder {
         };
         let mut store = store::create_or_open(&self.path)?;
         let damaged = |error: ClientError| match error {
-            ClientError::Corrupt => store::corrupt(&self.path),
             ClientError::Store(error) => OpenError::Store(error),
             ClientError::DiskFull => OpenError::Store(store::StoreError::DiskFull),
+            // Anything else that an opening meets means that the file does not hold what it should.
             _ => store::corrupt(&self.path),
         };
         let identity = identity::settle(&mut store, claimed).map_err(|error| match error {

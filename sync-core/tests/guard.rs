@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::marks::{ExpandMark, Mark};
@@ -198,9 +198,7 @@ fn hostile_changes_get_their_code() {
         ("too large", vec![0; CHANGE_BYTES_MAX + 1], RejectCode::TooLarge),
     ];
     for (name, bytes, code) in table {
-        let begun = Instant::now();
         assert_eq!(passes(bytes).err(), Some(*code), "{name}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{name} took {:?}", begun.elapsed());
     }
     assert_eq!(passes(&hostile::marks(actor(1), CHANGE_MARKS_MAX + 1)).err(), Some(RejectCode::TooManyOperations));
     assert!(passes(&hostile::marks(actor(1), CHANGE_MARKS_MAX)).is_ok());
@@ -606,6 +604,7 @@ fn measure_what_gets_through() {
 
 #[test]
 #[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn measure_cost_and_size() {
     for random_time in [false, true] {
         let mut doc = AutoCommit::new().with_actor(actor(1).into());

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// Long enough for a loaded machine; a test that waits this long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server in this process. Stops in good order when dropped.
 pub struct Rig {
@@ -89,7 +89,7 @@ pub fn token(data: &Path, user: &str, device: DeviceId) -> String {
     let keys = Keys::open(data).expect("the server's keys");
     let tokens = sync_server::auth::token::Tokens::new(keys.signing, &sync_server::Config::default().token);
     let caller = Caller { user: user.to_owned(), device };
-    tokens.issue(&caller, Duration::from_secs(3600)).expect("a token")
+    tokens.issue(&caller, Duration::from_hours(1)).expect("a token")
 }
 
 /// A server in a process of its own, for killing.

@@ -11,6 +11,7 @@ use sync_core::value::{Path, Value};
 use super::engine::OpenDocument;
 use super::error::ClientError;
 use super::observe::{DocEvent, EventKind, Origin, Subscription};
+use super::store::OwnItem;
 use super::{Client, WAIT_STEP, lock, runner};
 
 /// An open document. Cheap to clone.
@@ -134,9 +135,9 @@ impl Doc {
         let sent_n = engine.space(self.space)?.sent_n;
         let item = engine.store.read().item_of_edit(self.space, engine.device, self.id, edit)?;
         Ok(match item {
-            Some((_, Some((seq, Verdict::Applied)))) => EditState::Durable { seq },
-            Some((_, Some((_, Verdict::Rejected(code))))) => EditState::Rejected { code },
-            Some((n, None)) if n <= sent_n => EditState::Sent,
+            Some(OwnItem { decided: Some((seq, Verdict::Applied)), .. }) => EditState::Durable { seq },
+            Some(OwnItem { decided: Some((_, Verdict::Rejected(code))), .. }) => EditState::Rejected { code },
+            Some(OwnItem { n, decided: None }) if n <= sent_n => EditState::Sent,
             _ => EditState::Local,
         })
     }

@@ -301,10 +301,9 @@ impl Engine {
             if let Some(state) = self.spaces.get_mut(&space) {
                 state.journals.retain(|open| *open != doc);
             }
-            if let Some(open) = self.documents.get_mut(&(space, doc)) {
-                if let Some(merging) = &mut open.merging {
-                    merging.extend(sealed.into_iter().map(|change| change.bytes));
-                }
+            let merging = self.documents.get_mut(&(space, doc)).and_then(|open| open.merging.as_mut());
+            if let Some(merging) = merging {
+                merging.extend(sealed.into_iter().map(|change| change.bytes));
             }
         }
         Ok(())

@@ -234,11 +234,11 @@ impl Runner {
             if now_ms >= self.merge_at_ms && !self.to_merge.is_empty() {
                 self.merge_all(&shared);
             }
-            if let Until::Quiet { deadline_ms } = self.until {
-                if let Some(end) = self.end(now_ms, deadline_ms) {
-                    self.merge_all(&shared);
-                    return end;
-                }
+            if let Until::Quiet { deadline_ms } = self.until
+                && let Some(end) = self.end(now_ms, deadline_ms)
+            {
+                self.merge_all(&shared);
+                return end;
             }
             let until_ms = self.next_look(now_ms);
             let sleep = tokio::time::sleep_until(self.clock.at(until_ms).into());
@@ -247,6 +247,8 @@ impl Runner {
             tokio::select! {
                 () = inbox.notify.notified() => {}
                 () = sleep => {
+                    // A wish is for one wake-up; while a request is under way there is none.
+                    self.wake_at_ms = None;
                     let Some(shared) = weak.upgrade() else { return Ok(()) };
                     self.handle(&shared, Event::Timer, &mut request);
                 }
@@ -379,10 +381,10 @@ fn take(
     response: SyncResponse,
     stored: &mut Stored,
 ) -> Result<StoreOutcome, ClientError> {
-    if let Some(answer) = &response.push {
-        if let Some(trouble) = lock(&shared.engine).take_push(space, answer, stored)? {
-            return Ok(StoreOutcome::Trouble(trouble));
-        }
+    if let Some(answer) = &response.push
+        && let Some(trouble) = lock(&shared.engine).take_push(space, answer, stored)?
+    {
+        return Ok(StoreOutcome::Trouble(trouble));
     }
     let page = match response.pull {
         Some(PullAnswer::Page(page)) => page,

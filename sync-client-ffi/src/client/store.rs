@@ -9,7 +9,7 @@ mod journal;
 mod open;
 mod spaces;
 
-pub(super) use feeds::NewItem;
+pub(super) use feeds::{NewItem, OwnItem};
 pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};
 pub(super) use spaces::SpaceRow;

@@ -25,6 +25,12 @@ pub(in crate::client) struct NewItem<'a> {
     pub(in crate::client) own: Option<(u64, Hash)>,
 }
 
+/// An own item, and what the server has decided about it.
+pub(in crate::client) struct OwnItem {
+    pub(in crate::client) n: u64,
+    pub(in crate::client) decided: Option<(u64, Verdict)>,
+}
+
 impl Writer<'_> {
     pub(in crate::client) fn add_item(&self, space: SpaceId, item: &NewItem<'_>) -> Result<()> {
         self.run(
@@ -150,7 +156,7 @@ impl Writer<'_> {
         device: DeviceId,
         doc: DocId,
         edit: u64,
-    ) -> Result<Option<(u64, Option<(u64, Verdict)>)>> {
+    ) -> Result<Option<OwnItem>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT n, seq, verdict FROM items WHERE space_id = ?1 AND doc_id = ?2 AND device_id = ?3 AND last_edit >= ?4 \
              ORDER BY n LIMIT 1",
@@ -163,6 +169,6 @@ impl Writer<'_> {
             (Some(seq), Some(number)) => Some((seq, Verdict::from_number(number).ok_or(ROW)?)),
             _ => None,
         };
-        Ok(Some((n, decided)))
+        Ok(Some(OwnItem { n, decided }))
     }
 }
