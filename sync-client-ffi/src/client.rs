@@ -203,6 +203,14 @@ impl Client {
         Ok(Doc::new(self.clone(), space, doc))
     }
 
+    /// Opens a document that is here, held at what this device last wrote upon. What has arrived beside that is merged as
+    /// the hold is told to, and when it is dropped.
+    pub fn open_doc_held(&self, space: SpaceId, doc: DocId) -> Result<(Doc, Hold), ClientError> {
+        let doc = self.open_doc(space, doc)?;
+        let hold = doc.hold_at_own()?;
+        Ok((doc, hold))
+    }
+
     /// The documents of a space, or of one collection in it, in the order in which they were made.
     pub fn documents(&self, space: SpaceId, collection: Option<&str>) -> Result<Vec<DocumentInfo>, ClientError> {
         let engine = self.engine();

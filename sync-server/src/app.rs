@@ -8,9 +8,9 @@ use sync_core::log::ReceiptKey;
 
 use crate::auth::token::Tokens;
 use crate::config::Http;
-use crate::gate::Gate;
+use crate::router::gate::Gate;
+use crate::router::observe::RequestIds;
 use crate::store::Store;
-use crate::telemetry::RequestIds;
 use crate::writer::Writer;
 
 /// The server's parts, behind one pointer.

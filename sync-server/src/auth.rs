@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::telemetry::Note;
+use crate::router::observe::Note;
 
 pub mod keys;
 pub mod token;

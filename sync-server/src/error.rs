@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
 
-use crate::format::Format;
+use crate::router::format::Format;
 use crate::store::{Cause, StoreError};
 
 /// A field's name that is told back to whoever sent it.

@@ -6,7 +6,12 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::{gate, handlers, telemetry};
+use crate::handlers;
+
+pub(crate) mod format;
+pub(crate) mod gate;
+pub(crate) mod observe;
+pub(crate) mod serve;
 
 /// Every route there is. `/v1` stands behind the gate; each of its handlers names a caller, so needs a token.
 pub(crate) fn router(app: App) -> Router {
@@ -21,6 +26,6 @@ pub(crate) fn router(app: App) -> Router {
         .route("/readyz", get(handlers::health::readyz))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(from_fn_with_state(app.clone(), telemetry::observe))
+        .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

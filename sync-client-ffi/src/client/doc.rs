@@ -7,6 +7,7 @@ use sync_core::document::{Document, Expand, Op};
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::log::Verdict;
 use sync_core::value::{Path, Value};
+use sync_core::version::VersionVector;
 
 use super::engine::OpenDocument;
 use super::error::ClientError;
@@ -199,6 +200,13 @@ impl Doc {
         }
     }
 
+    /// Goes back to what this device last wrote upon, and holds the document there.
+    pub(super) fn hold_at_own(&self) -> Result<Hold, ClientError> {
+        let hold = self.hold()?;
+        self.client.engine().load_held(self.space, self.id)?;
+        Ok(hold)
+    }
+
     fn with<T>(&self, read: impl FnOnce(&OpenDocument, &Document) -> T) -> Result<T, ClientError> {
         let mut engine = self.client.engine();
         engine.loaded(self.space, self.id)?;
@@ -218,6 +226,14 @@ impl Hold {
     /// Takes in what has arrived so far, and holds on.
     pub fn merge(&self) -> Result<(), ClientError> {
         runner::merge(&self.doc.client.shared, self.doc.space, vec![self.doc.id], true)
+    }
+}
+
+impl Hold {
+    /// Takes in, of what has arrived so far, the changes that `version` covers and no others, and holds on: for a replay
+    /// that must type upon exactly the state that somebody saw.
+    pub fn merge_through(&self, version: &VersionVector) -> Result<(), ClientError> {
+        runner::merge_through(&self.doc.client.shared, self.doc.space, self.doc.id, version)
     }
 }
 

@@ -6,13 +6,14 @@ use sync_core::document::{Document, Op, Patch, Sealed, encode_ops};
 use sync_core::feed::{ChangeId, FeedHead, ItemKind, create_hash, delete_hash};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::limits::{COLLECTION_BYTES_MAX, OPEN_DOCUMENTS_BYTES_MAX, SESSION_SPACES_MAX};
-use sync_core::version::FeedHeads;
+use sync_core::version::{FeedHeads, VersionVector};
 
 use super::clock;
 use super::error::ClientError;
 use super::store::{NewItem, SpaceRow, Store, StoreError, Writer};
 
 mod exchange;
+mod held;
 mod load;
 mod merge;
 
@@ -57,6 +58,8 @@ pub(super) struct OpenDocument {
     bytes: usize,
     /// While a copy takes in remote changes: what was sealed on the old one meanwhile.
     merging: Option<Vec<Vec<u8>>>,
+    /// How far others' feeds were taken in while it was held.
+    merged: VersionVector,
     /// How many hold it at what it shows now.
     pub(super) holds: usize,
     used: u64,

@@ -121,7 +121,7 @@ impl From<StoreError> for ClientError {
 }
 
 /// Why [`Client::sync_once`](super::Client::sync_once) did not bring everything up to date. What it did exchange stays.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
     /// The server was not reached.
     #[error("the server cannot be reached")]

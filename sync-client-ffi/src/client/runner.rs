@@ -1,12 +1,13 @@
 //! Runs the session: does its effects, tells it what happened.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use sync_core::id::{DocId, SpaceId};
 use sync_core::limits::APPLY_INTERVAL_MS;
 use sync_core::session::{Effect, Event, Session, Status, StoreOutcome};
+use sync_core::version::VersionVector;
 use sync_core::wire::{PullAnswer, SyncResponse};
 use tokio::sync::Notify;
 
@@ -28,6 +29,15 @@ pub struct SyncReport {
 pub(super) struct Inbox {
     state: Mutex<Wishes>,
     notify: Notify,
+    rounds: Mutex<Rounds>,
+    round_done: Condvar,
+}
+
+/// Calls for an exchange that the background session has been given, and the last that it has answered.
+#[derive(Default)]
+struct Rounds {
+    asked: u64,
+    done: Option<(u64, Result<(), SyncError>)>,
 }
 
 #[derive(Default)]
@@ -37,14 +47,15 @@ struct Wishes {
     edited: BTreeSet<SpaceId>,
     network: Option<bool>,
     token: bool,
-    sync_now: bool,
+    /// The last call for an exchange, 0 if none is waiting.
+    sync_now: u64,
     stopped: bool,
 }
 
 impl Inbox {
     pub(super) fn new(spaces: Vec<SpaceId>) -> Self {
         let state = Wishes { spaces: spaces.into_iter().collect(), ..Wishes::default() };
-        Self { state: Mutex::new(state), notify: Notify::new() }
+        Self { state: Mutex::new(state), notify: Notify::new(), rounds: Mutex::default(), round_done: Condvar::new() }
     }
 
     fn wish(&self, change: impl FnOnce(&mut Wishes)) {
@@ -74,8 +85,20 @@ impl Inbox {
         self.wish(|wishes| wishes.token = true);
     }
 
-    fn sync_now(&self) {
-        self.wish(|wishes| wishes.sync_now = true);
+    /// Gives the number of this call.
+    fn sync_now(&self) -> u64 {
+        let asked = {
+            let mut rounds = lock(&self.rounds);
+            rounds.asked += 1;
+            rounds.asked
+        };
+        self.wish(|wishes| wishes.sync_now = asked);
+        asked
+    }
+
+    fn answer(&self, round: u64, result: Result<(), SyncError>) {
+        lock(&self.rounds).done = Some((round, result));
+        self.round_done.notify_all();
     }
 
     pub(super) fn stop(&self) {
@@ -83,7 +106,7 @@ impl Inbox {
     }
 
     /// `None` when the session shall end.
-    fn events(&self) -> Option<Vec<Event>> {
+    fn events(&self, round: &mut u64) -> Option<Vec<Event>> {
         let mut wishes = lock(&self.state);
         if wishes.stopped {
             return None;
@@ -94,7 +117,9 @@ impl Inbox {
         if std::mem::take(&mut wishes.token) {
             events.push(Event::TokenChanged);
         }
-        if std::mem::take(&mut wishes.sync_now) {
+        let asked = std::mem::take(&mut wishes.sync_now);
+        if asked > 0 {
+            *round = asked;
             events.push(Event::SyncNow);
         }
         Some(events)
@@ -171,30 +196,22 @@ pub(super) fn sync_once(shared: &Arc<Shared>, deadline: Duration) -> Result<Sync
     Ok(SyncReport { traffic })
 }
 
-/// The background session does the work; this waits until it says that it is done.
+/// The background session does the work; this waits until it has done it, and tries on until the deadline as it does.
 fn wait_for_quiet(shared: &Arc<Shared>, deadline: Duration) -> Result<(), SyncError> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(16);
-    let subscription = shared.observers.observe_status(Arc::new(move |status| {
-        // A full channel means that the waiter has enough to look at.
-        sender.try_send(status).ok();
-    }));
     let until = std::time::Instant::now() + deadline;
-    shared.inbox.sync_now();
-    let mut syncing = false;
-    let result = loop {
-        let left = until.saturating_duration_since(std::time::Instant::now());
-        match receiver.recv_timeout(left) {
-            Err(_) => break Err(SyncError::Deadline),
-            Ok(Status::Idle) if syncing => break Ok(()),
-            Ok(Status::Idle) => {}
-            Ok(Status::Syncing | Status::Connecting) => syncing = true,
-            Ok(Status::Offline) => break Err(SyncError::Offline),
-            Ok(Status::NeedsAuth) => break Err(SyncError::NeedsAuth),
-            Ok(Status::Error(trouble)) => break Err(trouble.into()),
+    let asked = shared.inbox.sync_now();
+    let mut rounds = lock(&shared.inbox.rounds);
+    loop {
+        if let Some((_, result)) = rounds.done.filter(|(round, _)| *round >= asked) {
+            return result;
         }
-    };
-    drop(subscription);
-    result
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            let offline = *lock(&shared.status) == Status::Offline;
+            return Err(if offline { SyncError::Offline } else { SyncError::Deadline });
+        }
+        rounds = shared.inbox.round_done.wait_timeout(rounds, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
 }
 
 fn run(shared: &Weak<Shared>, until: Until) -> Result<(), SyncError> {
@@ -213,12 +230,22 @@ struct Runner {
     wake_at_ms: Option<u64>,
     merge_at_ms: u64,
     to_merge: BTreeSet<SpaceId>,
+    /// The call for an exchange that is being answered, 0 if none is.
+    round: u64,
 }
 
 impl Runner {
     fn new(until: Until) -> Self {
         let clock = Clock::start();
-        Self { session: Session::default(), clock, until, wake_at_ms: None, merge_at_ms: 0, to_merge: BTreeSet::new() }
+        Self {
+            session: Session::default(),
+            clock,
+            until,
+            wake_at_ms: None,
+            merge_at_ms: 0,
+            to_merge: BTreeSet::new(),
+            round: 0,
+        }
     }
 
     async fn run(mut self, weak: &Weak<Shared>) -> Result<(), SyncError> {
@@ -226,13 +253,19 @@ impl Runner {
         let Some(inbox) = weak.upgrade().map(|shared| shared.inbox.clone()) else { return Ok(()) };
         loop {
             let Some(shared) = weak.upgrade() else { return Ok(()) };
-            let Some(events) = inbox.events() else { return Ok(()) };
+            let Some(events) = inbox.events(&mut self.round) else { return Ok(()) };
             for event in events {
                 self.handle(&shared, event, &mut request);
             }
             let now_ms = self.clock.now_ms();
             if now_ms >= self.merge_at_ms && !self.to_merge.is_empty() {
                 self.merge_all(&shared);
+            }
+            if self.round > 0
+                && let Some(result) = self.outcome(now_ms)
+            {
+                self.merge_all(&shared);
+                inbox.answer(std::mem::take(&mut self.round), result);
             }
             if let Until::Quiet { deadline_ms } = self.until
                 && let Some(end) = self.end(now_ms, deadline_ms)
@@ -274,15 +307,20 @@ impl Runner {
         at_ms.max(now_ms)
     }
 
-    fn end(&self, now_ms: u64, deadline_ms: u64) -> Option<Result<(), SyncError>> {
+    /// What an exchange that was asked for has come to; `None` while it is worth waiting.
+    fn outcome(&self, now_ms: u64) -> Option<Result<(), SyncError>> {
         match self.session.status() {
-            Status::Error(trouble) => return Some(Err(trouble.into())),
-            Status::NeedsAuth => return Some(Err(SyncError::NeedsAuth)),
-            Status::Idle if self.session.is_quiet(now_ms) => return Some(Ok(())),
-            Status::Offline if now_ms >= deadline_ms => return Some(Err(SyncError::Offline)),
-            _ => {}
+            Status::Error(trouble) => Some(Err(trouble.into())),
+            Status::NeedsAuth => Some(Err(SyncError::NeedsAuth)),
+            Status::Idle if self.session.is_quiet(now_ms) => Some(Ok(())),
+            _ => None,
         }
-        (now_ms >= deadline_ms).then_some(Err(SyncError::Deadline))
+    }
+
+    fn end(&self, now_ms: u64, deadline_ms: u64) -> Option<Result<(), SyncError>> {
+        let offline = self.session.status() == Status::Offline;
+        let late = || Err(if offline { SyncError::Offline } else { SyncError::Deadline });
+        self.outcome(now_ms).or_else(|| (now_ms >= deadline_ms).then(late))
     }
 
     /// Takes an event, and every event that its effects bring at once.
@@ -418,6 +456,25 @@ pub(super) fn merge(shared: &Arc<Shared>, space: SpaceId, docs: Vec<DocId>, forc
     // Under the lock, so that no edit slips in front of a patch that does not know it.
     let engine = lock(&shared.engine);
     for (doc, patches) in changed {
+        shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::Patches(patches) });
+    }
+    drop(engine);
+    shared.arrived.notify_all();
+    Ok(())
+}
+
+/// Takes into a held document what a version covers.
+pub(super) fn merge_through(
+    shared: &Arc<Shared>,
+    space: SpaceId,
+    doc: DocId,
+    version: &VersionVector,
+) -> Result<(), ClientError> {
+    let begun = lock(&shared.engine).merge_through_begin(space, doc, version)?;
+    let Some(merge) = begun else { return Ok(()) };
+    let patches = finish(shared, merge)?;
+    let engine = lock(&shared.engine);
+    if !patches.is_empty() {
         shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::Patches(patches) });
     }
     drop(engine);

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 mod documents;
 mod feeds;
+mod held;
 mod journal;
 mod open;
 mod spaces;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::telemetry::Note;
+use crate::router::observe::Note;
 
 /// A body that is too large is read on up to here and thrown away, so that its sender, who is still sending, gets to read
 /// the answer instead of a broken connection.

@@ -11,7 +11,7 @@ use sync_core::wire::SCHEMA;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::format::Format;
+use crate::router::format::Format;
 
 /// The answer to `GET /v1/spaces`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

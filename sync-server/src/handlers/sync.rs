@@ -13,7 +13,7 @@ use super::{body, enter};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::format::Format;
+use crate::router::format::Format;
 use crate::store::{PageAnswer, PageRequest};
 
 /// Frames up to this are read and written on the runtime's own threads: it takes less than moving them elsewhere, also

@@ -10,7 +10,7 @@ use super::enter;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::format::Format;
+use crate::router::format::Format;
 
 /// The space's version.
 pub(crate) async fn version(

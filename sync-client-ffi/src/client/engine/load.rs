@@ -115,14 +115,14 @@ impl Engine {
     }
 }
 
-fn new_actor(device: sync_core::id::DeviceId) -> Actor {
+pub(super) fn new_actor(device: sync_core::id::DeviceId) -> Actor {
     let mut random = [0; 4];
     clock::fill(&mut random);
     Actor::new(device, random)
 }
 
 /// The changes that `heads` were made upon, themselves included, and the others; both in the order given.
-fn split(
+pub(super) fn split(
     heads: &[Hash],
     deps: &BTreeMap<Hash, Vec<Hash>>,
     hashes: &[Hash],

@@ -14,11 +14,11 @@ const ROUNDS_MAX: u32 = 4;
 pub(in crate::client) struct Merge {
     pub(in crate::client) space: SpaceId,
     pub(in crate::client) doc: DocId,
-    copy: Document,
-    changes: Vec<Vec<u8>>,
-    arrival: u64,
-    patches: Vec<Patch>,
-    rounds: u32,
+    pub(super) copy: Document,
+    pub(super) changes: Vec<Vec<u8>>,
+    pub(super) arrival: u64,
+    pub(super) patches: Vec<Patch>,
+    pub(super) rounds: u32,
 }
 
 /// How a merge goes on.

@@ -1,0 +1,118 @@
+//! The outermost layer: gives a request its id, renders refusals, writes one JSON line. Never a token, never a payload.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::body::HttpBody;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::format::Format;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::ApiError;
+
+const REQUEST_ID: &str = "x-request-id";
+/// What proxies write where the caller left before the answer.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Ids of requests: random for the process, counted within it. A caller's own id is never taken: logs must not say what
+/// callers want them to.
+pub(crate) struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Result<Self, getrandom::Error> {
+        let mut process = [0; 8];
+        getrandom::fill(&mut process)?;
+        Ok(Self { process: u64::from_be_bytes(process), next: AtomicU64::new(1) })
+    }
+
+    fn next(&self) -> String {
+        format!("{:016x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What is learnt of a request on its way through the layers.
+pub(crate) struct Note {
+    id: String,
+    caller: OnceLock<Caller>,
+    bytes_in: AtomicU64,
+}
+
+impl Note {
+    /// Notes who calls.
+    pub(crate) fn caller(&self, caller: &Caller) {
+        self.caller.get_or_init(|| caller.clone());
+    }
+
+    /// Notes how much was read of the body.
+    pub(crate) fn read(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// The request's line. It is written when this is dropped, so also when the caller hung up or a handler panicked.
+struct Line {
+    note: Arc<Note>,
+    started: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    status: u16,
+    bytes_out: u64,
+    refused: Option<ApiError>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let status = if std::thread::panicking() { 500 } else { self.status };
+        let caller = self.note.caller.get();
+        tracing::info!(
+            request_id = self.note.id,
+            user = caller.map(|caller| caller.user.as_str()),
+            device = caller.map(|caller| tracing::field::display(caller.device)),
+            method = %self.method,
+            route = self.route.as_ref().map_or("unknown", MatchedPath::as_str),
+            status,
+            code = self.refused.as_ref().map(ApiError::code_name),
+            cause = self.refused.as_ref().and_then(ApiError::cause),
+            latency_us = self.started.elapsed().as_micros() as u64,
+            bytes_in = self.note.bytes_in.load(Ordering::Relaxed),
+            bytes_out = self.bytes_out,
+            "request"
+        );
+    }
+}
+
+/// The outermost layer: gives the request its id, renders refusals, writes the line.
+pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let id = app.request_ids.next();
+    let note = Arc::new(Note { id: id.clone(), caller: OnceLock::new(), bytes_in: AtomicU64::new(0) });
+    let mut line = Line {
+        note: Arc::clone(&note),
+        started: Instant::now(),
+        method: request.method().clone(),
+        route: request.extensions().get().cloned(),
+        status: CLIENT_CLOSED_REQUEST,
+        bytes_out: 0,
+        refused: None,
+    };
+    let format = Format::of_answer(request.headers());
+    request.extensions_mut().insert(note);
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        line.refused = Some(error.clone());
+        response = error.render(format, &id, app.retry_after());
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    line.status = response.status().as_u16();
+    line.bytes_out = response.body().size_hint().exact().unwrap_or(0);
+    response
+}
