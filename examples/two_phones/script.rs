@@ -11,7 +11,7 @@ use sync_examples::trace::Trace;
 use crate::random::Random;
 
 /// Typed by the first phone, at the start of the document.
-const FIRST_TEXT: &str = include_str!("../../CHANGELOG.md");
+const FIRST_TEXT: &str = include_str!("../../README.md");
 /// Typed by the second phone, at its end.
 const SECOND_TEXT: &str = include_str!("../../LICENSE-APACHE");
 /// Stands in the document from the beginning, between the two.

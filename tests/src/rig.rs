@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use sync_client_ffi::{Client, DeviceId, SpaceId};
+use sync_core::ledger::Role;
 use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, VersionResponse};
 use sync_server::auth::keys::Keys;
+use sync_server::store::Store;
+use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
 use sync_server::{Caller, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -110,6 +113,31 @@ impl ServerProcess {
     /// Where it listens, also after a restart.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Stops it where it is, without its noticing: requests wait, connections stay.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill");
+        assert!(status.success(), "kill {signal}");
+    }
+
+    /// Sets what a user may do in a space, as the server's command does.
+    pub fn set_role(&self, space: SpaceId, user: &str, role: Option<Role>) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let store = SqliteStore::open(&self.data, &SqliteOptions::default()).expect("the server's store");
+            store.set_role(space, user, role).await.expect("a role");
+            store.close().await.expect("the store closes");
+        });
     }
 
     /// The same as an address.

@@ -3,8 +3,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use sync_client_ffi::{ClientError, EditState, EventKind, Origin, RejectCode, Status, SyncError, Value, path};
-use sync_tests::rig::{PATIENCE, Rig, device};
+use sync_client_ffi::{
+    Client, ClientError, EditState, EventKind, Origin, RejectCode, SpaceId, Status, SyncError, Value, path,
+};
+use sync_core::ledger::Role;
+use sync_tests::rig::{PATIENCE, Rig, ServerProcess, device, token};
 
 #[test]
 fn an_edit_reaches_the_other_phone_once() {
@@ -198,6 +201,51 @@ fn a_deleted_document_is_deleted_everywhere_and_later_edits_are_kept_aside() {
     ann.sync_once(PATIENCE).unwrap();
     assert_eq!(ann.open_doc(space, second.id()).unwrap().get("n").unwrap(), Some(Value::Int(3)));
     assert!(matches!(ann.open_doc(space, doc.id()).err(), Some(ClientError::Deleted(_))));
+}
+
+#[test]
+fn what_is_typed_upon_a_change_that_is_refused_meanwhile_is_kept_aside_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("server");
+    let server = ServerProcess::start(env!("CARGO_BIN_EXE_child").as_ref(), &data);
+    let token = token(&data, "ben", device(2));
+    let ben = Client::builder(folder.path().join("ben")).server(server.url()).token(token).open().unwrap();
+    let space = SpaceId::from_random([9; 16]);
+    server.set_role(space, "ben", Some(Role::Writer));
+    ben.add_space(space).unwrap();
+    let doc = ben.create(space, "notes").unwrap();
+    let put = |value: i64| {
+        doc.edit(|edit| {
+            edit.put("n", value);
+        })
+        .unwrap()
+    };
+    put(1);
+    ben.sync_once(PATIENCE).unwrap();
+
+    server.set_role(space, "ben", Some(Role::Reader));
+    server.freeze();
+    ben.start().unwrap();
+    let sent = put(2);
+    while doc.edit_state(sent).unwrap() != EditState::Sent {
+        std::thread::yield_now();
+    }
+    // The request is under way; this stays in the journal, upon what will be refused.
+    let upon = put(3);
+    server.thaw();
+    ben.sync_once(PATIENCE).unwrap();
+    ben.stop();
+    assert_eq!(doc.edit_state(sent).unwrap(), EditState::Rejected { code: RejectCode::NotAWriter });
+    assert_eq!(doc.edit_state(upon).unwrap(), EditState::Rejected { code: RejectCode::NotAWriter });
+    assert_eq!(doc.get("n").unwrap(), Some(Value::Int(1)), "the document is as it is everywhere");
+    assert_eq!(ben.refused(space).unwrap().len(), 2);
+
+    // With the right back, edits go through again, under a new actor.
+    server.set_role(space, "ben", Some(Role::Writer));
+    let again = put(4);
+    ben.sync_once(PATIENCE).unwrap();
+    assert!(matches!(doc.edit_state(again).unwrap(), EditState::Durable { .. }));
+    assert_eq!(doc.get("n").unwrap(), Some(Value::Int(4)));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use sync_core::chunk::Chunk;
 use sync_core::feed::{Body, ChangeId, FeedHead, ItemKind};
-use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
+use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::log::{Cursor, Entry, Verdict};
 use sync_core::session::{Collected, FeedState, Meaning, StoreOutcome, Trouble, meaning};
 use sync_core::wire::{ItemStatus, Page, PageEntry, PullAnswer, PushAnswer};
@@ -82,6 +83,11 @@ impl Engine {
             Meaning::Acknowledged(acked) | Meaning::SendFrom(acked) => acked,
             Meaning::Trouble(trouble) => return Ok(Some(trouble)),
         };
+        if let PushAnswer::Taken { results, .. } = answer
+            && results.iter().any(|result| result.code.is_some())
+        {
+            row = self.seal_before_a_refusal(space, row)?;
+        }
         let before = self.space(space)?.row.acked.n;
         let device = self.device;
         let refused = self.store.transaction(|writer| {
@@ -109,6 +115,13 @@ impl Engine {
         self.rebuild(space, &refused);
         stored.rebuilt.extend(refused);
         Ok(None)
+    }
+
+    /// What is typed upon a change joins the feed before that is taken out of the document; later the journal would have
+    /// nothing to stand on. Gives the row as it is then, with what the answer acknowledges.
+    fn seal_before_a_refusal(&mut self, space: SpaceId, row: SpaceRow) -> Result<SpaceRow> {
+        self.seal(space, None)?;
+        Ok(SpaceRow { own: self.space(space)?.row.own, ..row })
     }
 
     fn rebuild(&mut self, space: SpaceId, docs: &BTreeSet<DocId>) {
@@ -150,10 +163,13 @@ impl Engine {
         intake: &mut Intake,
         stored: &mut Stored,
     ) -> Result<Progress> {
-        let state = self.space(space)?;
-        let (mut row, mut feeds) = (state.row, state.feeds.clone());
         let device = self.device;
         let part: Vec<PageEntry> = intake.entries.by_ref().take(STORED_AT_ONCE_MAX).collect();
+        if part.iter().any(|entry| entry.id.device == device && entry.verdict != Verdict::Applied) {
+            self.seal(space, None)?;
+        }
+        let state = self.space(space)?;
+        let (mut row, mut feeds) = (state.row, state.feeds.clone());
         let last = intake.entries.len() == 0;
         let mut deleted = BTreeSet::new();
         let mut trouble = None;
@@ -239,8 +255,14 @@ fn decide_own(
     }
     writer.decide(space, id, seq, verdict)?;
     if matches!(verdict, Verdict::Rejected(_)) {
-        // What follows the refused change cannot follow on in its actor's sequence: the device writes on under a new one.
-        writer.set_actor(space, doc, None)?;
+        // What follows the refused change cannot follow on in its actor's sequence: the device writes on under a new one,
+        // unless it does so already.
+        let author = writer
+            .payload(space, id)?
+            .and_then(|bytes| Chunk::read(&bytes).ok().and_then(|chunk| Actor::from_slice(chunk.actor()).ok()));
+        if author.is_some() && writer.document(space, doc)?.is_some_and(|document| document.actor == author) {
+            writer.set_actor(space, doc, None)?;
+        }
         refused.insert(doc);
     }
     Ok(())

@@ -80,6 +80,15 @@ impl Writer<'_> {
         Ok(Some((DocId::from_slice(&doc).map_err(|_| ROW)?, hash(&declared, "items")?, verdict)))
     }
 
+    /// What an item carries; `None` for one that carries nothing.
+    pub(in crate::client) fn payload(&self, space: SpaceId, id: ChangeId) -> Result<Option<Vec<u8>>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT payload FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3")?;
+        let key = params![space.as_bytes(), id.device.as_bytes(), id.n];
+        Ok(statement.query_row(key, |row| row.get(0)).optional()?.flatten())
+    }
+
     /// The chain's value after an own item; the start of the feed for 0.
     pub(in crate::client) fn own_chain(&self, space: SpaceId, device: DeviceId, n: u64) -> Result<Option<Hash>> {
         if n == 0 {
