@@ -379,7 +379,7 @@ impl Document {
     pub fn diff(&self, before: &[Hash]) -> Vec<Patch> {
         let Body::Sealed(doc) = &self.body else { return Vec::new() };
         let before: Vec<automerge::ChangeHash> = before.iter().map(|hash| (*hash).into()).collect();
-        patch::of_automerge(doc.diff(&before, &doc.get_heads()))
+        patch::of_automerge(doc, doc.diff(&before, &doc.get_heads()))
     }
 
     /// automerge's compact form of what is sealed and applied.

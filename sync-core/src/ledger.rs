@@ -272,7 +272,11 @@ impl Ledger {
 
     /// The dependencies that are unknown, or why the change is refused.
     fn judge_change(&self, device: DeviceId, doc: DocId, facts: &ChangeFacts) -> Result<Vec<Hash>, RejectCode> {
-        let document = self.live_document(doc)?;
+        let document = match self.live_document(doc) {
+            // Made upon changes that are lost, and with them the creation: its time comes when they are back.
+            Err(RejectCode::UnknownDocument) if !facts.deps.is_empty() => None,
+            document => Some(document?),
+        };
         let mut need = Vec::new();
         let mut max_op = 0;
         for &dep in &facts.deps {
@@ -286,6 +290,7 @@ impl Ledger {
         if !need.is_empty() {
             return Ok(need);
         }
+        let document = document.ok_or(RejectCode::UnknownDocument)?;
         let tail = self.tails.get(&(doc, facts.actor));
         match tail {
             Some(tail) if facts.seq != tail.seq + 1 => return Err(RejectCode::SequenceGap),

@@ -38,6 +38,9 @@ pub struct Session {
 #[derive(Debug)]
 struct SpaceState {
     due_at_ms: u64,
+    /// After a failure that concerns this space alone; an edit does not make it sooner.
+    not_before_ms: u64,
+    backoff: Backoff,
     version_known: bool,
     trouble: Option<Trouble>,
 }
@@ -49,6 +52,12 @@ enum Step {
     Collecting(SpaceId),
     Asking(SpaceId, u64),
     Storing(SpaceId),
+}
+
+impl SpaceState {
+    fn at_ms(&self) -> u64 {
+        self.due_at_ms.max(self.not_before_ms)
+    }
 }
 
 impl Default for Session {
@@ -134,7 +143,13 @@ impl Session {
 
     fn add(&mut self, space: SpaceId, now_ms: u64) {
         if self.spaces.len() < SESSION_SPACES_MAX {
-            let fresh = SpaceState { due_at_ms: now_ms, version_known: false, trouble: None };
+            let fresh = SpaceState {
+                due_at_ms: now_ms,
+                not_before_ms: 0,
+                backoff: Backoff::default(),
+                version_known: false,
+                trouble: None,
+            };
             self.spaces.entry(space).or_insert(fresh);
         }
     }
@@ -150,6 +165,8 @@ impl Session {
         self.stopped = None;
         for state in self.spaces.values_mut() {
             state.due_at_ms = now_ms;
+            state.not_before_ms = 0;
+            state.backoff.reset();
             state.trouble = None;
         }
     }
@@ -177,6 +194,7 @@ impl Session {
             return;
         }
         let Some(state) = self.spaces.get_mut(&space) else { return };
+        state.backoff.reset();
         match outcome {
             StoreOutcome::Done { more: true } => state.due_at_ms = now_ms,
             StoreOutcome::Done { more: false } => {
@@ -218,7 +236,15 @@ impl Session {
             ErrorCode::TooLarge if self.batch_bytes > BATCH_BYTES_MIN => {
                 self.batch_bytes = (self.batch_bytes / 4).max(BATCH_BYTES_MIN);
             }
-            _ => self.resume_at_ms = now_ms + self.backoff.next(retry_after_ms, random),
+            ErrorCode::Busy | ErrorCode::Unavailable => {
+                self.resume_at_ms = now_ms + self.backoff.next(retry_after_ms, random);
+            }
+            // What the server cannot do in one space does not hold up the others.
+            _ => {
+                if let Some(state) = self.spaces.get_mut(&space) {
+                    state.not_before_ms = now_ms + state.backoff.next(retry_after_ms, random);
+                }
+            }
         }
     }
 
@@ -238,8 +264,8 @@ impl Session {
 
     /// The space that is due first, with its time; `None` if no space wants anything before its next poll.
     fn next(&self, now_ms: u64) -> Option<SpaceId> {
-        let due = self.spaces.iter().filter(|(_, state)| state.trouble.is_none() && state.due_at_ms <= now_ms);
-        due.min_by_key(|(_, state)| state.due_at_ms).map(|(&space, _)| space)
+        let due = self.spaces.iter().filter(|(_, state)| state.trouble.is_none() && state.at_ms() <= now_ms);
+        due.min_by_key(|(_, state)| state.at_ms()).map(|(&space, _)| space)
     }
 
     fn pump(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -258,7 +284,7 @@ impl Session {
         }
         if self.step == Step::Resting && ready {
             let live = self.spaces.values().filter(|state| state.trouble.is_none());
-            if let Some(at_ms) = live.map(|state| state.due_at_ms.max(self.resume_at_ms)).min() {
+            if let Some(at_ms) = live.map(|state| state.at_ms().max(self.resume_at_ms)).min() {
                 effects.push(Effect::Wake { at_ms });
             }
         }
@@ -276,7 +302,8 @@ impl Session {
         if !self.authorized {
             return Status::NeedsAuth;
         }
-        if !self.online || (self.step == Step::Resting && self.backoff.is_waiting()) {
+        let is_waiting = self.backoff.is_waiting() || self.spaces.values().any(|state| state.backoff.is_waiting());
+        if !self.online || (self.step == Step::Resting && is_waiting) {
             return Status::Offline;
         }
         match self.step {

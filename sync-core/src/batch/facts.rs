@@ -54,27 +54,36 @@ impl Facts {
         let Some(document) = self.documents.get(&candidate.doc) else { return Judgement::Wait };
         match facts {
             None => Judgement::Take,
-            Some(_) if document.deleted => Judgement::Refuse(RejectCode::DocumentDeleted),
-            Some(facts) => self.judge_change(candidate.doc, candidate.hash, facts),
+            Some(facts) => self.judge_change(candidate.doc, document.deleted, candidate.hash, facts),
         }
     }
 
-    fn judge_change(&self, doc: DocId, hash: Hash, facts: &ChangeFacts) -> Judgement {
+    fn judge_change(&self, doc: DocId, deleted: bool, hash: Hash, facts: &ChangeFacts) -> Judgement {
         // Refused once, refused for good: others may have built on that verdict.
         if self.changes.contains_key(&(doc, hash)) {
             return Judgement::Refuse(RejectCode::SequenceGap);
         }
         let mut max_op = 0;
-        let mut missing = false;
+        let (mut missing, mut upon_refused) = (false, false);
         for &dep in &facts.deps {
             match self.changes.get(&(doc, dep)) {
                 Some(Dependency::Applied { max_op: of_dep }) => max_op = max_op.max(*of_dep),
-                Some(Dependency::Refused) => return Judgement::Refuse(RejectCode::DependencyRefused),
+                Some(Dependency::Refused) => upon_refused = true,
                 None => missing = true,
             }
         }
+        if missing {
+            return Judgement::Wait;
+        }
+        // Only now, so that even here nothing stands ahead of what it was made upon.
+        if deleted {
+            return Judgement::Refuse(RejectCode::DocumentDeleted);
+        }
+        if upon_refused {
+            return Judgement::Refuse(RejectCode::DependencyRefused);
+        }
         // automerge panics on an actor that has written nothing; an honest author knows it from the dependencies.
-        if missing || facts.others.iter().any(|&other| !self.tails.contains_key(&(doc, other))) {
+        if facts.others.iter().any(|&other| !self.tails.contains_key(&(doc, other))) {
             return Judgement::Wait;
         }
         match self.tails.get(&(doc, facts.actor)) {

@@ -296,3 +296,13 @@ fn insert_pieces(path: &Path, values: Vec<Value>, out: &mut Vec<Op>) {
         out.push(Op::Insert { path: place(index), values: part });
     }
 }
+
+/// Operations as the journal keeps them: msgpack without field names.
+pub fn encode_ops(ops: &[Op]) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    rmp_serde::to_vec(ops)
+}
+
+/// Reads what [`encode_ops`] wrote.
+pub fn decode_ops(bytes: &[u8]) -> Result<Vec<Op>, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}

@@ -105,11 +105,34 @@ fn step(prop: &automerge::Prop) -> Step {
     }
 }
 
-/// Where elements came in. automerge 0.12 takes a list's last element for gone when a counter there was incremented in the
-/// same batch, and then says one less; patches of a list ascend, so the element stands there still when all are done.
-fn inserted_at(doc: &Automerge, list: &ObjId, said: usize, first: &ObjId) -> usize {
-    let is_first = |&index: &usize| doc.get(list, index).ok().flatten().is_some_and(|(_, id)| id == *first);
-    (said..doc.length(list)).find(is_first).unwrap_or(said)
+/// Elements that came into a list. automerge 0.12 takes a list's last element for gone when a counter there was incremented
+/// in the same batch, says one less for what comes behind it, and may join that to what came in before it. Patches of a list
+/// ascend, so each element stands where it came in when all are done: there it is looked for.
+fn inserted(doc: &Automerge, list: &ObjId, path: &Path, said: usize, values: &[(Value, ObjId)]) -> Vec<Patch> {
+    let stands = |index: usize, id: &ObjId| doc.get(list, index).ok().flatten().is_some_and(|(_, there)| there == *id);
+    let (Some((_, first)), Some((_, last))) = (values.first(), values.last()) else { return Vec::new() };
+    let patch = |at: usize, values: &[(Value, ObjId)]| {
+        let values = values.iter().map(|(value, _)| value.clone()).collect();
+        Patch { path: path.clone(), action: Action::Insert { at: at as u64, values } }
+    };
+    // The elements are in order, so two right ends leave no room for a wrong middle.
+    if stands(said, first) && stands(said + values.len() - 1, last) {
+        return vec![patch(said, values)];
+    }
+    let mut patches = Vec::new();
+    let (mut from, mut at, mut next) = (0, said, said);
+    for (index, (_, id)) in values.iter().enumerate() {
+        let found = (next..doc.length(list)).find(|&place| stands(place, id)).unwrap_or(next);
+        if found != next {
+            if from < index {
+                patches.push(patch(at, &values[from..index]));
+            }
+            (from, at) = (index, found);
+        }
+        next = found + 1;
+    }
+    patches.push(patch(at, &values[from..]));
+    patches
 }
 
 fn convert(doc: &Automerge, patch: automerge::Patch) -> Vec<Patch> {
@@ -119,12 +142,8 @@ fn convert(doc: &Automerge, patch: automerge::Patch) -> Vec<Patch> {
         PatchAction::PutMap { key, value, .. } => one(path.join(key), Action::Put(read::shallow(&value.0))),
         PatchAction::PutSeq { index, value, .. } => one(path.join(index), Action::Put(read::shallow(&value.0))),
         PatchAction::Insert { index, values } => {
-            let at = match values.iter().next() {
-                Some((_, first, _)) => inserted_at(doc, &patch.obj, index, first),
-                None => index,
-            };
-            let values = values.iter().map(|(value, ..)| read::shallow(value)).collect();
-            one(path, Action::Insert { at: at as u64, values })
+            let values: Vec<_> = values.iter().map(|(value, id, _)| (read::shallow(value), id.clone())).collect();
+            inserted(doc, &patch.obj, &path, index, &values)
         }
         PatchAction::SpliceText { index, value, .. } => {
             one(path, Action::InsertText { at: index as u64, text: value.make_string() })

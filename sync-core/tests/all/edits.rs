@@ -20,7 +20,9 @@ fn places(path: &Path, value: &Value, out: &mut Vec<Place>) {
     match value {
         Value::Map(map) => {
             out.push(Place::Map(path.clone(), map.keys().cloned().collect()));
-            map.iter().for_each(|(key, value)| places(&path.join(key.as_str()), value, out));
+            for (key, value) in map {
+                places(&path.join(key.as_str()), value, out);
+            }
         }
         Value::List(list) => {
             out.push(Place::List(path.clone(), list.len()));

@@ -18,7 +18,7 @@ fn header() -> impl Strategy<Value = Header> {
 }
 
 fn end(space: SpaceId, headers: &[Header]) -> Cursor {
-    headers.iter().fold(Cursor::start(space), |cursor, header| cursor.next(header))
+    headers.iter().fold(Cursor::start(space), Cursor::next)
 }
 
 proptest! {

@@ -95,10 +95,16 @@ impl Phone {
     }
 }
 
+fn deps(item: &Item, bytes: &[u8]) -> Vec<(DocId, Hash)> {
+    let change = automerge::Change::from_bytes(bytes.to_vec()).unwrap();
+    change.deps().iter().map(|dep| (item.doc, Hash(dep.0))).collect()
+}
+
 /// The verdicts that follow from the log's own order, by a look at all of it.
 fn expected_verdicts(server: &Server, items: &BTreeMap<(DeviceId, u64), Item>) -> Vec<Verdict> {
     let mut documents: BTreeMap<DocId, bool> = BTreeMap::new();
-    let (mut applied, mut refused): (BTreeSet<(DocId, Hash)>, BTreeSet<(DocId, Hash)>) = Default::default();
+    let mut applied: BTreeSet<(DocId, Hash)> = BTreeSet::new();
+    let mut refused: BTreeSet<(DocId, Hash)> = BTreeSet::new();
     let mut verdicts = Vec::new();
     for entry in &server.log {
         let item = &items[&(entry.header.id.device, entry.header.id.n)];
@@ -108,14 +114,20 @@ fn expected_verdicts(server: &Server, items: &BTreeMap<(DeviceId, u64), Item>) -
                 documents.insert(item.doc, false);
                 None
             }
+            (Body::Change { bytes }, None) if deps(item, bytes).iter().any(|dep| refused.contains(dep)) => {
+                Some(RejectCode::DependencyRefused)
+            }
+            (Body::Change { bytes }, None) => {
+                assert!(deps(item, bytes).is_empty(), "its creation is lost: it must wait, not be refused for good");
+                Some(RejectCode::UnknownDocument)
+            }
             (_, None) => Some(RejectCode::UnknownDocument),
             (Body::Delete, _) => {
                 documents.insert(item.doc, true);
                 None
             }
             (Body::Change { bytes }, _) => {
-                let change = automerge::Change::from_bytes(bytes.clone()).unwrap();
-                let deps: Vec<_> = change.deps().iter().map(|dep| (item.doc, Hash(dep.0))).collect();
+                let deps = deps(item, bytes);
                 let upon_refused = deps.iter().any(|dep| refused.contains(dep) && !applied.contains(dep));
                 assert!(upon_refused || deps.iter().all(|dep| applied.contains(dep)), "nothing before its causes");
                 upon_refused.then_some(RejectCode::DependencyRefused)
@@ -222,7 +234,9 @@ proptest! {
                 11 if rng.chance(30) => {
                     server = backup.clone();
                     // What is behind an old cursor may be other entries now.
-                    phones.iter_mut().for_each(|phone| phone.cursor = 0);
+                    for phone in &mut phones {
+                        phone.cursor = 0;
+                    }
                 }
                 _ => {}
             }

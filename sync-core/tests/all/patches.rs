@@ -1,5 +1,7 @@
 //! An observer that only applies patches always shows what the document holds.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use sync_core::document::Document;
 use sync_core::value::{Path, Value};
@@ -16,7 +18,7 @@ struct Side {
 
 impl Side {
     fn new(number: u8) -> Self {
-        Self { document: Document::new(actor(number)), shown: Value::Map(Default::default()), sealed: Vec::new() }
+        Self { document: Document::new(actor(number)), shown: Value::Map(BTreeMap::new()), sealed: Vec::new() }
     }
 
     fn value(&self) -> Value {
@@ -66,8 +68,8 @@ proptest! {
             taken[at] += new.len();
             sides[at].apply(&new);
         }
-        for at in 0..2 {
-            sides[at].seal(&mut rng);
+        for side in &mut sides {
+            side.seal(&mut rng);
         }
         for at in 0..2 {
             let new = sides[1 - at].sealed[taken[at]..].to_vec();

@@ -44,7 +44,8 @@ impl World {
         let known: Vec<DocId> = replica.documents().map(|(doc, _)| doc).collect();
         if known.is_empty() || rng.chance(4) {
             let doc = DocId::mint(rng.next() >> 16, [rng.next() as u8; 10]);
-            replica.create(doc, *rng.pick(&["notes", "lists"])).unwrap();
+            let collection = *rng.pick(&["notes", "lists"]);
+            replica.create(doc, collection).unwrap();
             return;
         }
         let doc = *rng.pick(&known);

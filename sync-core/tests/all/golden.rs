@@ -1,0 +1,222 @@
+//! Every frame, in the bytes that shipped: a phone that is never updated again must understand them.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sync_core::batch::Batch;
+use sync_core::code::RejectCode;
+use sync_core::document::{Document, Expand, Op};
+use sync_core::feed::{Body, ChangeId, FeedHead, Item, ItemKind, Run};
+use sync_core::id::Hash;
+use sync_core::log::{Cursor, Entry, Header, ReceiptKey, Verdict};
+use sync_core::value::Value;
+use sync_core::wire::{
+    Entries, ErrorCode, ErrorResponse, ItemResult, ItemStatus, Page, PageEntry, Pull, PullAnswer, PushAnswer, Runs,
+    SCHEMA, SyncRequest, SyncResponse, VersionResponse, decode, decode_json, encode, encode_json,
+};
+
+use crate::cases::{SPACE, actor, device, doc};
+
+/// A frame of any type, with its two forms.
+pub struct Frame {
+    pub name: &'static str,
+    pub is_request: bool,
+    pub msgpack: Vec<u8>,
+    pub json: Vec<u8>,
+    /// Reads msgpack or JSON, and writes as msgpack what was understood.
+    pub read: fn(&[u8], bool) -> Option<Vec<u8>>,
+}
+
+fn frame<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    name: &'static str,
+    is_request: bool,
+    value: &T,
+) -> Frame {
+    let (msgpack, json) = (encode(value).unwrap(), encode_json(value).unwrap());
+    assert_eq!(&decode::<T>(&msgpack).unwrap(), value);
+    assert_eq!(&decode_json::<T>(&json).unwrap(), value);
+    let read = |bytes: &[u8], json: bool| {
+        let value: Option<T> = if json { decode_json(bytes).ok() } else { decode(bytes).ok() };
+        value.map(|value| encode(&value).unwrap())
+    };
+    Frame { name, is_request, msgpack, json, read }
+}
+
+/// Real changes of two devices, the same ones each time.
+pub fn changes() -> Vec<Item> {
+    let mut ann = Document::new(actor(1));
+    let mut items = Vec::new();
+    let mut seal = |document: &mut Document, time: u64| {
+        let sealed = document.seal(&mut || time).unwrap();
+        items.push(Item::change(doc(1), sealed.hash, sealed.bytes.clone()));
+        sealed.bytes
+    };
+    let text = Op::Put { path: "text".into(), value: Value::Text("Grüße".into()) };
+    ann.edit(vec![text, Op::Put { path: "hits".into(), value: Value::Counter(1) }], &mut || 0).unwrap();
+    let first = seal(&mut ann, 0x0102_0304);
+    let (mut bob, _) = Document::load(actor(2), None, &[&first]).unwrap();
+    ann.edit(vec![Op::Splice { path: "text".into(), at: 5, delete: 0, insert: ", Welt".into() }], &mut || 0).unwrap();
+    seal(&mut ann, 0);
+    bob.edit(vec![Op::Increment { path: "hits".into(), by: 2 }], &mut || 0).unwrap();
+    let third = seal(&mut bob, u64::from(u32::MAX));
+    ann.apply(&[third]).unwrap();
+    let mark = Op::Mark {
+        path: "text".into(),
+        start: 0,
+        end: 5,
+        name: "bold".into(),
+        value: true.into(),
+        expand: Expand::After,
+    };
+    ann.edit(vec![mark], &mut || 0).unwrap();
+    seal(&mut ann, 7);
+    items
+}
+
+fn run() -> Run {
+    let mut items = vec![Item::create(doc(1), "notes".to_owned())];
+    let [first, second, _, fourth] = <[Item; 4]>::try_from(changes()).unwrap();
+    items.extend([first.clone(), second, fourth]);
+    // What the strip codec cannot hold, or would hash differently, travels as it is.
+    items.push(Item::change(doc(2), Hash([3; 32]), b"no change".to_vec()));
+    items.push(Item { hash: Hash([4; 32]), ..first });
+    let code = RejectCode::TooLarge;
+    items.push(Item { doc: doc(2), hash: Hash([5; 32]), body: Body::Void { kind: ItemKind::Change, code } });
+    items.push(Item::delete(doc(1)));
+    Run { device: device(1), base: FeedHead { n: 300, chain: Hash([6; 32]) }, items }
+}
+
+fn page() -> Page {
+    let header = |of: u8, n, kind, hash, verdict| Header {
+        id: ChangeId { device: device(of), n },
+        kind,
+        doc: doc(1),
+        hash,
+        verdict,
+    };
+    let whole = |of: u8, n, item: Item| {
+        let header = header(of, n, item.kind(), item.hash, Verdict::Applied);
+        PageEntry::whole(Entry { header, body: Some(item.body) })
+    };
+    let [first, second, third, fourth] = <[Item; 4]>::try_from(changes()).unwrap();
+    let refused = |code| Verdict::Rejected(code);
+    let entries = vec![
+        whole(1, 1, Item::create(doc(1), "notes".to_owned())),
+        whole(1, 2, first),
+        PageEntry::own(&header(3, 9, ItemKind::Change, Hash([1; 32]), Verdict::Applied)),
+        whole(1, 3, second),
+        whole(2, 77, third),
+        PageEntry::whole(Entry {
+            header: header(2, 78, ItemKind::Change, Hash([2; 32]), refused(RejectCode::DependencyRefused)),
+            body: None,
+        }),
+        whole(1, 4, fourth),
+        PageEntry::own(&header(3, 10, ItemKind::Delete, Hash([1; 32]), refused(RejectCode::NotAWriter))),
+        whole(2, 79, Item::delete(doc(1))),
+    ];
+    let next = Cursor { seq: 70_000, chain: Hash([7; 32]) };
+    let receipt = ReceiptKey::new([1; 32]).sign(SPACE, &next);
+    let heads =
+        [(device(1), FeedHead { n: 4, chain: Hash([8; 32]) }), (device(2), FeedHead { n: 79, chain: Hash([9; 32]) })];
+    Page { entries: Entries(entries), next, more: false, receipt, version: Some(heads.into_iter().collect()) }
+}
+
+/// All frames.
+pub fn frames() -> Vec<Frame> {
+    let acked = FeedHead { n: 7, chain: Hash([7; 32]) };
+    let cursor = Cursor { seq: 70_000, chain: Hash([1; 32]) };
+    let request = |push, pull| SyncRequest { schema: SCHEMA, space: SPACE, push, pull };
+    let response = |push, pull| SyncResponse { schema: SCHEMA, push, pull };
+    let pull = Pull { since: Some(cursor), bytes_max: Some(65_536), own: true, version: true };
+    let first = Pull { since: None, bytes_max: None, own: false, version: false };
+    let result = |seq, status, code| ItemResult { seq, status, code };
+    let results = vec![
+        result(1, ItemStatus::Duplicate, None),
+        result(2, ItemStatus::Duplicate, Some(RejectCode::TooDeep)),
+        result(300, ItemStatus::Applied, None),
+        result(301, ItemStatus::Rejected, Some(RejectCode::DocumentDeleted)),
+    ];
+    let taken = PushAnswer::Taken { acked, results: results.clone(), need: Vec::new() };
+    let need = PushAnswer::Taken { acked, results, need: vec![Hash([2; 32]), Hash([3; 32])] };
+    let empty = Page { entries: Entries::default(), version: None, more: true, ..page() };
+    let mut second = run();
+    (second.base, second.items) = (run().end(), vec![Item::create(doc(3), "lists".to_owned())]);
+    let other =
+        Run { device: device(2), base: FeedHead::start(SPACE, device(2)), items: vec![changes().swap_remove(2)] };
+    let runs = Runs(vec![run(), other, second]);
+    let error = |code, retry_after_ms| ErrorResponse {
+        code,
+        message: "The server is busy. Try again.".to_owned(),
+        request_id: "0193b7e2".to_owned(),
+        retry_after_ms,
+    };
+    vec![
+        frame("sync_request_both", true, &request(Some(run()), Some(pull.clone()))),
+        frame("sync_request_push", true, &request(Some(Run { items: Vec::new(), ..run() }), None)),
+        frame("sync_request_pull", true, &request(None, Some(first))),
+        frame("sync_request_neither", true, &request(None, None)),
+        frame("batch", true, &Batch { schema: SCHEMA, space: SPACE, runs }),
+        frame("sync_response_page", false, &response(Some(taken), Some(PullAnswer::Page(page())))),
+        frame("sync_response_need", false, &response(Some(need), Some(PullAnswer::Page(empty)))),
+        frame("sync_response_behind", false, &response(Some(PushAnswer::Behind { acked }), None)),
+        frame("sync_response_gap", false, &response(Some(PushAnswer::Gap { acked }), None)),
+        frame("sync_response_forked", false, &response(Some(PushAnswer::Forked { acked }), None)),
+        frame("sync_response_diverged", false, &response(None, Some(PullAnswer::Diverged { head: cursor }))),
+        frame(
+            "version_response",
+            false,
+            &VersionResponse {
+                schema: SCHEMA,
+                space: SPACE,
+                head: cursor,
+                acked,
+                device: device(1),
+                version: page().version.unwrap(),
+            },
+        ),
+        frame("error_response_busy", false, &error(ErrorCode::Busy, Some(1500))),
+        frame("error_response_internal", false, &error(ErrorCode::Internal, None)),
+    ]
+}
+
+fn path(name: &str, form: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.{form}"))
+}
+
+#[test]
+fn frames_keep_their_bytes() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    for frame in frames() {
+        for (form, bytes, is_json) in [("msgpack", &frame.msgpack, false), ("json", &frame.json, true)] {
+            let path = path(frame.name, form);
+            if update {
+                std::fs::write(&path, bytes).unwrap();
+            }
+            let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert_eq!(
+                (frame.read)(&golden, is_json).as_ref(),
+                Some(&frame.msgpack),
+                "{} means something else",
+                path.display()
+            );
+            assert!(&golden == bytes, "{} is written in other bytes now", path.display());
+        }
+    }
+}
+
+#[test]
+fn codes_keep_their_names() {
+    let codes: Vec<String> = RejectCode::ALL.iter().map(|code| format!("{} {code}\n", code.number())).collect();
+    let path = path("reject_codes", "txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, codes.concat()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), codes.concat());
+    for code in RejectCode::ALL {
+        assert_eq!(decode_json::<RejectCode>(format!("\"{code}\"").as_bytes()).unwrap(), *code);
+        assert_eq!(RejectCode::from_number(code.number()), Some(*code));
+    }
+    assert_eq!(decode_json::<ErrorCode>(b"\"of_tomorrow\"").unwrap(), ErrorCode::Unknown);
+}
