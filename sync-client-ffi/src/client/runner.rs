@@ -1,136 +1,32 @@
 //! Runs the session: does its effects, tells it what happened.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use sync_core::id::{DocId, SpaceId};
+use sync_core::id::SpaceId;
 use sync_core::limits::APPLY_INTERVAL_MS;
 use sync_core::session::{Effect, Event, Session, Status, StoreOutcome};
-use sync_core::version::VersionVector;
 use sync_core::wire::{PullAnswer, SyncResponse};
-use tokio::sync::Notify;
 
 use super::clock::{self, Clock};
-use super::engine::{Intake, Merge, MergeStep, Progress, Stored};
+use super::engine::{Intake, Progress, Stored};
 use super::error::{ClientError, SyncError};
 use super::observe::{DocEvent, EventKind, Origin};
 use super::transport::{Answer, Traffic};
 use super::{Shared, lock};
+
+mod inbox;
+mod merging;
+
+pub(super) use inbox::Inbox;
+pub(super) use merging::{merge, merge_through};
 
 /// What [`Client::sync_once`](super::Client::sync_once) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyncReport {
     /// What went over the wire for it.
     pub traffic: Traffic,
-}
-
-/// What the app asked for since the session last looked. Bounded: facts, not a queue of messages.
-pub(super) struct Inbox {
-    state: Mutex<Wishes>,
-    notify: Notify,
-    rounds: Mutex<Rounds>,
-    round_done: Condvar,
-}
-
-/// Calls for an exchange that the background session has been given, and the last that it has answered.
-#[derive(Default)]
-struct Rounds {
-    asked: u64,
-    done: Option<(u64, Result<(), SyncError>)>,
-}
-
-#[derive(Default)]
-struct Wishes {
-    spaces: BTreeSet<SpaceId>,
-    added: Vec<SpaceId>,
-    edited: BTreeSet<SpaceId>,
-    network: Option<bool>,
-    token: bool,
-    /// The last call for an exchange, 0 if none is waiting.
-    sync_now: u64,
-    stopped: bool,
-}
-
-impl Inbox {
-    pub(super) fn new(spaces: Vec<SpaceId>) -> Self {
-        let state = Wishes { spaces: spaces.into_iter().collect(), ..Wishes::default() };
-        Self { state: Mutex::new(state), notify: Notify::new(), rounds: Mutex::default(), round_done: Condvar::new() }
-    }
-
-    fn wish(&self, change: impl FnOnce(&mut Wishes)) {
-        change(&mut lock(&self.state));
-        self.notify.notify_one();
-    }
-
-    pub(super) fn add(&self, space: SpaceId) {
-        self.wish(|wishes| {
-            if wishes.spaces.insert(space) {
-                wishes.added.push(space);
-            }
-        });
-    }
-
-    pub(super) fn edited(&self, space: SpaceId) {
-        self.wish(|wishes| {
-            wishes.edited.insert(space);
-        });
-    }
-
-    pub(super) fn network_changed(&self, online: bool) {
-        self.wish(|wishes| wishes.network = Some(online));
-    }
-
-    pub(super) fn token_changed(&self) {
-        self.wish(|wishes| wishes.token = true);
-    }
-
-    /// Gives the number of this call.
-    fn sync_now(&self) -> u64 {
-        let asked = {
-            let mut rounds = lock(&self.rounds);
-            rounds.asked += 1;
-            rounds.asked
-        };
-        self.wish(|wishes| wishes.sync_now = asked);
-        asked
-    }
-
-    fn answer(&self, round: u64, result: Result<(), SyncError>) {
-        lock(&self.rounds).done = Some((round, result));
-        self.round_done.notify_all();
-    }
-
-    pub(super) fn stop(&self) {
-        self.wish(|wishes| wishes.stopped = true);
-    }
-
-    /// `None` when the session shall end.
-    fn events(&self, round: &mut u64) -> Option<Vec<Event>> {
-        let mut wishes = lock(&self.state);
-        if wishes.stopped {
-            return None;
-        }
-        let mut events: Vec<Event> = wishes.added.drain(..).map(Event::SpaceAdded).collect();
-        events.extend(std::mem::take(&mut wishes.edited).into_iter().map(Event::Edited));
-        events.extend(wishes.network.take().map(|online| Event::NetworkChanged { online }));
-        if std::mem::take(&mut wishes.token) {
-            events.push(Event::TokenChanged);
-        }
-        let asked = std::mem::take(&mut wishes.sync_now);
-        if asked > 0 {
-            *round = asked;
-            events.push(Event::SyncNow);
-        }
-        Some(events)
-    }
-
-    /// A new session looks at every space anew.
-    fn restart(&self) {
-        let mut wishes = lock(&self.state);
-        wishes.stopped = false;
-        wishes.added = wishes.spaces.iter().copied().collect();
-    }
 }
 
 /// When a session that runs on the caller's behalf is done.
@@ -436,62 +332,6 @@ fn take(
         let progress = lock(&shared.engine).take_page(space, &mut intake, stored)?;
         if let Progress::Done(outcome) = progress {
             return Ok(outcome);
-        }
-    }
-}
-
-/// Takes what has arrived into open documents, off the lock; observers hear of it when all of them have it, so that
-/// causes come before effects across documents.
-pub(super) fn merge(shared: &Arc<Shared>, space: SpaceId, docs: Vec<DocId>, forced: bool) -> Result<(), ClientError> {
-    let mut changed = Vec::new();
-    for doc in docs {
-        let begun = lock(&shared.engine).merge_begin(space, doc, forced)?;
-        if let Some(merge) = begun {
-            let patches = finish(shared, merge)?;
-            if !patches.is_empty() {
-                changed.push((doc, patches));
-            }
-        }
-    }
-    // Under the lock, so that no edit slips in front of a patch that does not know it.
-    let engine = lock(&shared.engine);
-    for (doc, patches) in changed {
-        shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::Patches(patches) });
-    }
-    drop(engine);
-    shared.arrived.notify_all();
-    Ok(())
-}
-
-/// Takes into a held document what a version covers.
-pub(super) fn merge_through(
-    shared: &Arc<Shared>,
-    space: SpaceId,
-    doc: DocId,
-    version: &VersionVector,
-) -> Result<(), ClientError> {
-    let begun = lock(&shared.engine).merge_through_begin(space, doc, version)?;
-    let Some(merge) = begun else { return Ok(()) };
-    let patches = finish(shared, merge)?;
-    let engine = lock(&shared.engine);
-    if !patches.is_empty() {
-        shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::Patches(patches) });
-    }
-    drop(engine);
-    shared.arrived.notify_all();
-    Ok(())
-}
-
-fn finish(shared: &Arc<Shared>, mut merge: Merge) -> Result<Vec<sync_core::document::Patch>, ClientError> {
-    let (space, doc) = (merge.space, merge.doc);
-    loop {
-        if let Err(error) = merge.work() {
-            lock(&shared.engine).merge_failed(space, doc);
-            return Err(error);
-        }
-        match lock(&shared.engine).merge_step(merge)? {
-            MergeStep::Again(again) => merge = *again,
-            MergeStep::Done(patches) => return Ok(patches),
         }
     }
 }
