@@ -140,7 +140,7 @@ impl App {
                 println!("everything is on {}; notes here: {}", self.server, self.ids()?.len());
                 Ok(())
             }
-            Err(error) => Err(self.explain(&error).into()),
+            Err(error) => Err(self.explain(error).into()),
         }
     }
 
@@ -155,7 +155,7 @@ impl App {
         println!("waiting  {waiting} are on this device only");
         match self.client.sync_once(PATIENCE) {
             Ok(_) => println!("network  the server answers, and has everything now"),
-            Err(error) => println!("network  {}", self.explain(&error)),
+            Err(error) => println!("network  {}", self.explain(error)),
         }
         Ok(())
     }
@@ -163,11 +163,11 @@ impl App {
     /// Exchanges with the server if that can be; if not, nothing is lost by it.
     fn exchange(&self) {
         if let Err(error) = self.client.sync_once(PATIENCE) {
-            eprintln!("kept on this device for now: {}", self.explain(&error));
+            eprintln!("kept on this device for now: {}", self.explain(error));
         }
     }
 
-    fn explain(&self, error: &SyncError) -> String {
+    fn explain(&self, error: SyncError) -> String {
         match error {
             SyncError::Offline => format!("{} cannot be reached: is it running? What is here stays here", self.server),
             SyncError::NeedsAuth => {
