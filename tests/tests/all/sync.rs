@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use sync_client_ffi::{
-    Client, ClientError, EditState, EventKind, Origin, RejectCode, SpaceId, Status, SyncError, Value, path,
+    Client, ClientError, DocId, EditState, EventKind, Origin, RejectCode, SpaceId, Status, SyncError, Value, path,
 };
 use sync_core::ledger::Role;
 use sync_tests::rig::{PATIENCE, Rig, ServerProcess, device, token};
@@ -246,6 +246,54 @@ fn what_is_typed_upon_a_change_that_is_refused_meanwhile_is_kept_aside_with_it()
     ben.sync_once(PATIENCE).unwrap();
     assert!(matches!(doc.edit_state(again).unwrap(), EditState::Durable { .. }));
     assert_eq!(doc.get("n").unwrap(), Some(Value::Int(4)));
+}
+
+#[test]
+fn what_is_typed_into_a_document_that_is_deleted_meanwhile_is_kept_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("server");
+    let server = ServerProcess::start(env!("CARGO_BIN_EXE_child").as_ref(), &data);
+    let phone = |number: u8| {
+        let token = token(&data, "ann", device(number));
+        Client::builder(folder.path().join(number.to_string())).server(server.url()).token(token).open().unwrap()
+    };
+    let (ann, other) = (phone(1), phone(2));
+    let space = ann.personal_space();
+    let (doomed, kept) = (ann.create(space, "notes").unwrap(), ann.create(space, "notes").unwrap());
+    ann.sync_once(PATIENCE).unwrap();
+    other.sync_once(PATIENCE).unwrap();
+    ann.delete(space, doomed.id()).unwrap();
+    ann.sync_once(PATIENCE).unwrap();
+
+    let put = |doc: DocId, value: i64| {
+        let doc = other.open_doc(space, doc).unwrap();
+        let edit = doc.edit(|edit| {
+            edit.put("n", value);
+        });
+        (doc.clone(), edit.unwrap())
+    };
+    server.freeze();
+    other.start().unwrap();
+    let (sound, sent) = put(kept.id(), 1);
+    while sound.edit_state(sent).unwrap() != EditState::Sent {
+        std::thread::yield_now();
+    }
+    // The answer that is under way brings the deletion; this stands in the journal when it comes.
+    put(doomed.id(), 2);
+    server.thaw();
+    other.sync_once(PATIENCE).unwrap();
+    other.stop();
+    assert!(matches!(sound.edit_state(sent).unwrap(), EditState::Durable { .. }));
+    let refused = other.refused(space).unwrap();
+    assert_eq!(refused.len(), 1);
+    assert_eq!((refused[0].doc, refused[0].code), (doomed.id(), RejectCode::DocumentDeleted));
+    assert!(matches!(other.open_doc(space, doomed.id()).err(), Some(ClientError::Deleted(_))));
+    // The outbox goes on, and the store opens again.
+    let (_, edit) = put(kept.id(), 3);
+    other.sync_once(PATIENCE).unwrap();
+    assert!(matches!(sound.edit_state(edit).unwrap(), EditState::Durable { .. }));
+    drop((other, sound));
+    assert_eq!(phone(2).open_doc(space, kept.id()).unwrap().get("n").unwrap(), Some(Value::Int(3)));
 }
 
 #[test]

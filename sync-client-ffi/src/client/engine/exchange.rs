@@ -165,7 +165,12 @@ impl Engine {
     ) -> Result<Progress> {
         let device = self.device;
         let part: Vec<PageEntry> = intake.entries.by_ref().take(STORED_AT_ONCE_MAX).collect();
-        if part.iter().any(|entry| entry.id.device == device && entry.verdict != Verdict::Applied) {
+        // What is typed upon what goes away now joins the feed first; later its journal would have nothing to stand on.
+        let goes_away = |entry: &PageEntry| match entry.verdict {
+            Verdict::Applied => entry.kind == ItemKind::Delete,
+            Verdict::Rejected(_) => entry.id.device == device,
+        };
+        if part.iter().any(goes_away) {
             self.seal(space, None)?;
         }
         let state = self.space(space)?;
@@ -180,8 +185,8 @@ impl Engine {
                 let Some(entry) = page_entry.resolve(|_| own.map(|(_, hash, _)| hash)) else {
                     return Err(StoreError::Row { table: "items" });
                 };
-                row.cursor = row.cursor.next(&entry.header);
-                let seq = row.cursor.seq;
+                let next = row.cursor.next(&entry.header);
+                let seq = next.seq;
                 if entry.header.id.device == device {
                     decide_own(writer, space, entry.header.id, seq, entry.header.verdict, &mut refused)?;
                 } else if let Err(found) = take_foreign(writer, space, seq, &entry, &mut feeds)? {
@@ -189,6 +194,7 @@ impl Engine {
                     break;
                 }
                 take_effect(writer, space, &entry, &mut deleted)?;
+                row.cursor = next;
             }
             if last && trouble.is_none() {
                 row.receipt = Some(intake.receipt);
