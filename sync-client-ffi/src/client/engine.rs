@@ -30,6 +30,8 @@ pub(super) struct Engine {
     pub(super) spaces: BTreeMap<SpaceId, Space>,
     pub(super) documents: BTreeMap<(SpaceId, DocId), OpenDocument>,
     uses: u64,
+    /// The time in the newest document id that was made here.
+    minted_ms: u64,
 }
 
 /// A space that this device takes part in.
@@ -74,7 +76,8 @@ impl OpenDocument {
 
 impl Engine {
     pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
-        let mut engine = Self { store, user, device, spaces: BTreeMap::new(), documents: BTreeMap::new(), uses: 0 };
+        let (spaces, documents) = (BTreeMap::new(), BTreeMap::new());
+        let mut engine = Self { store, user, device, spaces, documents, uses: 0, minted_ms: 0 };
         for (space, row) in engine.store.read().spaces()? {
             let feeds = engine.store.read().feeds(space)?;
             let journals = engine.store.read().open_journals(space)?;
@@ -144,7 +147,9 @@ impl Engine {
         }
         let mut random = [0; 10];
         clock::fill(&mut random);
-        let doc = DocId::mint(clock::wall_ms(), random);
+        // Never twice the same, so that documents are listed in the order in which they were made.
+        self.minted_ms = clock::wall_ms().max(self.minted_ms + 1);
+        let doc = DocId::mint(self.minted_ms, random);
         self.seal(space, None)?;
         let device = self.device;
         let mut row = self.space(space)?.row;
