@@ -103,11 +103,16 @@ fn wait_for_quiet(shared: &Arc<Shared>, deadline: Duration) -> Result<(), SyncEr
         }
         let left = until.saturating_duration_since(std::time::Instant::now());
         if left.is_zero() {
-            let offline = *lock(&shared.status) == Status::Offline;
+            let offline = is_offline(*lock(&shared.status));
             return Err(if offline { SyncError::Offline } else { SyncError::Deadline });
         }
         rounds = shared.inbox.round_done.wait_timeout(rounds, left).unwrap_or_else(PoisonError::into_inner).0;
     }
+}
+
+/// Whether the server was not reached by the last request that came to an end.
+fn is_offline(status: Status) -> bool {
+    matches!(status, Status::Offline | Status::Connecting)
 }
 
 fn run(shared: &Weak<Shared>, until: Until) -> Result<(), SyncError> {
@@ -214,7 +219,7 @@ impl Runner {
     }
 
     fn end(&self, now_ms: u64, deadline_ms: u64) -> Option<Result<(), SyncError>> {
-        let offline = self.session.status() == Status::Offline;
+        let offline = is_offline(self.session.status());
         let late = || Err(if offline { SyncError::Offline } else { SyncError::Deadline });
         self.outcome(now_ms).or_else(|| (now_ms >= deadline_ms).then(late))
     }
