@@ -48,8 +48,6 @@ pub const JOURNAL_BYTES_MAX: usize = 64 << 10;
 pub const JOURNAL_INCREMENTS_MAX: u64 = 256;
 /// Operations that the app may put into one edit; it is split into several changes, but held in memory at once.
 pub const EDIT_OPERATIONS_MAX: u64 = 1_000_000;
-/// Path elements of one operation: nesting, and one for the place in the innermost object.
-pub const PATH_ELEMENTS_MAX: usize = NESTING_DEPTH_MAX + 1;
 
 /// Memory of open documents on a device, as estimated from their encoded size; least recently used closed first.
 pub const OPEN_DOCUMENTS_BYTES_MAX: usize = 64 << 20;
