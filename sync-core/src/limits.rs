@@ -87,3 +87,42 @@ pub const READER_QUEUE_MAX: usize = 1_024;
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Events waiting for one observer; when it lags behind, they are replaced by "look again".
 pub const OBSERVER_QUEUE_MAX: usize = 1_024;
+
+/// One frame of a live connection: a push at its bound with a change of a mebibyte on top, in its frame. It is smaller than a
+/// body of HTTP because thousands of live connections may send one at the same time.
+pub const LIVE_FRAME_BYTES_MAX: usize = 9 << 18;
+/// Payload bytes of one push on a live connection; one item always fits.
+pub const LIVE_PUSH_BYTES_MAX: usize = 1 << 20;
+/// Payload bytes of one page on a live connection: with the queue it is what a reader that does not read costs. One entry
+/// always fits.
+pub const LIVE_PAGE_BYTES_MAX: usize = 64 << 10;
+/// Frames that wait for one live connection. When they are more, they are dropped, and the connection reads the log instead.
+pub const LIVE_QUEUE_BYTES_MAX: usize = 256 << 10;
+/// Entries that travel with a notice; what is larger is read from the log.
+pub const NOTICE_BYTES_MAX: usize = 64 << 10;
+/// Pushes of one live connection that may be under way: on a slow network a keystroke does not wait for the answer to the
+/// one before it.
+pub const LIVE_PUSHES_IN_FLIGHT_MAX: usize = 8;
+/// A live connection that cannot be opened by then is blocked by something on the way.
+pub const LIVE_OPEN_TIMEOUT_MS: u64 = 10_000;
+/// A live connection says something at least this often, so that the server knows it from a dead one.
+pub const LIVE_PING_INTERVAL_MS: u64 = 20_000;
+/// After a change of the network the old connection must answer within this time, or a new one is opened.
+pub const LIVE_PROBE_TIMEOUT_MS: u64 = 2_000;
+/// So many heartbeats missed, and the connection is dead.
+pub const LIVE_BEATS_MISSED_MAX: u64 = 3;
+/// The first reconnect waits up to this long (full jitter): phones whose server was restarted do not come back in one second.
+pub const LIVE_BACKOFF_BASE_MS: u64 = 3_000;
+/// Where live connections are blocked but requests get through, they are tried again this often at the latest.
+pub const LIVE_BLOCKED_RETRY_MAX_MS: u64 = 300_000;
+
+/// What one presence message shows: a name, a colour, a cursor.
+pub const PRESENCE_BYTES_MAX: usize = 4 << 10;
+/// Presence messages of one connection; those beyond are dropped, and a later one replaces them.
+pub const PRESENCE_PER_SECOND_MAX: u32 = 20;
+/// A presence message holds at most this long if nothing follows, so that who vanished is gone everywhere.
+pub const PRESENCE_TTL_MAX_MS: u64 = 60_000;
+/// Who shows itself in one space; further ones are not seen.
+pub const PRESENCE_PEERS_MAX: usize = 1_024;
+/// Presence updates that wait for one live connection, one a peer; the first to be dropped.
+pub const PRESENCE_QUEUE_MAX: usize = 256;

@@ -11,6 +11,7 @@ use crate::version::FeedHeads;
 
 mod codec;
 mod entries;
+mod live;
 mod pack;
 mod run;
 mod runs;
@@ -18,6 +19,7 @@ mod strict;
 
 pub use codec::{FrameError, decode, decode_json, encode, encode_json};
 pub use entries::{Entries, PageEntry};
+pub use live::{AccessToken, CloseCode, Limits, LiveRequest, LiveResponse, Peer, SpaceHead, Welcome};
 pub use runs::Runs;
 
 /// The version of the frames. The first field of each; a server answers in the version it was asked in.
