@@ -1,57 +1,99 @@
 //! The client's sync machine: events in, effects out. It decides when to talk to the server, about which space, what an
 //! answer means and how long to wait after a failure; the shell around it does what it says and tells it what happened.
+//!
+//! A session that was made [live](Session::live) keeps one connection open for everything, and makes plain requests only
+//! where something on the way does not let such connections through.
 
 use std::collections::BTreeMap;
 
 use crate::id::SpaceId;
 use crate::limits::{PAGE_BYTES_MAX, POLL_INTERVAL_MS, SEAL_DELAY_MS, SESSION_SPACES_MAX};
-use crate::wire::{ErrorCode, Pull, SCHEMA, SyncRequest};
+use crate::wire::{ErrorCode, LiveRequest, Pull, SCHEMA, SyncRequest};
 
 mod answer;
 mod backoff;
 mod effect;
 mod event;
+mod link;
+mod live;
+mod presence;
 
 pub use answer::{FeedState, Meaning, Trouble, meaning};
 pub use backoff::Backoff;
 pub use effect::{Effect, Status};
-pub use event::{Collected, Event, Failure, StoreOutcome};
+pub use event::{Collected, Ending, Event, Failure, Presence, StoreOutcome};
+
+use link::{Link, Shown, State};
 
 /// The smallest batch that is tried when the server finds larger ones too large.
 const BATCH_BYTES_MIN: usize = 64 << 10;
 
-/// The state of synchronisation over all spaces of a device. One request is under way at a time.
+/// The state of synchronisation over all spaces of a device. One plain request is under way at a time.
 #[derive(Debug)]
 pub struct Session {
     spaces: BTreeMap<SpaceId, SpaceState>,
+    shown: BTreeMap<SpaceId, Shown>,
     step: Step,
+    link: Link,
     backoff: Backoff,
     resume_at_ms: u64,
     requests: u64,
     batch_bytes: usize,
     online: bool,
     authorized: bool,
+    foreground: bool,
+    /// The app wants an exchange, also from the background.
+    called: bool,
     stopped: Option<Trouble>,
     status: Status,
 }
 
 #[derive(Debug)]
 struct SpaceState {
+    /// When it is to be asked for; over a live connection, which needs no asking: when what was typed is to be sent.
     due_at_ms: u64,
     /// After a failure that concerns this space alone; an edit does not make it sooner.
     not_before_ms: u64,
     backoff: Backoff,
     version_known: bool,
     trouble: Option<Trouble>,
+    follow: Follow,
+    /// Whether the next run begins at the first item that is not acknowledged.
+    again: bool,
+    /// How far the log is stored.
+    at: u64,
+    /// How far the log goes, as the last heartbeat said.
+    told: Option<u64>,
+}
+
+/// Whether a space's log comes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Follow {
+    No,
+    Asked,
+    Yes {
+        /// Whether pages of what was there before are still on their way.
+        reading: bool,
+    },
+    /// It does not, since the server lets one connection follow only so many: it is asked for now and then.
+    Polled,
+}
+
+/// By what a space is exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Request,
+    /// The live connection of that number.
+    Link(u64),
 }
 
 /// What the session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Resting,
-    Collecting(SpaceId),
+    Collecting(SpaceId, Way),
     Asking(SpaceId, u64),
-    Storing(SpaceId),
+    Storing(SpaceId, Way),
 }
 
 impl SpaceState {
@@ -64,13 +106,17 @@ impl Default for Session {
     fn default() -> Self {
         Self {
             spaces: BTreeMap::new(),
+            shown: BTreeMap::new(),
             step: Step::Resting,
+            link: Link::default(),
             backoff: Backoff::default(),
             resume_at_ms: 0,
             requests: 0,
             batch_bytes: PAGE_BYTES_MAX,
             online: true,
             authorized: true,
+            foreground: true,
+            called: false,
             stopped: None,
             status: Status::Connecting,
         }
@@ -78,51 +124,66 @@ impl Default for Session {
 }
 
 impl Session {
+    /// A session that keeps a live connection open; the default one makes plain requests.
+    pub fn live() -> Self {
+        let mut session = Self::default();
+        session.link.wanted = true;
+        session
+    }
+
     /// Takes one event and says what to do. `now_ms` comes from a monotonic clock, `random` is asked for jitter only.
     pub fn handle(&mut self, event: Event, now_ms: u64, random: &mut dyn FnMut() -> u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
             Event::SpaceAdded(space) => self.add(space, now_ms),
-            Event::SpaceRemoved(space) => {
-                self.spaces.remove(&space);
-            }
-            Event::Edited(space) => {
-                if let Some(state) = self.spaces.get_mut(&space) {
-                    state.due_at_ms = state.due_at_ms.min(now_ms + SEAL_DELAY_MS);
+            Event::SpaceRemoved(space) => self.remove(space, now_ms, &mut effects),
+            Event::Edited(space) => self.edited(space, now_ms),
+            Event::SyncNow => self.sync_now(now_ms),
+            Event::NetworkChanged { online } => self.network_changed(online, now_ms, &mut effects),
+            Event::Foreground(foreground) => {
+                self.foreground = foreground;
+                if foreground {
+                    self.network_changed(self.online, now_ms, &mut effects);
+                } else {
+                    self.hurry(now_ms);
                 }
             }
-            Event::SyncNow => self.sync_now(now_ms),
-            Event::NetworkChanged { online } => {
-                self.online = online;
-                self.backoff.reset();
-                self.resume_at_ms = now_ms;
-            }
+            Event::Present(space, presence) => self.present(space, presence),
             Event::TokenChanged => {
                 self.authorized = true;
                 self.clear_troubles(now_ms);
-            }
-            Event::Timer => {}
-            Event::Collected(space, collected) => self.collected(space, collected, &mut effects),
-            Event::Answered(request, Ok(response)) => {
-                if let Step::Asking(space, expected) = self.step
-                    && expected == request
-                {
-                    self.backoff.reset();
-                    self.step = Step::Storing(space);
-                    effects.push(Effect::Store { space, response });
+                self.link.retry_at_ms = self.link.retry_at_ms.min(now_ms);
+                let link = self.link.number;
+                if let Some(open) = self.link.open_mut(link) {
+                    open.said(now_ms);
+                    effects.push(Effect::SayToken { link });
                 }
             }
-            Event::Answered(request, Err(failure)) => {
+            Event::Timer => {}
+            Event::Opened(link, welcome) => self.opened(link, &welcome, now_ms),
+            Event::Closed(link, ending) => self.closed(link, ending, now_ms, random, &mut effects),
+            Event::Heard(link, frame) => self.heard(link, *frame, now_ms, random, &mut effects),
+            Event::Collected(space, collected) => self.collected(space, collected, now_ms, &mut effects),
+            Event::Answered(request, answer) => {
                 if let Step::Asking(space, expected) = self.step
                     && expected == request
                 {
-                    self.step = Step::Resting;
-                    self.failed(space, failure, now_ms, random, &mut effects);
+                    match answer {
+                        Ok(response) => {
+                            self.backoff.reset();
+                            self.step = Step::Storing(space, Way::Request);
+                            effects.push(Effect::Store { space, response });
+                        }
+                        Err(failure) => {
+                            self.step = Step::Resting;
+                            self.failed(space, failure, Way::Request, now_ms, random, &mut effects);
+                        }
+                    }
                 }
             }
             Event::Stored(space, outcome) => self.stored(space, outcome, now_ms, random),
         }
-        self.pump(now_ms, &mut effects);
+        self.pump(now_ms, random, &mut effects);
         effects
     }
 
@@ -133,12 +194,26 @@ impl Session {
 
     /// Whether there is nothing to do now: nothing under way, and every space was asked for since it last changed.
     pub fn is_quiet(&self, now_ms: u64) -> bool {
-        self.step == Step::Resting && self.next(now_ms).is_none()
+        let settled = match self.link.open() {
+            Some(_) => self.live_is_quiet(now_ms),
+            None if !self.is_awake() => true,
+            None => self.link.leaves_it_to_requests() && self.next(now_ms).is_none(),
+        };
+        self.step == Step::Resting && settled
     }
 
     /// Why a space does not sync, if it does not.
     pub fn trouble(&self, space: SpaceId) -> Option<Trouble> {
         self.stopped.or_else(|| self.spaces.get(&space)?.trouble)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.online && self.authorized && self.stopped.is_none()
+    }
+
+    /// Whether anything may be begun.
+    fn is_awake(&self) -> bool {
+        self.foreground || self.called
     }
 
     fn add(&mut self, space: SpaceId, now_ms: u64) {
@@ -149,8 +224,43 @@ impl Session {
                 backoff: Backoff::default(),
                 version_known: false,
                 trouble: None,
+                follow: Follow::No,
+                again: true,
+                at: 0,
+                told: None,
             };
             self.spaces.entry(space).or_insert(fresh);
+        }
+    }
+
+    fn remove(&mut self, space: SpaceId, now_ms: u64, effects: &mut Vec<Effect>) {
+        self.shown.remove(&space);
+        let followed = self.spaces.remove(&space).is_some_and(|state| state.follow != Follow::No);
+        if followed {
+            self.say(self.link.number, LiveRequest::Unsubscribe { space }, now_ms, effects);
+        }
+    }
+
+    /// An edit waits for others, so that a change is a word and not a keystroke; where nothing is under way on a live
+    /// connection nobody gains from waiting.
+    fn edited(&mut self, space: SpaceId, now_ms: u64) {
+        let idle = self.link.open().is_some_and(|open| open.is_idle());
+        let delay_ms = if idle { 0 } else { SEAL_DELAY_MS };
+        if let Some(state) = self.spaces.get_mut(&space) {
+            state.due_at_ms = state.due_at_ms.min(now_ms + delay_ms);
+        }
+    }
+
+    fn network_changed(&mut self, online: bool, now_ms: u64, effects: &mut Vec<Effect>) {
+        self.online = online;
+        self.backoff.reset();
+        self.resume_at_ms = now_ms;
+        self.link.retry_now(now_ms);
+        let link = self.link.number;
+        if online && let Some(open) = self.link.open_mut(link) {
+            // It may be a connection of the network that was.
+            open.probe(now_ms);
+            self.say(link, LiveRequest::Ping { nonce: now_ms }, now_ms, effects);
         }
     }
 
@@ -159,21 +269,45 @@ impl Session {
         self.backoff.reset();
         self.resume_at_ms = now_ms;
         self.online = true;
+        self.called = true;
+        self.link.retry_now(now_ms);
+        // What others wrote may be on its way: only a page that was asked for after this proves that there is no more.
+        let spaces: Vec<SpaceId> = self.spaces.keys().copied().collect();
+        for space in spaces {
+            self.follow_anew(space, now_ms);
+        }
+    }
+
+    /// Sends what was typed without waiting for more.
+    fn hurry(&mut self, now_ms: u64) {
+        for state in self.spaces.values_mut() {
+            if state.due_at_ms < u64::MAX {
+                state.due_at_ms = state.due_at_ms.min(now_ms);
+            }
+        }
     }
 
     fn clear_troubles(&mut self, now_ms: u64) {
         self.stopped = None;
         for state in self.spaces.values_mut() {
-            state.due_at_ms = now_ms;
+            // What is followed needs no asking; the rest does.
+            if !matches!(state.follow, Follow::Yes { .. }) || state.trouble.is_some() {
+                state.due_at_ms = now_ms;
+            }
             state.not_before_ms = 0;
             state.backoff.reset();
             state.trouble = None;
         }
     }
 
-    fn collected(&mut self, space: SpaceId, collected: Collected, effects: &mut Vec<Effect>) {
-        if self.step != Step::Collecting(space) {
+    fn collected(&mut self, space: SpaceId, collected: Collected, now_ms: u64, effects: &mut Vec<Effect>) {
+        let Step::Collecting(at, way) = self.step else { return };
+        if at != space {
             return;
+        }
+        self.step = Step::Resting;
+        if let Way::Link(link) = way {
+            return self.collected_for_link(link, space, collected, now_ms, effects);
         }
         let version = self.spaces.get(&space).is_some_and(|state| !state.version_known);
         let pull = Pull { since: collected.cursor, bytes_max: None, own: false, version };
@@ -184,26 +318,44 @@ impl Session {
     }
 
     fn stored(&mut self, space: SpaceId, outcome: StoreOutcome, now_ms: u64, random: &mut dyn FnMut() -> u64) {
-        if !matches!(self.step, Step::Storing(at) | Step::Collecting(at) if at == space) {
+        let (Step::Storing(at, way) | Step::Collecting(at, way)) = self.step else { return };
+        if at != space {
             return;
         }
         self.step = Step::Resting;
-        if matches!(outcome, StoreOutcome::Failed) {
-            self.due(space, now_ms);
-            self.resume_at_ms = now_ms + self.backoff.next(None, random);
-            return;
-        }
         let Some(state) = self.spaces.get_mut(&space) else { return };
-        state.backoff.reset();
         match outcome {
-            StoreOutcome::Done { more: true } => state.due_at_ms = now_ms,
-            StoreOutcome::Done { more: false } => {
-                state.version_known = true;
-                // An edit that came while the answer was on its way has set a nearer time already.
-                state.due_at_ms = state.due_at_ms.max(now_ms).min(now_ms + POLL_INTERVAL_MS);
+            StoreOutcome::Done { more, at } => {
+                state.backoff.reset();
+                state.at = at;
+                let live = matches!(state.follow, Follow::Yes { .. } | Follow::Asked);
+                match (more, way) {
+                    (true, _) => state.due_at_ms = now_ms,
+                    (false, Way::Request) => {
+                        // An edit that came while the answer was on its way has set a nearer time already.
+                        state.due_at_ms = state.due_at_ms.max(now_ms).min(now_ms + POLL_INTERVAL_MS);
+                    }
+                    (false, Way::Link(_)) => {}
+                }
+                state.version_known |= !more && (way == Way::Request || live);
             }
-            StoreOutcome::Trouble(trouble) => state.trouble = Some(trouble),
-            StoreOutcome::Failed => {}
+            StoreOutcome::Trouble(trouble) => {
+                state.backoff.reset();
+                state.trouble = Some(trouble);
+            }
+            StoreOutcome::Gap | StoreOutcome::Failed => {
+                state.again = true;
+                match way {
+                    Way::Request => {
+                        state.due_at_ms = state.due_at_ms.min(now_ms);
+                        self.resume_at_ms = now_ms + self.backoff.next(None, random);
+                    }
+                    Way::Link(_) => {
+                        state.not_before_ms = now_ms + state.backoff.next(None, random);
+                        self.follow_anew(space, now_ms);
+                    }
+                }
+            }
         }
     }
 
@@ -211,6 +363,7 @@ impl Session {
         &mut self,
         space: SpaceId,
         failure: Failure,
+        way: Way,
         now_ms: u64,
         random: &mut dyn FnMut() -> u64,
         effects: &mut Vec<Effect>,
@@ -236,7 +389,7 @@ impl Session {
             ErrorCode::TooLarge if self.batch_bytes > BATCH_BYTES_MIN => {
                 self.batch_bytes = (self.batch_bytes / 4).max(BATCH_BYTES_MIN);
             }
-            ErrorCode::Busy | ErrorCode::Unavailable => {
+            ErrorCode::Busy | ErrorCode::Unavailable if way == Way::Request => {
                 self.resume_at_ms = now_ms + self.backoff.next(retry_after_ms, random);
             }
             // What the server cannot do in one space does not hold up the others.
@@ -268,31 +421,49 @@ impl Session {
         due.min_by_key(|(_, state)| state.at_ms()).map(|(&space, _)| space)
     }
 
-    fn pump(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        let ready = self.online && self.authorized && self.stopped.is_none();
-        if self.step == Step::Resting
-            && ready
-            && now_ms >= self.resume_at_ms
-            && let Some(space) = self.next(now_ms)
-        {
-            if let Some(state) = self.spaces.get_mut(&space) {
-                // From here on, an edit sets it nearer again.
-                state.due_at_ms = now_ms + POLL_INTERVAL_MS;
-            }
-            self.step = Step::Collecting(space);
-            effects.push(Effect::Collect { space, bytes_max: self.batch_bytes });
-        }
+    fn pump(&mut self, now_ms: u64, random: &mut dyn FnMut() -> u64, effects: &mut Vec<Effect>) {
+        self.pump_link(now_ms, random, effects);
+        let ready = self.is_ready();
         if self.step == Step::Resting && ready {
-            let live = self.spaces.values().filter(|state| state.trouble.is_none());
-            if let Some(at_ms) = live.map(|state| state.at_ms().max(self.resume_at_ms)).min() {
-                effects.push(Effect::Wake { at_ms });
+            if self.link.open().is_some() {
+                self.pump_presence(now_ms, effects);
+                self.pump_live(now_ms, effects);
+            } else if self.link.leaves_it_to_requests() && self.is_awake() && now_ms >= self.resume_at_ms {
+                self.pump_requests(now_ms, effects);
             }
+        }
+        if self.called && self.is_quiet(now_ms) {
+            self.called = false;
+            self.pump_link(now_ms, random, effects);
+        }
+        if let Some(at_ms) = self.wakes_at_ms(now_ms) {
+            effects.push(Effect::Wake { at_ms });
         }
         let status = self.describe();
         if status != self.status {
             self.status = status;
             effects.push(Effect::Status(status));
         }
+    }
+
+    fn pump_requests(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        let Some(space) = self.next(now_ms) else { return };
+        if let Some(state) = self.spaces.get_mut(&space) {
+            // From here on, an edit sets it nearer again.
+            state.due_at_ms = now_ms + POLL_INTERVAL_MS;
+        }
+        self.step = Step::Collecting(space, Way::Request);
+        effects.push(Effect::Collect { space, bytes_max: self.batch_bytes, again: true });
+    }
+
+    /// When to be called again if nothing happens; only while nothing is under way that will call by itself.
+    fn wakes_at_ms(&self, now_ms: u64) -> Option<u64> {
+        let ready = self.step == Step::Resting && self.is_ready();
+        let requests = ready && self.is_awake() && self.link.leaves_it_to_requests();
+        let live = self.spaces.values().filter(|state| requests && state.trouble.is_none());
+        let request_at_ms = live.map(|state| state.at_ms().max(self.resume_at_ms)).min();
+        let link_at_ms = if self.step == Step::Resting { self.link_wakes_at_ms(now_ms) } else { None };
+        request_at_ms.into_iter().chain(link_at_ms).min()
     }
 
     fn describe(&self) -> Status {
@@ -302,16 +473,31 @@ impl Session {
         if !self.authorized {
             return Status::NeedsAuth;
         }
+        if !self.online {
+            return Status::Offline;
+        }
+        let trouble = || self.spaces.values().find_map(|state| state.trouble);
+        let at_rest = || trouble().map_or(Status::Idle, Status::Error);
+        if self.link.open().is_some() {
+            let settled = self.step == Step::Resting && self.live_is_quiet(0);
+            return if settled { at_rest() } else { Status::Syncing };
+        }
+        if !self.is_awake() && self.step == Step::Resting {
+            return Status::Asleep;
+        }
+        if !self.link.leaves_it_to_requests() {
+            return match self.link.state {
+                State::Closed if self.link.is_waiting() => Status::Offline,
+                _ => Status::Connecting,
+            };
+        }
         let is_waiting = self.backoff.is_waiting() || self.spaces.values().any(|state| state.backoff.is_waiting());
-        if !self.online || (self.step == Step::Resting && is_waiting) {
+        if self.step == Step::Resting && is_waiting {
             return Status::Offline;
         }
         match self.step {
-            Step::Resting => match self.spaces.values().find_map(|state| state.trouble) {
-                Some(trouble) => Status::Error(trouble),
-                None => Status::Idle,
-            },
-            Step::Collecting(_) | Step::Asking(..) if self.backoff.is_waiting() || self.status == Status::Offline => {
+            Step::Resting => at_rest(),
+            Step::Collecting(..) | Step::Asking(..) if self.backoff.is_waiting() || self.status == Status::Offline => {
                 Status::Connecting
             }
             _ => Status::Syncing,

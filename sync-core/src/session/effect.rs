@@ -2,18 +2,51 @@
 
 use super::answer::Trouble;
 use crate::id::SpaceId;
-use crate::wire::{SyncRequest, SyncResponse};
+use crate::wire::{LiveRequest, Peer, SyncRequest, SyncResponse};
 
 /// Something to do.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    /// Seal what is open in that space and read the front of its outbox; then
-    /// [`Event::Collected`](super::Event::Collected).
+    /// Seal what is open in that space and read its outbox; then [`Event::Collected`](super::Event::Collected).
     Collect {
         /// Which space.
         space: SpaceId,
         /// Payload bytes that the run may hold; one item always fits.
         bytes_max: usize,
+        /// Whether the run begins at the first item that is not acknowledged, or behind what was sent since this was last
+        /// set.
+        again: bool,
+    },
+    /// Open a live connection: authenticate, send [`LiveRequest::Hello`], wait for the server's; then
+    /// [`Event::Opened`](super::Event::Opened) or [`Event::Closed`](super::Event::Closed) with the same number. At most one
+    /// is open or opening at a time.
+    Open {
+        /// Names the connection.
+        link: u64,
+    },
+    /// Send a frame on a live connection.
+    Say {
+        /// The connection's number.
+        link: u64,
+        /// What to send.
+        frame: Box<LiveRequest>,
+    },
+    /// Send the app's access token on a live connection, as [`LiveRequest::Token`].
+    SayToken {
+        /// The connection's number.
+        link: u64,
+    },
+    /// Give up a live connection; nothing more is to be heard of it.
+    Shut {
+        /// The connection's number.
+        link: u64,
+    },
+    /// Tell the app who shows itself in a space.
+    Peers {
+        /// Which space.
+        space: SpaceId,
+        /// Who, and what they show now.
+        peers: Vec<Peer>,
     },
     /// Send a request; then [`Event::Answered`](super::Event::Answered) with the same id.
     Send {
@@ -34,7 +67,7 @@ pub enum Effect {
         /// On the clock that `now_ms` comes from.
         at_ms: u64,
     },
-    /// Ask the app for a new access token; then [`Event::TokenChanged`](super::Event::TokenChanged).
+    /// Ask the app for a new access token, which runs out soon or is not taken any more; then [`Event::TokenChanged`](super::Event::TokenChanged).
     RefreshToken,
     /// Tell the app.
     Status(Status),
@@ -49,8 +82,10 @@ pub enum Status {
     Connecting,
     /// Changes are going up or coming down.
     Syncing,
-    /// Everything is exchanged.
+    /// Everything is exchanged; live, or until the next poll.
     Idle,
+    /// The app is in the background: everything is exchanged, and nothing is open.
+    Asleep,
     /// The access token is missing, expired or of another device; edits go on, offline.
     NeedsAuth,
     /// Something that waiting does not mend.

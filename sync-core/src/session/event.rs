@@ -4,7 +4,7 @@ use super::answer::Trouble;
 use crate::feed::Run;
 use crate::id::SpaceId;
 use crate::log::Cursor;
-use crate::wire::{ErrorCode, SyncResponse};
+use crate::wire::{ErrorCode, LiveResponse, SyncResponse, Welcome};
 
 /// Something happened.
 #[derive(Debug)]
@@ -22,8 +22,20 @@ pub enum Event {
         /// Whether there is any.
         online: bool,
     },
+    /// The app came to the foreground, or went to the background: then what is pending is sent, the live connection is
+    /// closed, and nothing is asked until it comes back or wants it ([`SyncNow`](Self::SyncNow)).
+    Foreground(bool),
+    /// What the user shows to the others of a space from now on; `None`: nothing.
+    Present(SpaceId, Option<Presence>),
     /// The app has a new access token.
     TokenChanged,
+    /// [`Effect::Open`](super::Effect::Open) worked: the server has said hello.
+    Opened(u64, Welcome),
+    /// A live connection ended, or could not be opened.
+    Closed(u64, Ending),
+    /// The server said something. The shell holds such events back while a [`Collect`](super::Effect::Collect) or a
+    /// [`Store`](super::Effect::Store) is under way.
+    Heard(u64, Box<LiveResponse>),
     /// The time that [`Effect::Wake`](super::Effect::Wake) asked for has come.
     Timer,
     /// [`Effect::Collect`](super::Effect::Collect) is done.
@@ -57,6 +69,32 @@ pub enum Failure {
     },
 }
 
+/// What a user shows to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// What it is, is the app's.
+    pub data: Vec<u8>,
+    /// How long it holds when this device vanishes; it is renewed in time as long as the device is there.
+    pub ttl_ms: u32,
+}
+
+/// How a live connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// No network, no server, or the connection broke.
+    Lost,
+    /// The server's address was reached, but something on the way does not let live connections through, or the server has
+    /// none.
+    Blocked,
+    /// The server did not take it, or closed it.
+    Refused {
+        /// Why.
+        code: ErrorCode,
+        /// How long it asks to wait.
+        retry_after_ms: Option<u64>,
+    },
+}
+
 /// What became of an answer in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOutcome {
@@ -64,7 +102,11 @@ pub enum StoreOutcome {
     Done {
         /// Whether the log goes on, or the outbox is not empty.
         more: bool,
+        /// How far the log is stored.
+        at: u64,
     },
+    /// The page begins behind what is stored; nothing of it was taken.
+    Gap,
     /// It cannot be taken, and trying again would not help.
     Trouble(Trouble),
     /// The disk failed; it is tried again later.

@@ -101,12 +101,13 @@ pub enum LiveResponse {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pull: Option<PullAnswer>,
     },
-    /// A request was refused as a whole and consumed nothing; the connection goes on.
+    /// A request was refused as a whole and consumed nothing; the connection goes on. With a space and no id: the user may
+    /// not enter that space any more, and it is followed no longer.
     Refused {
         /// The request's, where it had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        /// Which space it was about, where it was about one. A space that was followed is so no longer.
+        /// Which space it was about, where it was about one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         space: Option<SpaceId>,
         /// Why.

@@ -126,7 +126,7 @@ impl World {
 
     fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Collect { space, bytes_max } => {
+            Effect::Collect { space, bytes_max, .. } => {
                 let run = self.outboxes[&space].run(self.device, bytes_max);
                 self.later(1, Event::Collected(space, Collected { run, cursor: None }));
             }
@@ -154,6 +154,11 @@ impl World {
                     self.later(delay_ms, Event::TokenChanged);
                 }
             }
+            Effect::Open { .. }
+            | Effect::Say { .. }
+            | Effect::SayToken { .. }
+            | Effect::Shut { .. }
+            | Effect::Peers { .. } => panic!("a session of plain requests wants no live connection: {effect:?}"),
             Effect::Status(status) => {
                 assert_ne!(self.statuses.last(), Some(&status), "the app hears of changes only");
                 assert_eq!(self.session.status(), status);
@@ -181,7 +186,7 @@ impl World {
                 Meaning::Trouble(trouble) => return StoreOutcome::Trouble(trouble),
             }
         }
-        StoreOutcome::Done { more: outbox.pending() }
+        StoreOutcome::Done { more: outbox.pending(), at: 0 }
     }
 
     fn edit(&mut self, at: u8, bytes: usize) {
@@ -469,7 +474,7 @@ fn late_and_foreign_events_do_nothing() {
         Event::Answered(1, Err(Failure::Unreachable)),
         Event::Answered(99, Err(Failure::Unreachable)),
         Event::Stored(space(1), StoreOutcome::Failed),
-        Event::Stored(space(9), StoreOutcome::Done { more: true }),
+        Event::Stored(space(9), StoreOutcome::Done { more: true, at: 0 }),
         Event::Collected(space(9), Collected { run: None, cursor: None }),
         Event::Edited(space(9)),
         Event::SpaceRemoved(space(9)),
