@@ -110,10 +110,7 @@ fn check(device: DeviceId, item: Item) -> Candidate {
 
 /// A change by itself: within every limit, as declared, of an actor of that device, and possible for automerge.
 pub(crate) fn check_change(device: DeviceId, declared: Hash, bytes: &[u8]) -> Result<ChangeFacts, RejectCode> {
-    let guarded = guard::inspect(bytes)?;
-    if guarded.hash != declared {
-        return Err(RejectCode::HashMismatch);
-    }
+    let guarded = guard::inspect_declared(bytes, declared)?;
     if guarded.actor.device() != device {
         return Err(RejectCode::ForgedActor);
     }

@@ -137,21 +137,18 @@ pub struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     /// Reads exactly one chunk. Checks its form, checksum, and how many operations it claims.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ChunkError> {
-        const SHORT: ChunkError = ChunkError::Malformed("too short");
-        if *bytes.first_chunk().ok_or(SHORT)? != MAGIC {
-            return Err(ChunkError::Malformed("not an automerge chunk"));
-        }
-        match *bytes.get(TYPE_AT).ok_or(SHORT)? {
-            TYPE_CHANGE => {}
-            TYPE_COMPRESSED => return Err(ChunkError::Compressed),
-            other => return Err(ChunkError::NotAChange(other)),
-        }
-        let mut data = &bytes[TYPE_AT + 1..];
-        if number(&mut data)? != data.len() as u64 {
-            return Err(ChunkError::Malformed("length does not fit"));
-        }
-        let hash = Hash::of(&[&bytes[TYPE_AT..]]);
-        if bytes[4..TYPE_AT] != hash.0[..4] {
+        let data = data(bytes)?;
+        Self::checked(bytes, data, Hash::of(&[&bytes[TYPE_AT..]]))
+    }
+
+    /// The same without hashing: `hash` is what somebody says that it is, and the caller must compare it with the hash that
+    /// automerge computes before it relies on it.
+    pub(crate) fn read_as(bytes: &'a [u8], hash: Hash) -> Result<Self, ChunkError> {
+        Self::checked(bytes, data(bytes)?, hash)
+    }
+
+    fn checked(bytes: &'a [u8], data: &'a [u8], hash: Hash) -> Result<Self, ChunkError> {
+        if bytes[MAGIC.len()..TYPE_AT] != hash.0[..4] {
             return Err(ChunkError::Checksum);
         }
         Self::parse(bytes, data, hash)
@@ -304,6 +301,24 @@ impl<'a> Chunk<'a> {
             _ => Err(ChunkError::Malformed("unknown action")),
         })
     }
+}
+
+/// What stands behind the header of a plain change that fills `bytes` exactly.
+fn data(bytes: &[u8]) -> Result<&[u8], ChunkError> {
+    const SHORT: ChunkError = ChunkError::Malformed("too short");
+    if *bytes.first_chunk().ok_or(SHORT)? != MAGIC {
+        return Err(ChunkError::Malformed("not an automerge chunk"));
+    }
+    match *bytes.get(TYPE_AT).ok_or(SHORT)? {
+        TYPE_CHANGE => {}
+        TYPE_COMPRESSED => return Err(ChunkError::Compressed),
+        other => return Err(ChunkError::NotAChange(other)),
+    }
+    let mut data = &bytes[TYPE_AT + 1..];
+    if number(&mut data)? != data.len() as u64 {
+        return Err(ChunkError::Malformed("length does not fit"));
+    }
+    Ok(data)
 }
 
 fn read_columns<'a>(input: &mut &'a [u8]) -> Result<Vec<Column<'a>>, ChunkError> {

@@ -10,7 +10,7 @@ use std::panic::catch_unwind;
 use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::{ActorId, ExpandedChange, ObjType};
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, ChunkError};
 use crate::code::RejectCode;
 use crate::id::{Actor, Hash};
 use crate::limits::{CHANGE_BYTES_MAX, NESTING_DEPTH_MAX, OPERATION_COUNTER_MAX};
@@ -44,10 +44,22 @@ impl Guarded {
 
 /// The cheap stage: the chunk's form and every limit that its header and run lengths show. automerge sees nothing of it.
 pub fn inspect(bytes: &[u8]) -> Result<Guarded, RejectCode> {
+    look(bytes, Chunk::read)
+}
+
+/// The same for a change of which [`verify`] is to come: its hash is taken from the declaration, and hashed there alone.
+pub(crate) fn inspect_declared(bytes: &[u8], declared: Hash) -> Result<Guarded, RejectCode> {
+    look(bytes, |bytes| Chunk::read_as(bytes, declared))
+}
+
+fn look<'a>(
+    bytes: &'a [u8],
+    read: impl FnOnce(&'a [u8]) -> Result<Chunk<'a>, ChunkError>,
+) -> Result<Guarded, RejectCode> {
     if bytes.len() > CHANGE_BYTES_MAX {
         return Err(RejectCode::TooLarge);
     }
-    let chunk = Chunk::read(bytes).map_err(|error| error.code())?;
+    let chunk = read(bytes).map_err(|error| error.code())?;
     let actor = Actor::from_slice(chunk.actor()).map_err(|_| RejectCode::Malformed)?;
     let other_actors = chunk.other_actors().iter().map(|other| Actor::from_slice(other)).collect::<Result<Vec<_>, _>>();
     let other_actors = other_actors.map_err(|_| RejectCode::Malformed)?;

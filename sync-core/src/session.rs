@@ -23,7 +23,7 @@ pub use backoff::Backoff;
 pub use effect::{Effect, Status};
 pub use event::{Collected, Ending, Event, Failure, Presence, StoreOutcome};
 
-use link::{Link, Shown, State};
+use link::{Link, Open, Shown, State};
 
 /// The smallest batch that is tried when the server finds larger ones too large.
 const BATCH_BYTES_MIN: usize = 64 << 10;
@@ -244,7 +244,7 @@ impl Session {
     /// An edit waits for others, so that a change is a word and not a keystroke; where nothing is under way on a live
     /// connection nobody gains from waiting.
     fn edited(&mut self, space: SpaceId, now_ms: u64) {
-        let idle = self.link.open().is_some_and(|open| open.is_idle());
+        let idle = self.link.open().is_some_and(Open::is_idle);
         let delay_ms = if idle { 0 } else { SEAL_DELAY_MS };
         if let Some(state) = self.spaces.get_mut(&space) {
             state.due_at_ms = state.due_at_ms.min(now_ms + delay_ms);
@@ -329,13 +329,15 @@ impl Session {
                 state.backoff.reset();
                 state.at = at;
                 let live = matches!(state.follow, Follow::Yes { .. } | Follow::Asked);
-                match (more, way) {
-                    (true, _) => state.due_at_ms = now_ms,
-                    (false, Way::Request) => {
-                        // An edit that came while the answer was on its way has set a nearer time already.
-                        state.due_at_ms = state.due_at_ms.max(now_ms).min(now_ms + POLL_INTERVAL_MS);
+                match way {
+                    Way::Request if more => state.due_at_ms = now_ms,
+                    // An edit that came while the answer was on its way has set a nearer time already.
+                    Way::Request => state.due_at_ms = state.due_at_ms.max(now_ms).min(now_ms + POLL_INTERVAL_MS),
+                    // Of what is under way the answers are still to come.
+                    Way::Link(_) if more && self.link.open().is_some_and(Open::is_idle) => {
+                        state.due_at_ms = now_ms;
                     }
-                    (false, Way::Link(_)) => {}
+                    Way::Link(_) => {}
                 }
                 state.version_known |= !more && (way == Way::Request || live);
             }

@@ -5,6 +5,7 @@ use super::effect::Effect;
 use super::event::{Collected, Ending, Failure};
 use super::link::{Asks, Flight, State};
 use super::{Follow, Session, SpaceState, Step, Way};
+use crate::feed::Item;
 use crate::id::SpaceId;
 use crate::limits::{LIVE_PUSH_BYTES_MAX, POLL_INTERVAL_MS};
 use crate::wire::{
@@ -55,8 +56,7 @@ impl Session {
 
     /// Asks the store for what the connection can take next.
     pub(super) fn pump_live(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        let Some(open) = self.link.open() else { return };
-        let bytes_max = self.batch_bytes.min(LIVE_PUSH_BYTES_MAX).min(open.limits.push_bytes_max as usize);
+        let bytes_max = self.link_batch_bytes();
         let wants =
             |(space, state): (&SpaceId, &SpaceState)| self.can_collect(*space, state) && state.at_ms() <= now_ms;
         let mut due = self.spaces.iter().filter(|(space, state)| wants((space, state)));
@@ -66,6 +66,11 @@ impl Session {
         state.due_at_ms = u64::MAX;
         self.step = Step::Collecting(space, Way::Link(self.link.number));
         effects.push(Effect::Collect { space, bytes_max, again: std::mem::take(&mut state.again) });
+    }
+
+    fn link_batch_bytes(&self) -> usize {
+        let told = self.link.open().map_or(LIVE_PUSH_BYTES_MAX, |open| open.limits.push_bytes_max as usize);
+        self.batch_bytes.min(LIVE_PUSH_BYTES_MAX).min(told)
     }
 
     /// Whether something of a space may be sent now, if there is any.
@@ -186,6 +191,7 @@ impl Session {
     ) {
         let followed = self.spaces.values().filter(|state| matches!(state.follow, Follow::Asked | Follow::Yes { .. }));
         let followed = followed.count() as u64;
+        let bytes_max = self.link_batch_bytes();
         let Some(state) = self.spaces.get_mut(&space) else { return };
         let Some(open) = self.link.open_mut(link) else {
             // Whatever was collected for it is collected again.
@@ -214,6 +220,13 @@ impl Session {
                 state.due_at_ms = state.due_at_ms.min(now_ms + POLL_INTERVAL_MS);
             }
             Asks::Nothing => {}
+        }
+        if let Some(run) = &collected.run {
+            // A run that is cut off at its bound is not the last: the next follows without waiting for the answer.
+            let bytes: usize = run.items.iter().map(Item::payload_bytes).sum();
+            if bytes * 2 > bytes_max {
+                state.due_at_ms = state.due_at_ms.min(now_ms);
+            }
         }
         let id = open.fly(Flight { space, asks });
         let subscribe = asks == Asks::Following;

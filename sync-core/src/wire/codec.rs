@@ -2,8 +2,8 @@
 
 use std::io::Cursor;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::BODY_BYTES_MAX;
 
@@ -33,6 +33,9 @@ pub enum FrameError {
     Encode(#[from] rmp_serde::encode::Error),
 }
 
+/// Frames nest a few levels; what nests deeper is none.
+const DEPTH_MAX: usize = 32;
+
 /// Writes a frame as msgpack.
 pub fn encode<T: Serialize>(frame: &T) -> Result<Vec<u8>, FrameError> {
     Ok(rmp_serde::to_vec_named(frame)?)
@@ -41,12 +44,23 @@ pub fn encode<T: Serialize>(frame: &T) -> Result<Vec<u8>, FrameError> {
 /// Reads a msgpack frame that fills `bytes` exactly.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     bounded(bytes)?;
-    let mut reader = rmp_serde::Deserializer::new(Cursor::new(bytes));
-    reader.set_max_depth(32);
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(DEPTH_MAX);
     let frame = T::deserialize(&mut reader)?;
-    match bytes.len() as u64 - reader.position() {
-        0 => Ok(frame),
-        rest => Err(FrameError::Trailing { bytes: rest }),
+    // This reader copies nothing, but does not say how far it came: at the end alone it finds no marker of a next value.
+    match <()>::deserialize(&mut reader) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(frame),
+        _ => Err(trailing::<T>(bytes)),
+    }
+}
+
+/// How much stands behind the frame.
+fn trailing<T: DeserializeOwned>(bytes: &[u8]) -> FrameError {
+    let mut reader = rmp_serde::Deserializer::new(Cursor::new(bytes));
+    reader.set_max_depth(DEPTH_MAX);
+    match T::deserialize(&mut reader) {
+        Ok(_) => FrameError::Trailing { bytes: bytes.len() as u64 - reader.position() },
+        Err(error) => error.into(),
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) enum PackError {
 
 /// 3 bytes a keystroke become 1.4 at this level; higher ones gain a tenth and cost ten times the time.
 const ZSTD_LEVEL: i32 = 3;
+/// A body up to this size is sent as it is: one change alone never compresses, and trying costs more than all the rest of
+/// writing a keystroke's frame. What two or three small ones would have saved is less than a packet's headers.
+const STORED_BYTES_MAX: usize = 256;
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
 /// Flag of an item's tag: the declared hash follows, as it cannot be derived.
@@ -70,15 +73,17 @@ impl Packer {
     /// The body, compressed where that helps and the receiver will accept the ratio.
     pub(super) fn finish(self) -> Vec<u8> {
         let raw = self.out;
-        let mut packed = vec![ZSTD];
-        leb128::write(&mut packed, raw.len() as u64);
-        if let Ok(squeezed) = zstd::bulk::compress(&raw, ZSTD_LEVEL) {
+        if raw.len() > STORED_BYTES_MAX
+            && let Ok(squeezed) = zstd::bulk::compress(&raw, ZSTD_LEVEL)
+        {
+            let mut packed = vec![ZSTD];
+            leb128::write(&mut packed, raw.len() as u64);
             packed.extend_from_slice(&squeezed);
             if packed.len() <= raw.len() && raw.len() <= packed.len() * INFLATED_RATIO_MAX {
                 return packed;
             }
         }
-        packed.clear();
+        let mut packed = Vec::with_capacity(1 + raw.len());
         packed.push(STORED);
         packed.extend_from_slice(&raw);
         packed

@@ -14,6 +14,8 @@ mod edits;
 mod feeds;
 mod frames;
 mod golden;
+mod live_sessions;
+mod live_world;
 mod log;
 mod mirror;
 mod network;
