@@ -110,6 +110,15 @@ fn check(device: DeviceId, item: Item) -> Candidate {
 
 /// A change by itself: within every limit, as declared, of an actor of that device, and possible for automerge.
 pub(crate) fn check_change(device: DeviceId, declared: Hash, bytes: &[u8]) -> Result<ChangeFacts, RejectCode> {
+    facts(device, declared, bytes).map_err(|code| match guard::inspect(bytes) {
+        Ok(guarded) if guarded.hash == declared => code,
+        // Bytes that were altered are wrong in many ways; their author is told the cause.
+        Ok(_) => RejectCode::HashMismatch,
+        Err(code) => code,
+    })
+}
+
+fn facts(device: DeviceId, declared: Hash, bytes: &[u8]) -> Result<ChangeFacts, RejectCode> {
     let guarded = guard::inspect_declared(bytes, declared)?;
     if guarded.actor.device() != device {
         return Err(RejectCode::ForgedActor);

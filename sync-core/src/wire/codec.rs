@@ -81,3 +81,22 @@ fn bounded(bytes: &[u8]) -> Result<(), FrameError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FrameError, decode, encode};
+
+    #[test]
+    fn whatever_stands_behind_a_frame_is_noticed() {
+        let frame = encode(&("a", 1u8)).unwrap();
+        assert_eq!(decode::<(String, u8)>(&frame).unwrap(), ("a".to_owned(), 1));
+        for first in 0..=u8::MAX {
+            for behind in [&[first][..], &[first, 0], &[first, first, 0xff]] {
+                let bytes = [&frame, behind].concat();
+                let error = decode::<(String, u8)>(&bytes).unwrap_err();
+                let counted = matches!(error, FrameError::Trailing { bytes } if bytes == behind.len() as u64);
+                assert!(counted, "{behind:x?}: {error}");
+            }
+        }
+    }
+}

@@ -18,6 +18,7 @@ use sync_core::wire::{
 };
 
 use crate::cases::{SPACE, actor, device, doc};
+use crate::live_frames;
 
 /// A frame of any type, with its two forms.
 pub struct Frame {
@@ -29,7 +30,7 @@ pub struct Frame {
     pub read: fn(&[u8], bool) -> Option<Vec<u8>>,
 }
 
-fn frame<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+pub fn frame<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     name: &'static str,
     is_request: bool,
     value: &T,
@@ -152,7 +153,7 @@ pub fn frames() -> Vec<Frame> {
         request_id: "0193b7e2".to_owned(),
         retry_after_ms,
     };
-    vec![
+    let mut frames = vec![
         frame("sync_request_both", true, &request(Some(run()), Some(pull.clone()))),
         frame("sync_request_push", true, &request(Some(Run { items: Vec::new(), ..run() }), None)),
         frame("sync_request_pull", true, &request(None, Some(first))),
@@ -178,7 +179,9 @@ pub fn frames() -> Vec<Frame> {
         ),
         frame("error_response_busy", false, &error(ErrorCode::Busy, Some(1500))),
         frame("error_response_internal", false, &error(ErrorCode::Internal, None)),
-    ]
+    ];
+    frames.extend(live_frames::frames(run(), page()));
+    frames
 }
 
 fn path(name: &str, form: &str) -> PathBuf {

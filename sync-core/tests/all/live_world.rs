@@ -7,7 +7,9 @@ use sync_core::check::Push;
 use sync_core::feed::{FeedHead, Item, Run};
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::log::ReceiptKey;
-use sync_core::session::{Collected, Effect, Ending, Event, Failure, FeedState, Meaning, Session, Status, StoreOutcome};
+use sync_core::session::{
+    Collected, Effect, Ending, Event, Failure, FeedState, Meaning, Session, Status, StoreOutcome,
+};
 use sync_core::session::{Trouble, meaning};
 use sync_core::wire::{
     Entries, ErrorCode, ErrorResponse, Limits, LiveRequest, LiveResponse, Page, PageEntry, Peer, PullAnswer, SCHEMA,

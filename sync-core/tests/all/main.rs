@@ -14,6 +14,7 @@ mod edits;
 mod feeds;
 mod frames;
 mod golden;
+mod live_frames;
 mod live_sessions;
 mod live_world;
 mod log;
