@@ -101,6 +101,17 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// Payload bytes, as budgets count them.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Create { collection } => collection.len(),
+            Self::Change { bytes } => bytes.len(),
+            Self::Delete | Self::Void { .. } => 0,
+        }
+    }
+}
+
 /// One item of a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -140,11 +151,7 @@ impl Item {
 
     /// Payload bytes, as budgets count them.
     pub fn payload_bytes(&self) -> usize {
-        match &self.body {
-            Body::Create { collection } => collection.len(),
-            Body::Change { bytes } => bytes.len(),
-            Body::Delete | Body::Void { .. } => 0,
-        }
+        self.body.payload_bytes()
     }
 }
 
