@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sync_core::version::VersionVector;
-use sync_core::wire::{ErrorResponse, SyncRequest, SyncResponse, VersionResponse, decode, encode};
+use sync_core::wire::{
+    ErrorResponse, LiveRequest, LiveResponse, SyncRequest, SyncResponse, VersionResponse, decode, encode,
+};
 
 fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
     let Ok(frame) = decode::<T>(bytes) else { return };
@@ -20,6 +22,9 @@ fuzz_target!(|bytes: &[u8]| {
     round_trip::<SyncResponse>(bytes);
     round_trip::<VersionResponse>(bytes);
     round_trip::<ErrorResponse>(bytes);
+    round_trip::<LiveRequest>(bytes);
+    round_trip::<LiveResponse>(bytes);
+    let _ = LiveResponse::read(bytes);
     if let Ok(vector) = VersionVector::decode(bytes) {
         assert_eq!(vector.encode(), bytes);
     }
