@@ -119,11 +119,11 @@ pub(crate) fn check_change(device: DeviceId, declared: Hash, bytes: &[u8]) -> Re
 }
 
 fn facts(device: DeviceId, declared: Hash, bytes: &[u8]) -> Result<ChangeFacts, RejectCode> {
-    let guarded = guard::inspect_declared(bytes, declared)?;
+    let (chunk, guarded) = guard::inspect_declared(bytes, declared)?;
     if guarded.actor.device() != device {
         return Err(RejectCode::ForgedActor);
     }
-    guard::verify(bytes, &guarded)?;
+    guard::settle(&chunk, &guarded)?;
     let guard::Guarded { actor, seq, start_op, operations, deps, other_actors: others, .. } = guarded;
     Ok(ChangeFacts { actor, seq, start_op, operations, deps, others })
 }

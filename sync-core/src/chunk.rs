@@ -23,18 +23,18 @@ pub const CHANGE_PREDECESSORS_MAX: u64 = 4 * CHANGE_OPERATIONS_MAX;
 /// Marks of one change: applying overlapping ones costs automerge their number squared, 20 s for 49,000.
 pub const CHANGE_MARKS_MAX: u64 = 4_096;
 
-const OBJECT_ACTOR: u32 = 0x01;
-const OBJECT_COUNTER: u32 = 0x02;
-const KEY_ACTOR: u32 = 0x11;
-const KEY_COUNTER: u32 = 0x13;
-const KEY_STRING: u32 = 0x15;
-const INSERT: u32 = 0x34;
-const ACTION: u32 = 0x42;
-const VALUE_META: u32 = 0x56;
-const VALUE: u32 = 0x57;
-const PREDECESSOR_COUNT: u32 = 0x70;
-const PREDECESSOR_ACTOR: u32 = 0x71;
-const PREDECESSOR_COUNTER: u32 = 0x73;
+pub(crate) const OBJECT_ACTOR: u32 = 0x01;
+pub(crate) const OBJECT_COUNTER: u32 = 0x02;
+pub(crate) const KEY_ACTOR: u32 = 0x11;
+pub(crate) const KEY_COUNTER: u32 = 0x13;
+pub(crate) const KEY_STRING: u32 = 0x15;
+pub(crate) const INSERT: u32 = 0x34;
+pub(crate) const ACTION: u32 = 0x42;
+pub(crate) const VALUE_META: u32 = 0x56;
+pub(crate) const VALUE: u32 = 0x57;
+pub(crate) const PREDECESSOR_COUNT: u32 = 0x70;
+pub(crate) const PREDECESSOR_ACTOR: u32 = 0x71;
+pub(crate) const PREDECESSOR_COUNTER: u32 = 0x73;
 const EXPAND: u32 = 0x94;
 const MARK_NAME: u32 = 0xa5;
 const COLUMNS: [u32; 14] = [
@@ -138,7 +138,7 @@ impl<'a> Chunk<'a> {
     /// Reads exactly one chunk. Checks its form, checksum, and how many operations it claims.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ChunkError> {
         let data = data(bytes)?;
-        Self::checked(bytes, data, Hash::of(&[&bytes[TYPE_AT..]]))
+        Self::checked(bytes, data, hash_of(bytes))
     }
 
     /// The same without hashing: `hash` is what somebody says that it is, and the caller must compare it with the hash that
@@ -303,6 +303,11 @@ impl<'a> Chunk<'a> {
     }
 }
 
+/// The hash of a chunk, as automerge computes it.
+pub(crate) fn hash_of(chunk: &[u8]) -> Hash {
+    Hash::of(&[chunk.get(TYPE_AT..).unwrap_or_default()])
+}
+
 /// What stands behind the header of a plain change that fills `bytes` exactly.
 fn data(bytes: &[u8]) -> Result<&[u8], ChunkError> {
     const SHORT: ChunkError = ChunkError::Malformed("too short");
@@ -348,7 +353,7 @@ fn number(input: &mut &[u8]) -> Result<u64, ChunkError> {
 }
 
 /// A signed LEB128 number in its shortest form.
-fn signed(input: &mut &[u8]) -> Result<i64, ChunkError> {
+pub(crate) fn signed(input: &mut &[u8]) -> Result<i64, ChunkError> {
     let mut value = 0i128;
     let mut before = None;
     for shift in (0..70).step_by(7) {

@@ -323,6 +323,25 @@ impl Document {
         self.take_in(changes, true)
     }
 
+    /// The same without a copy of its own, for a [`copy`](Self::copy) that is thrown away where this fails: where a change
+    /// breaks the document, it is lost. A copy costs as much as the document has changes, and a keystroke may be one.
+    pub fn apply_or_lose(&mut self, changes: &[impl AsRef<[u8]>]) -> Result<Applied, DocumentError> {
+        match std::mem::replace(&mut self.body, Body::Lost) {
+            Body::Sealed(doc) => {
+                let mut left_out = Vec::new();
+                let batch = sift(&doc, changes, &mut left_out);
+                let (applied, patches) = attempt(doc, &batch, true).ok_or(DocumentError::Lost)?;
+                self.body = Body::Sealed(applied);
+                Ok(Applied { patches, left_out })
+            }
+            Body::Open(transaction) => {
+                self.body = Body::Open(transaction);
+                Err(DocumentError::Unsealed)
+            }
+            Body::Lost => Err(DocumentError::Lost),
+        }
+    }
+
     fn take_in(&mut self, changes: &[impl AsRef<[u8]>], observed: bool) -> Result<Applied, DocumentError> {
         let doc = match std::mem::replace(&mut self.body, Body::Lost) {
             Body::Sealed(doc) => doc,

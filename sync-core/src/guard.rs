@@ -10,10 +10,12 @@ use std::panic::catch_unwind;
 use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::{ActorId, ExpandedChange, ObjType};
 
-use crate::chunk::{Chunk, ChunkError};
+use crate::chunk::{Chunk, ChunkError, hash_of};
 use crate::code::RejectCode;
 use crate::id::{Actor, Hash};
 use crate::limits::{CHANGE_BYTES_MAX, NESTING_DEPTH_MAX, OPERATION_COUNTER_MAX};
+
+mod single;
 
 /// The header of a change that passed [`inspect`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +46,18 @@ impl Guarded {
 
 /// The cheap stage: the chunk's form and every limit that its header and run lengths show. automerge sees nothing of it.
 pub fn inspect(bytes: &[u8]) -> Result<Guarded, RejectCode> {
-    look(bytes, Chunk::read)
+    look(bytes, Chunk::read).map(|(_, guarded)| guarded)
 }
 
-/// The same for a change of which [`verify`] is to come: its hash is taken from the declaration, and hashed there alone.
-pub(crate) fn inspect_declared(bytes: &[u8], declared: Hash) -> Result<Guarded, RejectCode> {
+/// The same for what [`settle`] is to judge: the hash is taken from the declaration, and compared there.
+pub(crate) fn inspect_declared(bytes: &[u8], declared: Hash) -> Result<(Chunk<'_>, Guarded), RejectCode> {
     look(bytes, |bytes| Chunk::read_as(bytes, declared))
 }
 
 fn look<'a>(
     bytes: &'a [u8],
     read: impl FnOnce(&'a [u8]) -> Result<Chunk<'a>, ChunkError>,
-) -> Result<Guarded, RejectCode> {
+) -> Result<(Chunk<'a>, Guarded), RejectCode> {
     if bytes.len() > CHANGE_BYTES_MAX {
         return Err(RejectCode::TooLarge);
     }
@@ -83,7 +85,7 @@ fn look<'a>(
         return Err(RejectCode::OperationRange);
     }
     chunk.check_columns().map_err(|error| error.code())?;
-    Ok(Guarded {
+    let guarded = Guarded {
         hash: chunk.hash(),
         actor,
         seq: chunk.seq(),
@@ -91,7 +93,16 @@ fn look<'a>(
         operations: chunk.operations(),
         deps,
         other_actors,
-    })
+    };
+    Ok((chunk, guarded))
+}
+
+/// The rest for what passed [`inspect_declared`]: that it has the declared hash, and what [`verify`] checks.
+pub(crate) fn settle(chunk: &Chunk<'_>, guarded: &Guarded) -> Result<(), RejectCode> {
+    if !single::is_sound(chunk) {
+        return verify(chunk.bytes(), guarded).map(drop);
+    }
+    if hash_of(chunk.bytes()) == guarded.hash { Ok(()) } else { Err(RejectCode::HashMismatch) }
 }
 
 /// The expensive stage, for what passed the cheap one: parsed, canonical, and every operation possible as far as this

@@ -62,8 +62,8 @@ struct SpaceState {
     again: bool,
     /// How far the log is stored.
     at: u64,
-    /// How far the log goes, as the last heartbeat said.
-    told: Option<u64>,
+    /// How far the log goes, as the last heartbeat said, and how far it was stored then.
+    told: Option<(u64, u64)>,
 }
 
 /// Whether a space's log comes by itself.

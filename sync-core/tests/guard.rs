@@ -12,8 +12,10 @@ use automerge::marks::{ExpandMark, Mark};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{AutoCommit, Automerge, Change, ExpandedChange, ObjType, ROOT, ReadDoc, ScalarValue};
 use proptest::prelude::*;
+use sync_core::check::{Checked, Push};
 use sync_core::chunk::{CHANGE_MARKS_MAX, Chunk};
 use sync_core::code::RejectCode;
+use sync_core::feed::{FeedHead, Item, Run};
 use sync_core::guard::{inspect, verify};
 use sync_core::hostile;
 use sync_core::id::{Actor, DeviceId, DocId, Hash};
@@ -481,6 +483,66 @@ fn mutations_never_panic_out_of_the_guard() {
         }
         let _ = passes(&bytes);
     }
+}
+
+/// What a push is told of a change: single plain operations are judged there without automerge.
+fn pushed(bytes: &[u8], device: DeviceId) -> Option<RejectCode> {
+    let hash = Hash::of(&[bytes.get(8..).unwrap_or_default()]);
+    let base = FeedHead { n: 0, chain: hash };
+    let run = Run { device, base, items: vec![Item::change(DOC, hash, bytes.to_vec())] };
+    match Push::check(String::new(), run).candidates.remove(0).checked {
+        Checked::Change(facts, kept) => {
+            assert_eq!(kept, bytes);
+            assert_eq!(facts.operations, inspect(bytes).unwrap().operations);
+            None
+        }
+        Checked::Refused(code) => Some(code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_push_is_told_what_the_whole_verification_says() {
+    let mut rng = Rng(7);
+    let mut changes = history(3, 4, 150);
+    // Keystrokes and the like, by a device of several: each a change of one operation.
+    let mut doc = AutoCommit::new().with_actor(actor(5).into());
+    let text = doc.put_object(ROOT, "text", ObjType::Text).unwrap();
+    doc.commit();
+    let mut objects = vec![ROOT, text];
+    for _ in 0..150 {
+        let mut other = doc.fork().with_actor(actor(1 + rng.below(3) as u8).into());
+        edit(&mut other, &mut objects, &mut rng);
+        other.commit();
+        doc.merge(&mut other).unwrap();
+    }
+    changes.extend(doc.get_changes(&[]));
+    let singles: Vec<&Change> = changes.iter().filter(|change| change.len() == 1).collect();
+    assert!(singles.len() > 150, "{} changes of one operation", singles.len());
+    let mut sound = 0;
+    for round in 0..40_000 {
+        let change = singles[rng.below(singles.len())];
+        let device = Actor::from_slice(change.actor_id().to_bytes()).unwrap().device();
+        let bytes = match round % 8 {
+            0 => change.raw_bytes().to_vec(),
+            1..4 => mutate_operations(change, &mut rng).unwrap_or_default(),
+            _ => mutate_bytes(change.raw_bytes(), &mut rng),
+        };
+        let whole = match passes(&bytes) {
+            Ok(change) if Actor::from_slice(change.actor_id().to_bytes()).unwrap().device() != device => {
+                Some(RejectCode::ForgedActor)
+            }
+            Ok(_) => None,
+            Err(code) => Some(code),
+        };
+        let told = pushed(&bytes, device);
+        assert!(
+            told == whole || (told == Some(RejectCode::ForgedActor) && whole.is_some()),
+            "{told:?} {whole:?}: {bytes:x?}"
+        );
+        sound += usize::from(told.is_none());
+    }
+    assert!(sound > 8_000, "{sound} passed");
 }
 
 proptest! {

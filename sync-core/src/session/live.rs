@@ -335,15 +335,19 @@ impl Session {
         }
     }
 
-    /// Who has not got by now where the last beat said that the log was has missed something.
+    /// Who has not got by now where the last beat said that the log was, and has not moved since, has missed something.
     fn beat(&mut self, heads: &[SpaceHead]) {
         let mut missed = Vec::new();
         for (space, state) in &mut self.spaces {
             let told = heads.iter().find(|head| head.space == *space).map(|head| head.head.seq);
             let before = state.told;
-            state.told = told.or(before);
-            let reached = matches!(state.follow, Follow::Yes { reading: false });
-            if reached && before.is_some_and(|told| told > state.at) {
+            state.told = told.or(before.map(|(head, _)| head)).map(|head| (head, state.at));
+            if let (Follow::Yes { reading }, Some((head, at))) = (&mut state.follow, state.told) {
+                // The page that was to say so may have come before the one that said otherwise.
+                *reading &= at < head;
+            }
+            let stands = before.is_some_and(|(head, at)| head > state.at && at == state.at);
+            if stands && matches!(state.follow, Follow::Yes { .. }) {
                 missed.push(*space);
             }
         }
