@@ -10,10 +10,12 @@ mod admit;
 mod cold;
 mod edit;
 mod floor;
+mod hot;
+mod live;
 mod offline;
 
 /// Measures Rejoin on this machine and prints a Markdown table: local edits, an offline session, a cold start, the dedupe
-/// rule, and the floors under them (an fsync, SHA-256).
+/// rule, a keystroke's way through frames and checks, live connections, and the floors under them (an fsync, SHA-256).
 #[derive(Parser)]
 #[command(name = "sync-bench")]
 struct Arguments {
@@ -64,12 +66,17 @@ fn main() {
     }
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     type Measure = fn() -> Vec<Figure>;
-    let measurements: [(&str, Measure); 5] = [
+    let measurements: [(&str, Measure); 10] = [
         ("floor", floor::measure),
         ("edit", edit::measure),
         ("offline", offline::measure),
         ("cold", cold::measure),
         ("admit", admit::measure),
+        ("hot", hot::measure),
+        ("live-latency", live::latency::measure),
+        ("live-throughput", live::throughput::measure),
+        ("live-idle", live::idle::measure),
+        ("live-stalled", live::stalled::measure),
     ];
     let mut figures = Vec::new();
     for (name, measure) in measurements.into_iter().filter(|(name, _)| wanted(name)) {

@@ -71,8 +71,8 @@ fn observe(app: &App, id: DocId, sender: &SyncSender<News>) -> Result<Subscripti
     Ok(note.observe(move |event| {
         let news = match &event.kind {
             EventKind::Deleted => News::Deleted(id),
-            EventKind::Patches(_) | EventKind::LookAgain if event.origin == Origin::Remote => News::Changed(id),
-            _ => return,
+            EventKind::Patches(steps) if steps.iter().all(|step| step.origin == Origin::Local) => return,
+            EventKind::Patches(_) | EventKind::LookAgain => News::Changed(id),
         };
         let _ = sender.try_send(news);
     }))

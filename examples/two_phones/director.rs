@@ -18,8 +18,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Without any progress for so long, something is stuck.
 const STALL: Duration = Duration::from_mins(3);
-/// How often phones hear that there may be news.
-const NUDGE_EVERY: Duration = Duration::from_millis(100);
+/// How often the director looks around when nobody reports.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Rounds of exchanging until all replicas have everything; the second is mostly enough.
 const SETTLE_ROUNDS: u32 = 10;
 
@@ -43,7 +43,6 @@ pub fn run(source: &Source, keep: Option<&Path>, quiet: bool) -> Result<()> {
         cut_until: vec![None; phones],
         cuts: 0,
         kills: 0,
-        nudged: Instant::now(),
         play,
     };
     let title = format!("{} on {phones} phones, seed {}", director.play.title, source.seed);
@@ -68,7 +67,6 @@ struct Director {
     cut_until: Vec<Option<Instant>>,
     cuts: u32,
     kills: u32,
-    nudged: Instant,
 }
 
 impl Director {
@@ -110,16 +108,16 @@ impl Director {
     fn perform(&mut self) -> Result<()> {
         let mut moved = Instant::now();
         loop {
-            self.restore_what_is_due();
+            self.restore_what_is_due()?;
             self.break_what_is_due()?;
             let is_whole = self.cut_until.iter().all(Option::is_none);
             if is_whole && self.faults.is_empty() && self.done.iter().all(|done| *done) {
                 return Ok(());
             }
             let due = self.cut_until.iter().flatten().min();
-            let longest = due.map_or(NUDGE_EVERY, |due| due.saturating_duration_since(Instant::now()));
+            let longest = due.map_or(LOOK_EVERY, |due| due.saturating_duration_since(Instant::now()));
             let before: usize = self.steps.iter().sum();
-            if let Some((phone, is_current, report)) = self.stage.report(longest.min(NUDGE_EVERY))? {
+            if let Some((phone, is_current, report)) = self.stage.report(longest.min(LOOK_EVERY))? {
                 self.take(phone, is_current, report)?;
             }
             if self.steps.iter().sum::<usize>() != before || !is_whole {
@@ -138,16 +136,11 @@ impl Director {
             // Also of a life that has ended: what it said was on disk.
             Report::Typed { steps } => {
                 self.steps[phone] = self.steps[phone].max(steps);
-                if self.nudged.elapsed() >= NUDGE_EVERY {
-                    self.nudged = Instant::now();
-                    self.send_others(phone, &Order::Nudge)?;
-                }
             }
             Report::Point { steps, n } => {
                 self.points.insert((phone, steps), n);
                 self.send_others(phone, &Order::Point { phone, steps, n })?;
             }
-            Report::Pushed { .. } => self.send_others(phone, &Order::Nudge)?,
             Report::Ready { steps, .. } if is_current => {
                 if steps < self.steps[phone] {
                     let lost = self.steps[phone] - steps;
@@ -161,10 +154,7 @@ impl Director {
                 }
                 self.stage.send(phone, &Order::Go)?;
             }
-            Report::Done if is_current => {
-                self.done[phone] = true;
-                self.send_others(phone, &Order::Nudge)?;
-            }
+            Report::Done if is_current => self.done[phone] = true,
             _ => {}
         }
         Ok(())
@@ -177,13 +167,15 @@ impl Director {
         Ok(())
     }
 
-    fn restore_what_is_due(&mut self) {
+    fn restore_what_is_due(&mut self) -> Result<()> {
         for phone in 0..self.cut_until.len() {
             if self.cut_until[phone].is_some_and(|until| until <= Instant::now()) {
                 self.stage.restore(phone);
+                self.stage.send(phone, &Order::Network)?;
                 self.cut_until[phone] = None;
             }
         }
+        Ok(())
     }
 
     fn break_what_is_due(&mut self) -> Result<()> {
@@ -234,6 +226,12 @@ impl Director {
         let mut outcome = Outcome { cuts: self.cuts, kills: self.kills, ..Outcome::default() };
         for phone in 0..phones {
             self.prove(phone, &mut outcome)?;
+        }
+        let times = (0..phones).map(|phone| self.stage.times(phone)).collect::<std::io::Result<Vec<_>>>()?;
+        for (writer, (proof, ..)) in outcome.replicas.iter().enumerate() {
+            for reader in (0..phones).filter(|reader| *reader != writer) {
+                outcome.seen.count(&times[writer], &proof.places, &times[reader]);
+            }
         }
         Ok(outcome)
     }

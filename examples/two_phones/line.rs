@@ -1,5 +1,7 @@
 //! What the director and the phones tell each other: one line of JSON each, over standard input and output.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sync_client_ffi::{DeviceId, DocId};
 
@@ -18,8 +20,8 @@ pub enum Order {
         /// The last change of its feed then.
         n: u64,
     },
-    /// There may be news on the server, as a push notification says it.
-    Nudge,
+    /// There is a network again, as the operating system says it.
+    Network,
     /// Exchange everything there is, and show it.
     Settle,
     /// Tell what the document holds.
@@ -51,11 +53,6 @@ pub enum Report {
         /// The last change of the own feed then.
         n: u64,
     },
-    /// The server has acknowledged the own feed that far.
-    Pushed {
-        /// The last acknowledged change.
-        n: u64,
-    },
     /// The script is played to its end.
     Done,
     /// Everything is exchanged, as far as this phone knows.
@@ -78,6 +75,8 @@ pub struct Proof {
     pub words: i64,
     /// Changes of the own feed.
     pub n: u64,
+    /// For each edit of the own feed, its place in the server's log; where there are very many edits, for some.
+    pub places: BTreeMap<u64, u64>,
 }
 
 /// What a phone has to know when it starts.

@@ -19,6 +19,7 @@ mod phone;
 mod proof;
 mod random;
 mod script;
+mod seen;
 mod server;
 mod stage;
 

@@ -1,12 +1,14 @@
 //! A phone: a process with a store of its own, that types its script and may be killed at any moment.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_client_ffi::{Client, Doc, Hold, Value, VersionVector};
+use sync_client_ffi::{Client, Doc, EditState, Hold, Value, VersionVector};
 
 use crate::line::{CANONICAL_FILE, JOB_FILE, Job, Order, Proof, Report, STORE_FILE};
 use crate::script::{Place, Play, Script, Source, Step};
@@ -14,9 +16,11 @@ use crate::script::{Place, Play, Script, Source, Step};
 mod desk;
 pub mod held;
 mod network;
+pub mod times;
 
 use desk::Desk;
 use network::Network;
+use times::{CONNECTED_FILE, Log, SHOWN_FILE, TYPED_FILE};
 
 /// The collection that the document is in.
 const COLLECTION: &str = "texts";
@@ -28,8 +32,8 @@ const WORDS: &str = "words";
 const REPORT_EVERY: Duration = Duration::from_millis(25);
 /// A change of another phone that does not come for so long never will.
 const ARRIVAL_MAX: Duration = Duration::from_mins(2);
-/// After so long without it, it is asked for again.
-const ARRIVAL_ASK: Duration = Duration::from_millis(200);
+/// Edits whose place in the log is told.
+const PLACES_MAX: u64 = 20_000;
 
 /// Runs a phone in its folder until its orders end.
 pub fn run(folder: &Path, source: &Source) -> Result<(), Box<dyn Error>> {
@@ -37,10 +41,15 @@ pub fn run(folder: &Path, source: &Source) -> Result<(), Box<dyn Error>> {
     let play = if job.reads { Play::default() } else { Play::new(source)? };
     let client =
         Client::builder(folder.join(STORE_FILE)).server(job.server.as_str()).token(job.token.as_str()).open()?;
-    let network = Network::start(client.clone())?;
-    let desk = Desk::open(network.bell().clone())?;
-    let phone = Phone { job, client, desk, network, play };
+    let network = Network::start(client.clone(), Log::open(folder, CONNECTED_FILE)?)?;
+    let hears = network.clone();
+    let desk = Desk::open(move || hears.came_back())?;
+    let typed = Log::open(folder, TYPED_FILE)?;
+    let rate = source.rate();
+    let phone = Phone { job, client, desk, network, play, typed, rate };
     let (doc, hold, setup) = phone.document()?;
+    let shown = Log::open(folder, SHOWN_FILE)?;
+    let _observer = doc.observe(move |event| shown.add(event.through));
     phone.play(&doc, hold, setup, folder)
 }
 
@@ -50,6 +59,9 @@ struct Phone {
     desk: Desk,
     network: Network,
     play: Play,
+    typed: Log,
+    /// Edits a second; `None`: as fast as the disk takes them.
+    rate: Option<f64>,
 }
 
 /// One line, out at once: what is still in a buffer dies with the process.
@@ -110,14 +122,11 @@ impl Phone {
     fn arrival(&self, phone: usize, n: u64) -> Result<(), Box<dyn Error>> {
         let device = self.job.devices[phone];
         let space = self.client.personal_space();
-        let until = Instant::now() + ARRIVAL_MAX;
-        while !self.client.wait_for(space, device, n, ARRIVAL_ASK) {
-            if Instant::now() > until {
-                return Err(format!("change {n} of phone {phone} has not arrived").into());
-            }
-            self.network.bell().ring();
+        if self.client.wait_for(space, device, n, ARRIVAL_MAX) {
+            Ok(())
+        } else {
+            Err(format!("change {n} of phone {phone} has not arrived").into())
         }
-        Ok(())
     }
 
     fn play(&self, doc: &Doc, hold: Option<Hold>, setup: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
@@ -126,7 +135,6 @@ impl Phone {
         doc.seal()?;
         let n = self.client.feed(space)?.n;
         tell(&Report::Ready { doc: doc.id(), steps: done, n })?;
-        self.network.bell().ring();
         let mut hold = hold;
         while let Some(order) = self.desk.next() {
             match order {
@@ -149,9 +157,10 @@ impl Phone {
                         text: doc.text(BODY)?.unwrap_or_default(),
                         words: doc.get(WORDS)?.and_then(|words| words.as_i64()).unwrap_or_default(),
                         n: self.client.feed(space)?.n,
+                        places: places(doc)?,
                     })))?;
                 }
-                Order::Point { .. } | Order::Nudge => {}
+                Order::Point { .. } | Order::Network => {}
             }
         }
         Ok(())
@@ -160,7 +169,8 @@ impl Phone {
     /// Types from a step on. Ends early when the orders end: then nobody watches any more.
     fn type_on(&self, doc: &Doc, hold: Option<&Hold>, script: &Script, from: usize) -> Result<(), Box<dyn Error>> {
         let space = self.client.personal_space();
-        let mut reported = Instant::now();
+        let began = Instant::now();
+        let mut reported = began;
         if script.points.contains(&from) {
             // A kill may have come between this edit and the word of it. Nothing was typed behind it.
             tell(&Report::Point { steps: from, n: self.client.feed(space)?.n })?;
@@ -174,12 +184,15 @@ impl Phone {
             if let Some(hold) = hold {
                 self.merge(hold, &merges)?;
             }
-            edit(doc, step)?;
+            if let Some(rate) = self.rate {
+                let due = began + Duration::from_secs_f64((at - from) as f64 / rate);
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            self.typed.add(edit(doc, step)?);
             let steps = at + 1;
             if script.points.contains(&steps) {
                 doc.seal()?;
                 tell(&Report::Point { steps, n: self.client.feed(space)?.n })?;
-                self.network.bell().ring();
             }
             if reported.elapsed() >= REPORT_EVERY {
                 tell(&Report::Typed { steps })?;
@@ -191,7 +204,6 @@ impl Phone {
         }
         doc.seal()?;
         tell(&Report::Typed { steps: script.steps.len() })?;
-        self.network.bell().ring();
         Ok(())
     }
 
@@ -210,12 +222,12 @@ impl Phone {
     }
 }
 
-fn edit(doc: &Doc, step: &Step) -> Result<(), Box<dyn Error>> {
+fn edit(doc: &Doc, step: &Step) -> Result<u64, Box<dyn Error>> {
     let at_end = step.patches.iter().any(|patch| matches!(patch.place, Place::End(_)));
     // Where the end is must not change between looking and typing.
     let hold = if at_end { Some(doc.hold()?) } else { None };
     let length = if at_end { doc.length(BODY)?.unwrap_or_default() } else { 0 };
-    doc.edit(|edit| {
+    let number = doc.edit(|edit| {
         for patch in &step.patches {
             let at = match patch.place {
                 Place::Start(at) => at,
@@ -228,7 +240,19 @@ fn edit(doc: &Doc, step: &Step) -> Result<(), Box<dyn Error>> {
         }
     })?;
     drop(hold);
-    Ok(())
+    Ok(number)
+}
+
+/// Where the server's log holds the own edits.
+fn places(doc: &Doc) -> Result<BTreeMap<u64, u64>, Box<dyn Error>> {
+    let edits = doc.edits()?;
+    let mut places = BTreeMap::new();
+    for edit in (1..=edits).step_by((edits / PLACES_MAX + 1) as usize) {
+        if let EditState::Durable { seq } = doc.edit_state(edit)? {
+            places.insert(edit, seq);
+        }
+    }
+    Ok(places)
 }
 
 fn hex(bytes: &[u8]) -> String {

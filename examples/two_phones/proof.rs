@@ -8,6 +8,7 @@ use sync_examples::proxy::Traffic;
 use crate::display::{Display, grouped};
 use crate::line::Proof;
 use crate::script::Play;
+use crate::seen::Seen;
 use crate::stage::name;
 
 /// What has come of a run.
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub cuts: u32,
     /// Processes killed.
     pub kills: u32,
+    /// How long edits took to the other phone's screen.
+    pub seen: Seen,
     /// How long the newcomer took from its start until it held everything.
     pub caught_up: Duration,
 }
@@ -89,6 +92,15 @@ fn figures(play: &Play, outcome: &Outcome, display: &mut Display) {
                 each(traffic.up),
                 each(traffic.down)
             ),
+        );
+    }
+    if let (Some(half), Some(most)) = (outcome.seen.within_ms(0.5), outcome.seen.within_ms(0.99))
+        && !play.held
+    {
+        let (live, all) = (grouped(outcome.seen.live_ms.len() as u64), grouped(outcome.seen.edits as u64));
+        row(
+            "seen on the other phone after",
+            format!("{half:.1} ms (median), {most:.1} ms (p99): {live} of {all} edits, those made while both were connected"),
         );
     }
     row("cuts and kills survived", format!("{} and {}", outcome.cuts, outcome.kills));

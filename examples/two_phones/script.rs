@@ -18,6 +18,8 @@ const SECOND_TEXT: &str = include_str!("../../LICENSE-APACHE");
 const SEPARATOR: &str = "\n=====\n";
 /// One letter of so many is mistyped at first.
 const TYPO_EVERY: u64 = 24;
+/// Edits a second on each phone, where two texts are typed: some thirty people at once.
+const TEXT_RATE: u32 = 400;
 /// With `--short`, each text ends after so many characters.
 const SHORT_CHARACTERS: usize = 1_500;
 
@@ -33,6 +35,17 @@ pub struct Source {
     /// Type only the beginning of the two texts
     #[arg(long, conflicts_with = "trace")]
     pub short: bool,
+    /// Edits a second on each phone; 0: as fast as its disk takes them. Two texts are typed at 400, traces at 0
+    #[arg(long, value_name = "EDITS")]
+    pub rate: Option<u32>,
+}
+
+impl Source {
+    /// Edits a second; `None`: as fast as the disk takes them.
+    pub fn rate(&self) -> Option<f64> {
+        let rate = self.rate.unwrap_or(if self.trace.is_some() { 0 } else { TEXT_RATE });
+        (rate > 0).then(|| f64::from(rate))
+    }
 }
 
 /// Where a phone types.

@@ -14,6 +14,7 @@ use crate::child::{Child, Event, Who};
 use crate::line::{CANONICAL_FILE, JOB_FILE, Job, Order, Report};
 use crate::random::Random;
 use crate::script::Source;
+use crate::seen::Times;
 use crate::server::{self, LISTENING};
 
 /// Events that wait for the director; more make the processes wait.
@@ -61,6 +62,9 @@ impl Stage {
         }
         if source.short {
             arguments.push("--short".to_owned());
+        }
+        if let Some(rate) = source.rate {
+            arguments.extend(["--rate".to_owned(), rate.to_string()]);
         }
         let mut stage = Self {
             folder: folder.to_owned(),
@@ -178,6 +182,11 @@ impl Stage {
     /// A replica's canonical bytes, which it wrote down when it was asked to prove what it holds.
     pub fn canonical(&self, phone: usize) -> std::io::Result<Vec<u8>> {
         std::fs::read(self.phones[phone].folder.join(CANONICAL_FILE))
+    }
+
+    /// What a phone wrote down of when things happened.
+    pub fn times(&self, phone: usize) -> std::io::Result<Times> {
+        Times::read(&self.phones[phone].folder)
     }
 
     /// Gives an order. A phone that has ended says so by an event, so that a failure here needs no other.

@@ -10,27 +10,30 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use sync_core::session::Status;
 use sync_core::version::VersionVector;
 
+mod builder;
 mod clock;
 mod doc;
 mod engine;
 mod error;
 mod identity;
 mod observe;
+mod presence;
 mod runner;
 mod store;
 mod transport;
 
+pub use builder::ClientBuilder;
 pub use doc::{Doc, Edit, EditState, Hold};
 pub use error::{ClientError, OpenError, SyncError};
-pub use observe::{DocEvent, EventKind, Origin, Subscription};
+pub use observe::{DocEvent, EventKind, Origin, Patched, Subscription};
+pub use presence::PeerInfo;
 pub use runner::SyncReport;
 pub use transport::Traffic;
 
 use engine::Engine;
-use identity::Identity;
 use observe::Observers;
 use runner::Inbox;
-use transport::{Http, Transport};
+use transport::Transport;
 
 /// How often whoever waits for an arrival looks again of itself, in case the wake-up came in between.
 const WAIT_STEP: Duration = Duration::from_millis(250);
@@ -49,17 +52,10 @@ struct Shared {
     inbox: Arc<Inbox>,
     token: Mutex<Option<String>>,
     transport: Option<Arc<dyn Transport>>,
+    /// Whether the background session keeps a live connection.
+    live: bool,
     status: Mutex<Status>,
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
-}
-
-/// Opens a client.
-#[must_use]
-pub struct ClientBuilder {
-    path: PathBuf,
-    server: Option<String>,
-    token: Option<String>,
-    identity: Option<Identity>,
 }
 
 /// A document in a list.
@@ -91,70 +87,10 @@ pub struct Refused {
     pub code: RejectCode,
 }
 
-impl ClientBuilder {
-    /// The server's address, for example `https://sync.example.com`. Without one the client works offline.
-    pub fn server(mut self, address: impl Into<String>) -> Self {
-        self.server = Some(address.into());
-        self
-    }
-
-    /// An access token. It names the user and the device, which a new store needs to know.
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
-        self
-    }
-
-    /// Whose store this is, for an app that has no token yet.
-    pub fn identity(mut self, user: impl Into<String>, device: DeviceId) -> Self {
-        self.identity = Some(Identity { user: user.into(), device });
-        self
-    }
-
-    /// Opens the store, or creates it; replays and seals what a kill left in the journal.
-    pub fn open(self) -> Result<Client, OpenError> {
-        let transport: Option<Arc<dyn Transport>> = match &self.server {
-            Some(server) => Some(Arc::new(Http::new(server)?)),
-            None => None,
-        };
-        let claimed = match (self.identity, &self.token) {
-            (Some(identity), _) => Some(identity),
-            (None, Some(token)) => Some(Identity::of_token(token).ok_or(OpenError::BadToken)?),
-            (None, None) => None,
-        };
-        let mut store = store::create_or_open(&self.path)?;
-        let damaged = |error: ClientError| match error {
-            ClientError::Store(error) => OpenError::Store(error),
-            ClientError::DiskFull => OpenError::Store(store::StoreError::DiskFull),
-            // Anything else that an opening meets means that the file does not hold what it should.
-            _ => store::corrupt(&self.path),
-        };
-        let identity = identity::settle(&mut store, claimed).map_err(|error| match error {
-            OpenError::Store(store::StoreError::Corrupt) => store::corrupt(&self.path),
-            other => other,
-        })?;
-        let personal = SpaceId::personal(&identity.user);
-        let mut engine = Engine::open(store, identity.user, identity.device).map_err(damaged)?;
-        engine.recover().map_err(damaged)?;
-        engine.add_space(personal).map_err(damaged)?;
-        let spaces: Vec<SpaceId> = engine.spaces.keys().copied().collect();
-        let shared = Shared {
-            engine: Mutex::new(engine),
-            arrived: Condvar::new(),
-            observers: Arc::default(),
-            inbox: Arc::new(Inbox::new(spaces)),
-            token: Mutex::new(self.token),
-            transport,
-            status: Mutex::new(Status::Offline),
-            runner: Mutex::new(None),
-        };
-        Ok(Client { shared: Arc::new(shared) })
-    }
-}
-
 impl Client {
     /// A client on the store file at `path`.
     pub fn builder(path: impl AsRef<Path>) -> ClientBuilder {
-        ClientBuilder { path: path.as_ref().to_owned(), server: None, token: None, identity: None }
+        ClientBuilder::new(path.as_ref())
     }
 
     /// Saves what can be read of a damaged store into a new one in its place. The damaged file is copied aside first;
@@ -223,7 +159,7 @@ impl Client {
     /// Deletes a document for good, on every device.
     pub fn delete(&self, space: SpaceId, doc: DocId) -> Result<(), ClientError> {
         self.engine().delete(space, doc)?;
-        self.tell(space, doc, Origin::Local, EventKind::Deleted);
+        self.shared.observers.deleted(space, doc);
         self.shared.inbox.edited(space);
         Ok(())
     }
@@ -231,12 +167,36 @@ impl Client {
     /// A new access token, of the same user and device.
     pub fn set_token(&self, token: impl Into<String>) {
         *lock(&self.shared.token) = Some(token.into());
+        self.shared.observers.token_came();
         self.shared.inbox.token_changed();
     }
 
-    /// Tells the client that the operating system's network came, went or changed.
+    /// Calls `callback` when a new access token is wanted: the one there is runs out soon, or is not taken any more. It is
+    /// called on a thread of the client's own, also for a wish from before, and may be called again until
+    /// [`set_token`](Self::set_token).
+    ///
+    /// ```no_run
+    /// # fn fetch_token() -> String { String::new() }
+    /// # fn f(client: &sync_client_ffi::Client) {
+    /// let renewing = client.clone();
+    /// let subscription = client.on_token_wanted(move || renewing.set_token(fetch_token()));
+    /// # drop(subscription);
+    /// # }
+    /// ```
+    pub fn on_token_wanted(&self, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
+        self.shared.observers.observe_token(Arc::new(callback))
+    }
+
+    /// Tells the client that the operating system's network came, went or changed. What is open is looked at at once, and
+    /// replaced if it does not answer.
     pub fn network_changed(&self, online: bool) {
         self.shared.inbox.network_changed(online);
+    }
+
+    /// Tells the client that the app came to the foreground, or went to the background. There it sends what is pending,
+    /// closes the connection and does nothing more, until it comes back or [`sync_once`](Self::sync_once) is called.
+    pub fn set_foreground(&self, foreground: bool) {
+        self.shared.inbox.foreground(foreground);
     }
 
     /// Starts exchanging changes in the background, until [`stop`](Self::stop) or until the last handle is dropped.
@@ -259,7 +219,8 @@ impl Client {
         *lock(&self.shared.status)
     }
 
-    /// Tells `callback` of every change of the status, in order, on a thread of its own.
+    /// Tells `callback` of changes of the status, at once, on a thread of its own. While it is busy, later ones replace
+    /// earlier ones.
     pub fn on_status(&self, callback: impl Fn(Status) + Send + Sync + 'static) -> Subscription {
         self.shared.observers.observe_status(Arc::new(callback))
     }
@@ -341,9 +302,20 @@ impl Client {
     fn engine(&self) -> MutexGuard<'_, Engine> {
         lock(&self.shared.engine)
     }
+}
 
-    fn tell(&self, space: SpaceId, doc: DocId, origin: Origin, kind: EventKind) {
-        self.shared.observers.doc(DocEvent { space, doc, origin, kind });
+impl Shared {
+    /// Shows how synchronisation stands.
+    fn show(&self, status: Status) {
+        let before = std::mem::replace(&mut *lock(&self.status), status);
+        if before != status {
+            self.observers.status(status);
+        }
+    }
+
+    fn want_token(&self) {
+        tracing::info!("the server wants a new access token");
+        self.observers.token_wanted();
     }
 }
 

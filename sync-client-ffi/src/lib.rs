@@ -1,13 +1,13 @@
 //! Rejoin's client library: documents that are edited with no network, survive a kill, and meet again on the server.
 //!
 //! A [`Client`] owns one store file. [`Doc::edit`] returns when the edit is on disk; reading never waits for the network;
-//! [`Client::start`] exchanges changes in the background.
+//! [`Client::start`] exchanges changes in the background, over a live connection where there can be one.
 
 pub mod client;
 
 pub use client::{
     Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold, OpenError,
-    Origin, Pending, Refused, Subscription, SyncError, SyncReport, Traffic,
+    Origin, Patched, PeerInfo, Pending, Refused, Subscription, SyncError, SyncReport, Traffic,
 };
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch};

@@ -85,8 +85,10 @@ pub const GROUP_BYTES_MAX: usize = 8 << 20;
 pub const READER_QUEUE_MAX: usize = 1_024;
 /// Requests that one server works on at the same time; each may hold a body in memory.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
-/// Events waiting for one observer; when it lags behind, they are replaced by "look again".
+/// Steps of one document that wait for its observers; when there are more, they are replaced by "look again".
 pub const OBSERVER_QUEUE_MAX: usize = 1_024;
+/// And what the steps of all documents take together: a paste is one step, however long.
+pub const OBSERVER_BYTES_MAX: usize = 4 << 20;
 
 /// One frame of a live connection: a push at its bound with a change of a mebibyte on top, in its frame. It is smaller than a
 /// body of HTTP because thousands of live connections may send one at the same time.

@@ -152,7 +152,7 @@ impl Session {
             Event::TokenChanged => {
                 self.authorized = true;
                 self.clear_troubles(now_ms);
-                self.link.retry_at_ms = self.link.retry_at_ms.min(now_ms);
+                self.link.token_changed(now_ms);
                 let link = self.link.number;
                 if let Some(open) = self.link.open_mut(link) {
                     open.said(now_ms);

@@ -8,6 +8,7 @@ use sync_core::log::ReceiptKey;
 
 use crate::auth::token::Tokens;
 use crate::config::Http;
+use crate::live::Live;
 use crate::router::gate::Gate;
 use crate::router::observe::RequestIds;
 use crate::store::Store;
@@ -25,6 +26,7 @@ pub(crate) struct Parts {
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
     pub(crate) gate: Gate,
+    pub(crate) live: Live,
     pub(crate) request_ids: RequestIds,
 }
 

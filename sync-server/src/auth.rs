@@ -13,10 +13,19 @@ use crate::router::observe::Note;
 pub mod keys;
 pub mod token;
 
-pub use token::Caller;
+pub use token::{Access, Caller};
 
 /// A handler that names a [`Caller`] cannot be reached without a valid token.
 impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Ok(Access::from_request_parts(parts, app).await?.caller)
+    }
+}
+
+/// As [`Caller`], for what lasts longer than a request.
+impl FromRequestParts<App> for Access {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
@@ -28,10 +37,10 @@ impl FromRequestParts<App> for Caller {
         let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
             return Err(ApiError::unauthorized("not a bearer token"));
         };
-        let caller = app.tokens.verify(token.trim()).map_err(ApiError::unauthorized)?;
+        let access = app.tokens.verify(token.trim()).map_err(ApiError::unauthorized)?;
         if let Some(note) = parts.extensions.get::<Arc<Note>>() {
-            note.caller(&caller);
+            note.caller(&access.caller);
         }
-        Ok(caller)
+        Ok(access)
     }
 }

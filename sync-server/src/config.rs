@@ -23,6 +23,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Connections and requests.
     pub http: Http,
+    /// Live connections.
+    pub live: Live,
     /// Access tokens.
     pub token: Token,
     /// The embedded store.
@@ -49,6 +51,30 @@ pub struct Http {
     pub shutdown_timeout_ms: u64,
     /// What `Retry-After` says when the server is busy or unavailable.
     pub retry_after_ms: u64,
+}
+
+/// Live connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Live {
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections of one user.
+    pub connections_per_user_max: usize,
+    /// Connections that have not said hello yet.
+    pub hello_pending_max: usize,
+    /// How long saying hello may take.
+    pub hello_timeout_ms: u64,
+    /// How often a connection is told where the logs are.
+    pub heartbeat_ms: u64,
+    /// How long a connection may say nothing.
+    pub idle_timeout_ms: u64,
+    /// Messages a second of one user, on all its connections.
+    pub messages_per_second_max: u32,
+    /// And how many at once.
+    pub messages_burst_max: u32,
+    /// Large frames that are being received or worked on at the same time.
+    pub large_frames_max: usize,
 }
 
 /// Access tokens.
@@ -85,6 +111,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
             data: PathBuf::from("data"),
             http: Http::default(),
+            live: Live::default(),
             token: Token::default(),
             sqlite: Sqlite::default(),
             log: Log::default(),
@@ -102,6 +129,22 @@ impl Default for Http {
             request_timeout_ms: 30_000,
             shutdown_timeout_ms: 5_000,
             retry_after_ms: 1_000,
+        }
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            connections_per_user_max: 128,
+            hello_pending_max: 256,
+            hello_timeout_ms: 5_000,
+            heartbeat_ms: 5_000,
+            idle_timeout_ms: 60_000,
+            messages_per_second_max: 1_000,
+            messages_burst_max: 2_000,
+            large_frames_max: REQUESTS_IN_FLIGHT_MAX,
         }
     }
 }
@@ -183,6 +226,16 @@ impl Config {
         within(time(http.request_timeout_ms), "http.request_timeout_ms", "1 ms to 1 h")?;
         within(time(http.shutdown_timeout_ms), "http.shutdown_timeout_ms", "1 ms to 1 h")?;
         within(time(http.retry_after_ms), "http.retry_after_ms", "1 ms to 1 h")?;
+        let live = &self.live;
+        within((1..=1 << 20).contains(&live.connections_max), "live.connections_max", "1 to 1,048,576")?;
+        within((1..=1 << 20).contains(&live.connections_per_user_max), "live.connections_per_user_max", "1 to 1,048,576")?;
+        within((1..=1 << 20).contains(&live.hello_pending_max), "live.hello_pending_max", "1 to 1,048,576")?;
+        within(time(live.hello_timeout_ms), "live.hello_timeout_ms", "1 ms to 1 h")?;
+        within(time(live.heartbeat_ms), "live.heartbeat_ms", "1 ms to 1 h")?;
+        within(time(live.idle_timeout_ms), "live.idle_timeout_ms", "1 ms to 1 h")?;
+        within(live.messages_per_second_max > 0, "live.messages_per_second_max", "at least 1")?;
+        within(live.messages_burst_max > 0, "live.messages_burst_max", "at least 1")?;
+        within((1..=65_536).contains(&live.large_frames_max), "live.large_frames_max", "1 to 65,536")?;
         within(!self.token.issuer.is_empty(), "token.issuer", "a name")?;
         within(!self.token.audience.is_empty(), "token.audience", "a name")?;
         within((1..=64).contains(&self.sqlite.readers), "sqlite.readers", "1 to 64")?;

@@ -79,9 +79,30 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::WrongDevice, message)
     }
 
-    pub(crate) fn too_large() -> Self {
-        let message = "Send at most 4 MiB and 10,000 changes at once.";
+    pub(crate) fn too_large(bytes_max: usize) -> Self {
+        let message = "Send at most 10,000 changes at once, and ";
+        let mut refused = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message);
+        refused.detail = Some(format!("{} MiB", bytes_max >> 20));
+        refused
+    }
+
+    pub(crate) fn too_many_spaces() -> Self {
+        let message = "One connection follows no more spaces than the hello said.";
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message)
+    }
+
+    pub(crate) fn not_a_websocket() -> Self {
+        let message = "This route is a WebSocket of version 13.";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, message)
+    }
+
+    pub(crate) fn bad_query(detail: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, detail)
+    }
+
+    pub(crate) fn subscribe_without_pull() -> Self {
+        let message = "Who subscribes says where to begin: send a `pull` with it.";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, message)
     }
 
     pub(crate) fn unsupported_media_type() -> Self {
@@ -118,19 +139,29 @@ impl ApiError {
         serde_json::to_value(self.code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
+    /// Whether it may go well the next time.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.retry
+    }
+
     /// What happened, for the log alone.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
-    /// The answer in full, once it is known whose request it is and what format they read.
-    pub(crate) fn render(self, format: Format, request_id: &str, retry_after: Duration) -> Response {
-        let message = match self.detail {
+    /// The answer's frame, once it is known whose request it is.
+    pub(crate) fn frame(&self, request_id: &str, retry_after: Duration) -> ErrorResponse {
+        let message = match &self.detail {
             Some(detail) => format!("{}{detail}.", self.message),
             None => self.message.to_owned(),
         };
         let retry_after_ms = self.retry.then_some(retry_after.as_millis() as u64);
-        let body = ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms };
+        ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms }
+    }
+
+    /// The answer in full, in the format that they read.
+    pub(crate) fn render(self, format: Format, request_id: &str, retry_after: Duration) -> Response {
+        let body = self.frame(request_id, retry_after);
         let mut response = match format.encode(&body) {
             Ok(bytes) => ([(header::CONTENT_TYPE, format.content_type())], bytes).into_response(),
             Err(_) => ().into_response(),

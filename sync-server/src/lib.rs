@@ -27,6 +27,9 @@ use tokio::time::timeout;
 use crate::app::{App, Parts};
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::token::{TokenError, Tokens};
+use crate::bus::memory::MemoryBus;
+use crate::bus::{Bus, Publisher};
+use crate::live::Live;
 use crate::router::gate::Gate;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
@@ -36,9 +39,13 @@ use crate::writer::Writer;
 
 mod app;
 pub mod auth;
+pub mod bus;
 pub mod config;
 mod error;
+mod exchange;
+mod fanout;
 mod handlers;
+mod live;
 mod router;
 pub mod store;
 pub mod telemetry;
@@ -78,6 +85,7 @@ pub struct Server {
 pub struct ServerBuilder {
     config: Config,
     store: Option<Arc<dyn Store>>,
+    bus: Option<Arc<dyn Bus>>,
 }
 
 impl ServerBuilder {
@@ -102,9 +110,16 @@ impl ServerBuilder {
         self
     }
 
+    /// This node's end of a bus that others are on, too; without, the server is alone.
+    #[must_use]
+    pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
     /// Opens keys and store, creating and migrating what is needed.
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { config, store } = self;
+        let Self { config, store, bus } = self;
         config.validate()?;
         let (data, options) = (config.data.clone(), config.sqlite.options());
         let open = move || -> Result<_, BuildError> {
@@ -116,9 +131,15 @@ impl ServerBuilder {
             Ok((keys, store))
         };
         let (keys, store) = tokio::task::spawn_blocking(open).await.map_err(|_| BuildError::Cancelled)??;
+        let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
+        let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
         let parts = Parts {
-            writer: Writer::new(Arc::clone(&store)),
+            writer: Writer::new(Arc::clone(&store), publisher),
             store,
+            live,
             tokens: Tokens::new(keys.signing, &config.token),
             receipts: keys.receipts,
             gate: Gate::new(config.http.requests_in_flight_max),
@@ -152,16 +173,20 @@ impl Server {
 
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let stop = || self.app.gate.stop(self.deadline());
+        let stop = || self.stop();
         serve::serve(listener, self.router(), &self.app.http, shutdown, stop).await;
         self.finish().await;
     }
 
-    /// Refuses new requests, answers those under way (or refuses them, to be sent again, when they take longer than
+    /// Refuses new requests, closes live connections, answers those under way (or refuses them, to be sent again, when they take longer than
     /// `http.shutdown_timeout_ms`), commits what was taken, and closes the store.
     pub async fn shutdown(&self) {
-        self.app.gate.stop(self.deadline()).await;
+        self.stop().await;
         self.finish().await;
+    }
+
+    async fn stop(&self) {
+        tokio::join!(self.app.gate.stop(self.deadline()), self.app.live.stop(self.deadline()));
     }
 
     async fn finish(&self) {

@@ -17,6 +17,8 @@ pub(crate) mod serve;
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
         .route("/v1/sync", post(handlers::sync::sync))
+        .route("/v1/live", get(handlers::live::live))
+        .route("/v1/events", get(handlers::events::events))
         .route("/v1/spaces", get(handlers::spaces::spaces))
         .route("/v1/spaces/{id}/version", get(handlers::version::version))
         .route_layer(from_fn_with_state(app.clone(), gate::pass));

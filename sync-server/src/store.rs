@@ -38,6 +38,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub struct Committed {
     /// One for each push, in the order given.
     pub answers: Vec<PushAnswer>,
+    /// Where the log ended before.
+    pub before: Cursor,
     /// Where the log ends now.
     pub head: Cursor,
     /// What was added to the log, in its order.
@@ -109,6 +111,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// How far a space has come, as of one moment.
     async fn version(&self, space: SpaceId) -> Result<SpaceVersion, StoreError>;
+
+    /// Where the logs of several spaces end; those that do not exist are left out.
+    async fn heads(&self, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError>;
 
     /// What a user may do in a space; `None` also where there is no such space.
     async fn role(&self, space: SpaceId, user: &str) -> Result<Option<Role>, StoreError>;

@@ -10,6 +10,7 @@ use sync_core::limits::{GROUP_BYTES_MAX, GROUP_PUSHES_MAX, WRITER_QUEUE_MAX};
 use sync_core::wire::PushAnswer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::bus::Publisher;
 use crate::store::{Store, StoreError};
 
 /// Takes pushes one by one and hands them to the store in groups.
@@ -18,6 +19,7 @@ pub struct Writer(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn Store>,
+    publisher: Publisher,
     /// One permit a push, from its arrival to its answer: this is what bounds the queues below.
     room: Arc<Semaphore>,
     closed: AtomicBool,
@@ -33,10 +35,10 @@ struct Waiting {
 }
 
 impl Writer {
-    /// A writer to that store.
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    /// A writer to that store, which tells of what it commits.
+    pub fn new(store: Arc<dyn Store>, publisher: Publisher) -> Self {
         let room = Arc::new(Semaphore::new(WRITER_QUEUE_MAX));
-        Self(Arc::new(Inner { store, room, closed: AtomicBool::new(false), spaces: Mutex::default() }))
+        Self(Arc::new(Inner { store, publisher, room, closed: AtomicBool::new(false), spaces: Mutex::default() }))
     }
 
     /// Commits a push together with its neighbours. The answer comes after the commit; whoever stops waiting for it
@@ -94,7 +96,9 @@ impl Turn {
                 replies.push((reply, permit));
             }
             match self.inner.store.commit(self.space, pushes).await {
-                Ok(committed) => {
+                Ok(mut committed) => {
+                    // Before the answers: who pushed finds what it added in its mailbox when it is answered.
+                    self.inner.publisher.committed(self.space, &mut committed);
                     for ((reply, _permit), answer) in replies.into_iter().zip(committed.answers) {
                         send(reply, Ok(answer));
                     }

@@ -1,4 +1,7 @@
 //! What the engine's integration tests share. The tests themselves are one binary, `tests/all`.
 
+pub mod fake;
+pub mod proxy;
 pub mod rig;
+pub mod seen;
 pub mod tidy;

@@ -2,19 +2,19 @@
 //! same as processes that can be killed.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use sync_client_ffi::{Client, DeviceId, SpaceId};
+use sync_client_ffi::{Client, ClientBuilder, DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, VersionResponse};
 use sync_server::auth::keys::Keys;
 use sync_server::store::Store;
 use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
-use sync_server::{Caller, Server};
+use sync_server::{Caller, Config, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -24,32 +24,53 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// A server in this process. Stops in good order when dropped.
 pub struct Rig {
     folder: tempfile::TempDir,
+    config: Config,
     address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Rig {
     /// Starts a server on a folder of its own.
     pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same with another configuration.
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let data = folder.path().join("server");
-        let (ready, address) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-            runtime.block_on(async move {
-                let server = Server::builder().data(data).build().await.expect("a server");
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-                ready.send(listener.local_addr().expect("an address")).expect("the test waits");
-                server.serve(listener, async { stopped.await.unwrap_or(()) }).await;
-            });
-        });
-        let address = address.recv().expect("the server starts");
-        Self { folder, address, stop: Some(stop), thread: Some(thread) }
+        let mut config = Config { data: folder.path().join("server"), ..Config::default() };
+        change(&mut config);
+        let (running, address) = run(config.clone(), 0);
+        Self { folder, config, address, running: Some(running) }
+    }
+
+    /// Stops the server in good order.
+    pub fn stop(&mut self) {
+        let Some(Running { stop, thread }) = self.running.take() else { return };
+        drop(stop);
+        // A server that panicked has failed the test already.
+        assert!(thread.join().is_ok() || std::thread::panicking(), "the server panicked");
+    }
+
+    /// Starts it again, on the same data and port.
+    pub fn restart(&mut self) {
+        self.stop();
+        let (running, address) = run(self.config.clone(), self.address.port());
+        assert_eq!(address, self.address);
+        self.running = Some(running);
     }
 
     /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as a client wants it.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -61,25 +82,56 @@ impl Rig {
 
     /// A token of the server's.
     pub fn token(&self, user: &str, device: DeviceId) -> String {
-        token(&self.folder.path().join("server"), user, device)
+        token(&self.config.data, user, device)
+    }
+
+    /// A token that holds for so long, in whole seconds.
+    pub fn token_for(&self, user: &str, device: DeviceId, lifetime: Duration) -> String {
+        token_for(&self.config.data, user, device, lifetime)
+    }
+
+    /// Sets what a user may do in a space, as the server's command does.
+    pub fn set_role(&self, space: SpaceId, user: &str, role: Option<Role>) {
+        set_role(&self.config.data, space, user, role);
     }
 
     /// A phone on a new store.
     pub fn phone(&self, user: &str, number: u8) -> Client {
-        let device = device(number);
-        let path = self.folder.path().join(format!("{user}-{number}.sqlite"));
-        Client::builder(path).server(self.url()).token(self.token(user, device)).open().expect("a phone")
+        self.phone_by(user, number, &self.url())
+    }
+
+    /// A phone on a new store that reaches the server by another address.
+    pub fn phone_by(&self, user: &str, number: u8, url: &str) -> Client {
+        let token = self.token(user, device(number));
+        self.builder(user, number).server(url).token(token).open().expect("a phone")
+    }
+
+    /// The same, to be completed.
+    pub fn builder(&self, user: &str, number: u8) -> ClientBuilder {
+        Client::builder(self.folder.path().join(format!("{user}-{number}.sqlite")))
     }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A server that panicked has failed the test already.
-            assert!(thread.join().is_ok() || std::thread::panicking(), "the server panicked");
-        }
+        self.stop();
     }
+}
+
+fn run(config: Config, port: u16) -> (Running, SocketAddr) {
+    let (ready, address) = std::sync::mpsc::channel();
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async move {
+            let server = Server::builder().config(config).build().await.expect("a server");
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a port");
+            ready.send(listener.local_addr().expect("an address")).expect("the test waits");
+            server.serve(listener, async { stopped.await.unwrap_or(()) }).await;
+        });
+    });
+    let address = address.recv().expect("the server starts");
+    (Running { stop, thread }, address)
 }
 
 /// The device with that number.
@@ -89,10 +141,23 @@ pub fn device(number: u8) -> DeviceId {
 
 /// A token signed with the keys in a server's data folder.
 pub fn token(data: &Path, user: &str, device: DeviceId) -> String {
+    token_for(data, user, device, Duration::from_hours(1))
+}
+
+fn set_role(data: &Path, space: SpaceId, user: &str, role: Option<Role>) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = SqliteStore::open(data, &SqliteOptions::default()).expect("the server's store");
+        store.set_role(space, user, role).await.expect("a role");
+        store.close().await.expect("the store closes");
+    });
+}
+
+fn token_for(data: &Path, user: &str, device: DeviceId, lifetime: Duration) -> String {
     let keys = Keys::open(data).expect("the server's keys");
-    let tokens = sync_server::auth::token::Tokens::new(keys.signing, &sync_server::Config::default().token);
+    let tokens = sync_server::auth::token::Tokens::new(keys.signing, &Config::default().token);
     let caller = Caller { user: user.to_owned(), device };
-    tokens.issue(&caller, Duration::from_hours(1)).expect("a token")
+    tokens.issue(&caller, lifetime).expect("a token")
 }
 
 /// A server in a process of its own, for killing.
@@ -108,6 +173,11 @@ impl ServerProcess {
     pub fn start(program: &Path, data: &Path) -> Self {
         let (child, address) = spawn(program, data, 0);
         Self { program: program.to_owned(), data: data.to_owned(), address, child }
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where it listens, also after a restart.
@@ -134,12 +204,7 @@ impl ServerProcess {
 
     /// Sets what a user may do in a space, as the server's command does.
     pub fn set_role(&self, space: SpaceId, user: &str, role: Option<Role>) {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(async {
-            let store = SqliteStore::open(&self.data, &SqliteOptions::default()).expect("the server's store");
-            store.set_role(space, user, role).await.expect("a role");
-            store.close().await.expect("the store closes");
-        });
+        set_role(&self.data, space, user, role);
     }
 
     /// The same as an address.

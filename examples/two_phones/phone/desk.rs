@@ -6,7 +6,6 @@ use std::io::BufRead;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::network::Bell;
 use crate::line::Order;
 
 /// Where orders wait.
@@ -29,15 +28,15 @@ struct State {
 }
 
 impl Desk {
-    /// Starts to read; a nudge rings the bell.
-    pub fn open(bell: Bell) -> std::io::Result<Self> {
+    /// Starts to read; `came_back` hears of the network at once.
+    pub fn open(came_back: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
         std::thread::Builder::new().name("orders".into()).spawn(move || {
             for line in std::io::stdin().lock().lines() {
                 let order = line.ok().and_then(|line| serde_json::from_str(&line).ok());
                 let Some(order) = order else { break };
-                for_thread.take(order, &bell);
+                for_thread.take(order, &came_back);
             }
             for_thread.lock().closed = true;
             for_thread.changed.notify_all();
@@ -72,13 +71,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, order: Order, bell: &Bell) {
+    fn take(&self, order: Order, came_back: &impl Fn()) {
         let mut state = self.lock();
         match order {
             Order::Point { phone, steps, n } => {
                 state.points.insert((phone, steps), n);
             }
-            Order::Nudge => bell.ring(),
+            Order::Network => came_back(),
             order => state.orders.push_back(order),
         }
         drop(state);

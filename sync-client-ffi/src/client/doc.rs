@@ -1,6 +1,7 @@
 //! A document handle: edit, read, observe, hold.
 
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use sync_core::code::RejectCode;
 use sync_core::document::{Document, Expand, Op};
@@ -11,7 +12,7 @@ use sync_core::version::VersionVector;
 
 use super::engine::OpenDocument;
 use super::error::ClientError;
-use super::observe::{DocEvent, EventKind, Origin, Subscription};
+use super::observe::{DocEvent, Origin, Subscription};
 use super::store::OwnItem;
 use super::{Client, WAIT_STEP, lock, runner};
 
@@ -117,7 +118,7 @@ impl Doc {
             let mut engine = self.client.engine();
             let (number, patches) = engine.edit(self.space, self.id, edit.ops)?;
             // Told under the lock, so that observers hear of edits and merges in the order in which they took effect.
-            self.client.tell(self.space, self.id, Origin::Local, EventKind::Patches(patches));
+            self.client.shared.observers.patches(self.space, self.id, Origin::Local, patches);
             number
         };
         self.client.shared.inbox.edited(self.space);
@@ -177,9 +178,54 @@ impl Doc {
         self.with(|_, document| document.canonical_save())?.map_err(|_| ClientError::Corrupt)
     }
 
-    /// Tells `callback` of every change of the document, in order, on a thread of its own.
+    /// Tells `callback` of every change of the document, in order, on a thread of its own: at once when the last call is
+    /// more than a frame of a 60 Hz screen ago, else with all that happened in that frame.
+    ///
+    /// Steps come as [`Patched`](super::Patched), with what changed, where, and whether it came from here. Whoever does not
+    /// keep up is told to [look again](super::EventKind::LookAgain).
+    ///
+    /// ```no_run
+    /// # use sync_client_ffi::{Client, EventKind, SpaceId, DocId};
+    /// # fn f(client: &Client, space: SpaceId, id: DocId) -> Result<(), sync_client_ffi::ClientError> {
+    /// let doc = client.open_doc(space, id)?;
+    /// let subscription = doc.observe(|event| match &event.kind {
+    ///     EventKind::Patches(steps) => println!("{} steps", steps.len()),
+    ///     EventKind::LookAgain => println!("read it again"),
+    ///     EventKind::Deleted => println!("gone"),
+    /// });
+    /// # drop(subscription);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn observe(&self, callback: impl Fn(&DocEvent) + Send + Sync + 'static) -> Subscription {
         self.client.shared.observers.observe_doc(self.space, self.id, Arc::new(callback))
+    }
+
+    /// Waits until the document shows what `holds` asks for, and is woken as soon as it does. `false` if it has not in time.
+    ///
+    /// ```no_run
+    /// # fn f(doc: &sync_client_ffi::Doc) {
+    /// let soon = std::time::Duration::from_secs(1);
+    /// let named = doc.wait_until(soon, |doc| doc.get("title").is_ok_and(|title| title.is_some()));
+    /// # }
+    /// ```
+    pub fn wait_until(&self, timeout: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let until = Instant::now() + timeout;
+        loop {
+            let turn = self.client.engine().turns;
+            if holds(self) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let engine = self.client.engine();
+            // Nobody is woken for what changed while `holds` looked.
+            if engine.turns == turn {
+                let _ = self.client.shared.arrived.wait_timeout(engine, left.min(WAIT_STEP));
+            }
+        }
     }
 
     /// Holds the document at what it shows now: remote changes are stored, and shown when the hold is dropped or asked to
@@ -225,11 +271,9 @@ pub struct Hold {
 impl Hold {
     /// Takes in what has arrived so far, and holds on.
     pub fn merge(&self) -> Result<(), ClientError> {
-        runner::merge(&self.doc.client.shared, self.doc.space, vec![self.doc.id], true)
+        runner::merge(&self.doc.client.shared, self.doc.space, self.doc.id, true)
     }
-}
 
-impl Hold {
     /// Takes in, of what has arrived so far, the changes that `version` covers and no others, and holds on: for a replay
     /// that must type upon exactly the state that somebody saw.
     pub fn merge_through(&self, version: &VersionVector) -> Result<(), ClientError> {
@@ -243,7 +287,7 @@ impl Drop for Hold {
         if let Some(open) = lock(&shared.engine).documents.get_mut(&(self.doc.space, self.doc.id)) {
             open.holds = open.holds.saturating_sub(1);
         }
-        if let Err(error) = runner::merge(shared, self.doc.space, vec![self.doc.id], false) {
+        if let Err(error) = runner::merge(shared, self.doc.space, self.doc.id, false) {
             tracing::warn!(%error, "what arrived during a hold could not be taken in");
         }
     }

@@ -1,6 +1,6 @@
 //! The state behind a client's lock: the store, the spaces, the open documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::document::{Document, Op, Patch, Sealed, encode_ops};
 use sync_core::feed::{ChangeId, FeedHead, ItemKind, create_hash, delete_hash};
@@ -12,13 +12,15 @@ use super::clock;
 use super::error::ClientError;
 use super::store::{NewItem, SpaceRow, Store, StoreError, Writer};
 
-mod exchange;
+mod collect;
 mod held;
+mod intake;
 mod load;
 mod merge;
+mod page;
 
-pub(super) use exchange::{Intake, Progress, Stored};
-pub(super) use merge::{Merge, Step as MergeStep};
+pub(super) use intake::{Progress, Stored};
+pub(super) use merge::{Begun, Merge, Swap};
 
 pub(super) type Result<T> = std::result::Result<T, ClientError>;
 
@@ -29,7 +31,10 @@ pub(super) struct Engine {
     pub(super) device: DeviceId,
     pub(super) spaces: BTreeMap<SpaceId, Space>,
     pub(super) documents: BTreeMap<(SpaceId, DocId), OpenDocument>,
+    /// Goes up whenever a document shows something else.
+    pub(super) turns: u64,
     uses: u64,
+    merges: u64,
     /// The time in the newest document id that was made here.
     minted_ms: u64,
 }
@@ -43,8 +48,12 @@ pub(super) struct Space {
     /// overtake one that was made before it in another document.
     journals: Vec<DocId>,
     journals_opened: u64,
-    /// The last own item that went out in a request.
+    /// The last own item that ever went out.
     pub(super) sent_n: u64,
+    /// The place behind what was sent since the outbox was last sent from its front.
+    sent: FeedHead,
+    /// Documents that others have changed in the store, which observers do not know yet.
+    behind: BTreeSet<DocId>,
 }
 
 /// A document that is open, or was and is loaded again when it is needed.
@@ -58,13 +67,37 @@ pub(super) struct OpenDocument {
     arrival: u64,
     /// Encoded bytes of what is loaded.
     bytes: usize,
-    /// While a copy takes in remote changes: what was sealed on the old one meanwhile.
-    merging: Option<Vec<Vec<u8>>>,
+    /// While a copy takes in remote changes.
+    merging: Option<Merging>,
     /// How far others' feeds were taken in while it was held.
     merged: VersionVector,
     /// How many hold it at what it shows now.
     pub(super) holds: usize,
+    /// It was read from the disk with something that observers have not been told of.
+    unseen: bool,
     used: u64,
+}
+
+/// What a merge that is under way has to know when it is done.
+struct Merging {
+    /// Which one; another one may have begun since.
+    id: u64,
+    /// What was sealed on the old copy meanwhile.
+    sealed: Vec<Vec<u8>>,
+}
+
+impl Space {
+    fn new(row: SpaceRow) -> Self {
+        Self {
+            row,
+            feeds: FeedHeads::default(),
+            journals: Vec::new(),
+            journals_opened: 0,
+            sent_n: row.acked.n,
+            sent: row.acked,
+            behind: BTreeSet::new(),
+        }
+    }
 }
 
 impl OpenDocument {
@@ -77,13 +110,14 @@ impl OpenDocument {
 impl Engine {
     pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
         let (spaces, documents) = (BTreeMap::new(), BTreeMap::new());
-        let mut engine = Self { store, user, device, spaces, documents, uses: 0, minted_ms: 0 };
+        let mut engine = Self { store, user, device, spaces, documents, turns: 0, uses: 0, merges: 0, minted_ms: 0 };
         for (space, row) in engine.store.read().spaces()? {
-            let feeds = engine.store.read().feeds(space)?;
+            let mut state = Space::new(row);
+            state.feeds = engine.store.read().feeds(space)?;
             let journals = engine.store.read().open_journals(space)?;
-            let journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
-            let journals = journals.into_iter().map(|(doc, _)| doc).collect();
-            engine.spaces.insert(space, Space { row, feeds, journals, journals_opened, sent_n: row.acked.n });
+            state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
+            state.journals = journals.into_iter().map(|(doc, _)| doc).collect();
+            engine.spaces.insert(space, state);
         }
         Ok(engine)
     }
@@ -136,8 +170,7 @@ impl Engine {
         }
         let row = SpaceRow::new(space, self.device);
         self.store.transaction(|writer| writer.set_space(space, &row))?;
-        let fresh = Space { row, feeds: FeedHeads::default(), journals: Vec::new(), journals_opened: 0, sent_n: 0 };
-        self.spaces.insert(space, fresh);
+        self.spaces.insert(space, Space::new(row));
         Ok(())
     }
 
@@ -173,6 +206,10 @@ impl Engine {
         })?;
         self.moved_on(space, row);
         self.documents.remove(&(space, doc));
+        if let Some(state) = self.spaces.get_mut(&space) {
+            state.behind.remove(&doc);
+        }
+        self.turns += 1;
         Ok(())
     }
 
@@ -209,12 +246,12 @@ impl Engine {
             Ok(()) => {
                 open.edits = edit;
                 open.bytes += encoded.len();
+                self.turns += 1;
                 Ok((edit, edited.patches))
             }
             Err(error) => {
                 // The disk did not take it, so the document goes back to what is on disk before its next edit.
-                open.document = None;
-                open.merging = None;
+                self.give_up(space, doc);
                 Err(error)
             }
         }
@@ -297,10 +334,7 @@ impl Engine {
         });
         if let Err(error) = written {
             for (doc, _) in work {
-                if let Some(open) = self.documents.get_mut(&(space, doc)) {
-                    open.document = None;
-                    open.merging = None;
-                }
+                self.give_up(space, doc);
             }
             return Err(ClientError::from(error));
         }
@@ -311,7 +345,7 @@ impl Engine {
             }
             let merging = self.documents.get_mut(&(space, doc)).and_then(|open| open.merging.as_mut());
             if let Some(merging) = merging {
-                merging.extend(sealed.into_iter().map(|change| change.bytes));
+                merging.sealed.extend(sealed.into_iter().map(|change| change.bytes));
             }
         }
         Ok(())

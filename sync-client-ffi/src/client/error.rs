@@ -99,6 +99,14 @@ pub enum ClientError {
     /// The collection's name is empty or too long.
     #[error("a collection's name has 1 to {0} bytes")]
     BadCollection(usize),
+    /// What is to be shown to others is too large.
+    #[error("what is shown to others has at most {max} bytes, this has {bytes}: show less")]
+    PresenceTooLarge {
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have.
+        max: usize,
+    },
     /// What is stored of the document does not fit its hashes.
     #[error("what is stored of the document is damaged: close the client and call `Client::repair`")]
     Corrupt,

@@ -1,21 +1,38 @@
-//! Observers: events go through a queue to one thread of their own, so that they arrive in order, never under the
-//! client's lock, and a slow observer holds up nobody.
+//! Observers: what they are to be told waits, bounded, for one thread of their own, so that it comes in order, never under
+//! the client's lock, and a slow observer holds up nobody.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use sync_core::document::Patch;
 use sync_core::id::{DocId, SpaceId};
-use sync_core::limits::OBSERVER_QUEUE_MAX;
 use sync_core::session::Status;
+use sync_core::wire::Peer;
 
-/// Who made the edit that an event tells of.
+use super::presence::{PeerInfo, Peers};
+
+mod deliver;
+mod waiting;
+
+use waiting::Waiting;
+
+/// Who made an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// This device, through this client.
     Local,
     /// Another device.
     Remote,
+}
+
+/// One step from what an observer shows to what the document holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patched {
+    /// Who made it.
+    pub origin: Origin,
+    /// What it does, and where.
+    pub patch: Patch,
 }
 
 /// Something happened to a document.
@@ -25,8 +42,6 @@ pub struct DocEvent {
     pub space: SpaceId,
     /// To which document.
     pub doc: DocId,
-    /// Who made it happen.
-    pub origin: Origin,
     /// What happened.
     pub kind: EventKind,
 }
@@ -34,9 +49,9 @@ pub struct DocEvent {
 /// What happened to a document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
-    /// It changed by these steps.
-    Patches(Vec<Patch>),
-    /// Read it again: a change was refused, or there were more events than the queue holds.
+    /// It changed by these steps, in this order.
+    Patches(Vec<Patched>),
+    /// Read it again: a change was refused, it was closed while others changed it, or there were more steps than are kept.
     LookAgain,
     /// It was deleted.
     Deleted,
@@ -44,18 +59,28 @@ pub enum EventKind {
 
 type DocCallback = Arc<dyn Fn(&DocEvent) + Send + Sync>;
 type StatusCallback = Arc<dyn Fn(Status) + Send + Sync>;
+type PresenceCallback = Arc<dyn Fn(&[PeerInfo]) + Send + Sync>;
+type TokenCallback = Arc<dyn Fn() + Send + Sync>;
 
-enum Message {
-    Doc(DocEvent),
-    Status(Status),
+type Key = (SpaceId, DocId);
+
+/// Whom to tell of what.
+#[derive(Default)]
+struct Listeners {
+    next: u64,
+    docs: BTreeMap<Key, BTreeMap<u64, DocCallback>>,
+    statuses: BTreeMap<u64, StatusCallback>,
+    presences: BTreeMap<SpaceId, BTreeMap<u64, PresenceCallback>>,
+    tokens: BTreeMap<u64, TokenCallback>,
 }
 
 #[derive(Default)]
 struct State {
-    next: u64,
-    docs: BTreeMap<u64, ((SpaceId, DocId), DocCallback)>,
-    statuses: BTreeMap<u64, StatusCallback>,
-    queue: VecDeque<Message>,
+    listeners: Listeners,
+    waiting: Waiting,
+    peers: Peers,
+    /// Whether a new token was asked for since the last one came.
+    token_wanted: bool,
     running: bool,
     closed: bool,
 }
@@ -67,19 +92,47 @@ pub(super) struct Observers {
     wake: Condvar,
 }
 
+/// What an observer observes.
+#[derive(Clone, Copy)]
+enum Subject {
+    Doc(Key),
+    Status,
+    Presence(SpaceId),
+    Token,
+}
+
 /// An observer that is told as long as this lives.
 #[must_use = "an observer hears nothing once its subscription is dropped"]
 pub struct Subscription {
     observers: Weak<Observers>,
+    subject: Subject,
     id: u64,
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(observers) = self.observers.upgrade() {
-            let mut state = observers.lock();
-            state.docs.remove(&self.id);
-            state.statuses.remove(&self.id);
+            observers.lock().listeners.remove(self.subject, self.id);
+        }
+    }
+}
+
+impl Listeners {
+    fn remove(&mut self, subject: Subject, id: u64) {
+        match subject {
+            Subject::Doc(key) => remove(&mut self.docs, &key, id),
+            Subject::Presence(space) => remove(&mut self.presences, &space, id),
+            Subject::Status => drop(self.statuses.remove(&id)),
+            Subject::Token => drop(self.tokens.remove(&id)),
+        }
+    }
+}
+
+fn remove<K: Ord, T>(all: &mut BTreeMap<K, BTreeMap<u64, T>>, key: &K, id: u64) {
+    if let Some(some) = all.get_mut(key) {
+        some.remove(&id);
+        if some.is_empty() {
+            all.remove(key);
         }
     }
 }
@@ -91,106 +144,127 @@ impl Observers {
     }
 
     pub(super) fn observe_doc(self: &Arc<Self>, space: SpaceId, doc: DocId, callback: DocCallback) -> Subscription {
-        self.subscribe(|state, id| {
-            state.docs.insert(id, ((space, doc), callback));
+        self.subscribe(Subject::Doc((space, doc)), |state, id| {
+            state.listeners.docs.entry((space, doc)).or_default().insert(id, callback);
         })
     }
 
     pub(super) fn observe_status(self: &Arc<Self>, callback: StatusCallback) -> Subscription {
-        self.subscribe(|state, id| {
-            state.statuses.insert(id, callback);
+        self.subscribe(Subject::Status, |state, id| {
+            state.listeners.statuses.insert(id, callback);
         })
     }
 
-    fn subscribe(self: &Arc<Self>, add: impl FnOnce(&mut State, u64)) -> Subscription {
+    pub(super) fn observe_presence(self: &Arc<Self>, space: SpaceId, callback: PresenceCallback) -> Subscription {
+        self.subscribe(Subject::Presence(space), |state, id| {
+            state.listeners.presences.entry(space).or_default().insert(id, callback);
+            if !state.peers.list(space, Instant::now()).is_empty() {
+                state.waiting.presence(space);
+            }
+        })
+    }
+
+    /// Who begins to listen when a token is wanted already hears of it.
+    pub(super) fn observe_token(self: &Arc<Self>, callback: TokenCallback) -> Subscription {
+        self.subscribe(Subject::Token, |state, id| {
+            state.listeners.tokens.insert(id, callback);
+            state.waiting.token |= state.token_wanted;
+        })
+    }
+
+    fn subscribe(self: &Arc<Self>, subject: Subject, add: impl FnOnce(&mut State, u64)) -> Subscription {
         let mut state = self.lock();
-        state.next += 1;
-        let id = state.next;
+        state.listeners.next += 1;
+        let id = state.listeners.next;
         add(&mut state, id);
         if !state.running {
             state.running = true;
             let observers = Arc::downgrade(self);
             let spawned =
-                std::thread::Builder::new().name("rejoin-observers".into()).spawn(move || deliver(&observers));
+                std::thread::Builder::new().name("rejoin-observers".into()).spawn(move || deliver::run(&observers));
             if let Err(error) = spawned {
                 state.running = false;
                 tracing::error!(%error, "observers cannot be told: no thread");
             }
         }
-        Subscription { observers: Arc::downgrade(self), id }
+        self.wake.notify_all();
+        Subscription { observers: Arc::downgrade(self), subject, id }
     }
 
-    pub(super) fn doc(&self, event: DocEvent) {
+    /// Changes what waits, and wakes the thread if there is anything new for it.
+    fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
-        if !state.docs.values().any(|(key, _)| *key == (event.space, event.doc)) {
-            return;
+        let idle = state.waiting.is_empty();
+        change(&mut state);
+        // While something waits, the thread knows when to look again.
+        let urgent = state.waiting.is_urgent();
+        if urgent || (idle && !state.waiting.is_empty()) {
+            self.wake.notify_all();
         }
-        if state.queue.len() >= OBSERVER_QUEUE_MAX {
-            // Whoever lags behind reads the documents again; one such event stands for all of a document.
-            let mut behind: Vec<(SpaceId, DocId)> = Vec::new();
-            let statuses: VecDeque<Message> = state
-                .queue
-                .drain(..)
-                .filter(|message| match message {
-                    Message::Status(_) => true,
-                    Message::Doc(event) => {
-                        if !behind.contains(&(event.space, event.doc)) {
-                            behind.push((event.space, event.doc));
-                        }
-                        false
-                    }
-                })
-                .collect();
-            state.queue = statuses;
-            let again = |(space, doc)| {
-                Message::Doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::LookAgain })
-            };
-            state.queue.extend(behind.into_iter().map(again));
-        }
-        state.queue.push_back(Message::Doc(event));
-        self.wake.notify_all();
+    }
+
+    pub(super) fn patches(&self, space: SpaceId, doc: DocId, origin: Origin, patches: Vec<Patch>) {
+        self.tell(|state| {
+            if state.listeners.docs.contains_key(&(space, doc)) && !patches.is_empty() {
+                let steps = patches.into_iter().map(|patch| Patched { origin, patch });
+                state.waiting.steps((space, doc), steps);
+            }
+        });
+    }
+
+    pub(super) fn look_again(&self, space: SpaceId, doc: DocId) {
+        self.tell(|state| {
+            if state.listeners.docs.contains_key(&(space, doc)) {
+                state.waiting.look_again((space, doc));
+            }
+        });
+    }
+
+    pub(super) fn deleted(&self, space: SpaceId, doc: DocId) {
+        self.tell(|state| {
+            if state.listeners.docs.contains_key(&(space, doc)) {
+                state.waiting.deleted((space, doc));
+            }
+        });
     }
 
     pub(super) fn status(&self, status: Status) {
-        let mut state = self.lock();
-        if !state.statuses.is_empty() {
-            state.queue.retain(|message| !matches!(message, Message::Status(_)));
-            state.queue.push_back(Message::Status(status));
-            self.wake.notify_all();
-        }
+        self.tell(|state| {
+            if !state.listeners.statuses.is_empty() {
+                state.waiting.status = Some(status);
+            }
+        });
+    }
+
+    pub(super) fn token_wanted(&self) {
+        self.tell(|state| {
+            state.token_wanted = true;
+            state.waiting.token |= !state.listeners.tokens.is_empty();
+        });
+    }
+
+    /// A new token is there.
+    pub(super) fn token_came(&self) {
+        self.tell(|state| (state.token_wanted, state.waiting.token) = (false, false));
+    }
+
+    /// Others show themselves, or leave.
+    pub(super) fn present(&self, space: SpaceId, peers: Vec<Peer>) {
+        self.tell(|state| {
+            let changed = state.peers.update(space, peers, Instant::now());
+            if changed && state.listeners.presences.contains_key(&space) {
+                state.waiting.presence(space);
+            }
+        });
+    }
+
+    /// Who shows itself in a space.
+    pub(super) fn peers(&self, space: SpaceId) -> Vec<PeerInfo> {
+        self.lock().peers.list(space, Instant::now())
     }
 
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_all();
-    }
-}
-
-fn deliver(observers: &Weak<Observers>) {
-    while let Some(observers) = observers.upgrade() {
-        let mut state = observers.lock();
-        while state.queue.is_empty() && !state.closed {
-            state = observers.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let Some(message) = state.queue.pop_front() else {
-            return;
-        };
-        let docs: Vec<DocCallback> = match &message {
-            Message::Doc(event) => {
-                let of = state.docs.values().filter(|(key, _)| *key == (event.space, event.doc));
-                of.map(|(_, callback)| callback.clone()).collect()
-            }
-            Message::Status(_) => Vec::new(),
-        };
-        let statuses: Vec<StatusCallback> = state.statuses.values().cloned().collect();
-        drop(state);
-        // An observer that panics must not silence the others.
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match &message {
-            Message::Doc(event) => docs.iter().for_each(|tell| tell(event)),
-            Message::Status(status) => statuses.iter().for_each(|tell| tell(*status)),
-        }));
-        if told.is_err() {
-            tracing::error!("an observer panicked");
-        }
     }
 }

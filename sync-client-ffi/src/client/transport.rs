@@ -1,144 +1,109 @@
-//! Requests over HTTP.
+//! How a server is reached: by plain requests, and by a live connection.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use sync_core::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT_MS};
-use sync_core::session::Failure;
-use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, SyncResponse};
+use sync_core::session::{Ending, Failure};
+use sync_core::wire::{LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
 
-use super::error::OpenError;
+mod http;
+mod socket;
 
-const MSGPACK: &str = "application/msgpack";
+pub(super) use http::Http;
+
+/// Something under way, which is given up by dropping it.
+pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What comes of a request.
 pub(super) type Answer = Result<Box<SyncResponse>, Failure>;
 
-/// How requests reach a server; an object, so that a faulty one fits in tests.
+/// What comes of opening a live connection.
+pub(super) type Opening = Result<(Welcome, Box<dyn Line>), Ending>;
+
+/// How a server is reached; an object, so that a faulty one fits in tests.
 pub(super) trait Transport: Send + Sync {
-    fn send<'a>(
-        &'a self,
-        request: &'a SyncRequest,
-        token: Option<String>,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+    /// Makes a plain request.
+    fn send<'a>(&'a self, request: &'a SyncRequest, token: Option<String>) -> Pending<'a, Answer>;
+
+    /// Opens a live connection: it is open when the server has said hello.
+    fn open(&self, token: Option<String>) -> Pending<'_, Opening>;
 
     fn traffic(&self) -> Traffic;
 }
 
-/// Bytes that went over the wire, in bodies.
+/// An open live connection; an object for the same reason.
+pub(super) trait Line: Send {
+    /// Takes a frame, and sends of what waits as much as the network takes at once: never waits. The rest goes as the line
+    /// is listened to. Fails when too much waits.
+    fn say(&mut self, frame: &LiveRequest) -> Result<(), Ending>;
+
+    /// What the server says next. It is read off the network only when it is asked for here, so a client that is busy
+    /// holds the server back, and keeps nothing in memory.
+    fn poll_hear(&mut self, context: &mut Context<'_>) -> Poll<Result<LiveResponse, Ending>>;
+
+    /// Says goodbye, as far as that goes without waiting.
+    fn hang_up(&mut self);
+}
+
+/// What went over the wire: bodies of requests and answers, and frames of live connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Requests begun.
+    /// Plain requests begun.
     pub requests: u64,
-    /// Bytes of their bodies.
+    /// Live connections that were opened.
+    pub connections: u64,
+    /// Frames that were said on them.
+    pub frames_sent: u64,
+    /// Frames that were heard on them.
+    pub frames_received: u64,
+    /// Bytes of all that was sent.
     pub bytes_sent: u64,
-    /// Bytes of the bodies of the answers.
+    /// Bytes of all that was received.
     pub bytes_received: u64,
 }
 
-/// HTTP/1.1 or HTTP/2 by reqwest, with TLS by rustls where the address says so.
-pub(super) struct Http {
-    client: reqwest::Client,
-    url: String,
+impl Traffic {
+    /// What was added since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(before.requests),
+            connections: self.connections.saturating_sub(before.connections),
+            frames_sent: self.frames_sent.saturating_sub(before.frames_sent),
+            frames_received: self.frames_received.saturating_sub(before.frames_received),
+            bytes_sent: self.bytes_sent.saturating_sub(before.bytes_sent),
+            bytes_received: self.bytes_received.saturating_sub(before.bytes_received),
+        }
+    }
+}
+
+/// Counts [`Traffic`].
+#[derive(Debug, Default)]
+struct Meter {
     requests: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
+    connections: AtomicU64,
+    frames_sent: AtomicU64,
+    frames_received: AtomicU64,
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
 }
 
-impl Http {
-    pub(super) fn new(server: &str) -> Result<Self, OpenError> {
-        let bad = || OpenError::BadAddress { address: server.to_owned() };
-        let url = reqwest::Url::parse(server).map_err(|_| bad())?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(bad());
-        }
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Lost races are fine: then the app, or another client, has installed one.
-            rustls::crypto::ring::default_provider().install_default().ok();
-        }
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_millis(REQUEST_TIMEOUT_MS))
-            .connect_timeout(Duration::from_millis(REQUEST_TIMEOUT_MS / 3))
-            .tcp_nodelay(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| bad())?;
-        let url = format!("{}/v1/sync", url.as_str().trim_end_matches('/'));
-        let zero = || AtomicU64::new(0);
-        Ok(Self { client, url, requests: zero(), sent: zero(), received: zero() })
+impl Meter {
+    fn add(counter: &AtomicU64, amount: usize) {
+        counter.fetch_add(amount as u64, Ordering::Relaxed);
     }
 
-    async fn exchange(&self, request: &SyncRequest, token: Option<String>) -> Answer {
-        let not_understood = Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None };
-        let token = token.ok_or(Failure::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None })?;
-        let body = wire::encode(request).map_err(|_| not_understood)?;
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.sent.fetch_add(body.len() as u64, Ordering::Relaxed);
-        let request = self
-            .client
-            .post(&self.url)
-            .header(AUTHORIZATION, format!("Bearer {token}"))
-            .header(CONTENT_TYPE, MSGPACK)
-            .header(ACCEPT, MSGPACK)
-            .body(body);
-        let response = request.send().await.map_err(|_| Failure::Unreachable)?;
-        let status = response.status();
-        let retry_after_ms = retry_after_ms(&response);
-        let body = self.body(response).await?;
-        if status.is_success() {
-            let frame = wire::decode::<SyncResponse>(&body).map_err(|error| {
-                tracing::warn!(%error, "the server's answer is not a frame");
-                not_understood
-            })?;
-            return Ok(Box::new(frame));
-        }
-        let code = match wire::decode::<ErrorResponse>(&body) {
-            Ok(error) => error.code,
-            // A proxy or captive portal speaks for itself; only a status that says enough is believed.
-            Err(_) if status.as_u16() == 401 => ErrorCode::Unauthorized,
-            Err(_) if status.as_u16() == 413 => ErrorCode::TooLarge,
-            Err(_) => ErrorCode::Unavailable,
-        };
-        Err(Failure::Refused { code, retry_after_ms })
-    }
-
-    /// The body, as far as a frame may be long; a longer one is cut off before it fills the memory.
-    async fn body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| Failure::Unreachable)? {
-            self.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-}
-
-fn retry_after_ms(response: &reqwest::Response) -> Option<u64> {
-    let seconds: u64 = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1000))
-}
-
-impl Transport for Http {
-    fn send<'a>(
-        &'a self,
-        request: &'a SyncRequest,
-        token: Option<String>,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
-        Box::pin(self.exchange(request, token))
-    }
-
-    fn traffic(&self) -> Traffic {
+    fn read(&self) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Traffic {
-            requests: self.requests.load(Ordering::Relaxed),
-            bytes_sent: self.sent.load(Ordering::Relaxed),
-            bytes_received: self.received.load(Ordering::Relaxed),
+            requests: read(&self.requests),
+            connections: read(&self.connections),
+            frames_sent: read(&self.frames_sent),
+            frames_received: read(&self.frames_received),
+            bytes_sent: read(&self.bytes_sent),
+            bytes_received: read(&self.bytes_received),
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Link {
     pub(super) retry_at_ms: u64,
     /// Something on the way does not let live connections through: plain requests are used meanwhile.
     pub(super) blocked: bool,
+    /// How often in a row a token was not taken.
+    denials: u32,
     lost: Backoff,
     refused: Backoff,
 }
@@ -80,6 +82,7 @@ impl Default for Link {
             number: 0,
             retry_at_ms: 0,
             blocked: false,
+            denials: 0,
             lost: Backoff::new(LIVE_BACKOFF_BASE_MS, BACKOFF_CAP_MS),
             refused: Backoff::new(LIVE_BACKOFF_BASE_MS, LIVE_BLOCKED_RETRY_MAX_MS),
         }
@@ -140,6 +143,20 @@ impl Link {
     /// It serves: what failed before is forgotten. An opened connection alone is no proof of that.
     pub(super) fn serves(&mut self) {
         self.lost.reset();
+        self.denials = 0;
+    }
+
+    /// The token was not taken.
+    pub(super) fn denied(&mut self) {
+        self.denials = self.denials.saturating_add(1);
+    }
+
+    /// There is a new token. It is tried at once, unless the one before was new as well: an app that hands out bad tokens
+    /// when it is asked must not make a loop of it.
+    pub(super) fn token_changed(&mut self, now_ms: u64) {
+        if self.denials <= 1 {
+            self.retry_at_ms = self.retry_at_ms.min(now_ms);
+        }
     }
 
     pub(super) fn lost(&mut self, now_ms: u64, retry_after_ms: Option<u64>, random: &mut dyn FnMut() -> u64) {

@@ -131,6 +131,7 @@ impl Session {
             Ending::Refused { code, retry_after_ms } => match code {
                 ErrorCode::Unauthorized | ErrorCode::WrongDevice => {
                     self.unlink(now_ms, retry_after_ms, random);
+                    self.link.denied();
                     self.authorized = false;
                     effects.push(Effect::RefreshToken);
                 }
@@ -294,6 +295,7 @@ impl Session {
                 if !self.authorized {
                     effects.push(Effect::Shut { link });
                     self.unlink(now_ms, None, random);
+                    self.link.denied();
                 }
             }
             LiveResponse::Beat { heads } => self.beat(&heads),
@@ -320,8 +322,7 @@ impl Session {
             let response = Box::new(SyncResponse { schema: SCHEMA, push, pull });
             effects.push(Effect::Store { space, response });
         } else {
-            // Not kept, so asked for again.
-            debug_assert!(false, "heard while the store is at work");
+            // Only a server that speaks out of turn is heard while something else is under way. Not kept, so asked for again.
             self.follow_anew(space, now_ms);
         }
     }

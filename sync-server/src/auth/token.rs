@@ -25,6 +25,27 @@ pub struct Caller {
     pub device: DeviceId,
 }
 
+/// What a valid token allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Whom it names.
+    pub caller: Caller,
+    /// Until when, in seconds since 1970.
+    pub expires_s: u64,
+}
+
+impl Access {
+    /// How long it still holds.
+    pub fn left(&self) -> Duration {
+        Duration::from_secs(self.expires_s).saturating_sub(now())
+    }
+}
+
+/// The server's clock, since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// A token that is not taken. Callers are told no more than that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -85,7 +106,7 @@ impl Tokens {
         if caller.user.is_empty() || caller.user.len() > USER_BYTES_MAX {
             return Err(TokenError::User);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = now().as_secs();
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
@@ -101,8 +122,8 @@ impl Tokens {
         Ok(encode(&header, &claims, &self.key.encoding)?)
     }
 
-    /// Whose token it is.
-    pub fn verify(&self, token: &str) -> Result<Caller, TokenError> {
+    /// Whose token it is, and how long it holds.
+    pub fn verify(&self, token: &str) -> Result<Access, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Foreign);
         }
@@ -119,7 +140,8 @@ impl Tokens {
         if claims.sub.is_empty() || claims.sub.len() > USER_BYTES_MAX {
             return Err(TokenError::User);
         }
-        Ok(Caller { user: claims.sub, device: claims.device })
+        let caller = Caller { user: claims.sub, device: claims.device };
+        Ok(Access { caller, expires_s: claims.exp })
     }
 }
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
-use sync_core::limits::BODY_BYTES_MAX;
+use sync_core::limits::{BODY_BYTES_MAX, PAGE_BYTES_MAX};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -47,5 +47,5 @@ async fn collect(mut body: Body) -> Result<Vec<u8>, ApiError> {
             break;
         }
     }
-    if total > BODY_BYTES_MAX { Err(ApiError::too_large()) } else { Ok(kept) }
+    if total > BODY_BYTES_MAX { Err(ApiError::too_large(PAGE_BYTES_MAX)) } else { Ok(kept) }
 }

@@ -6,10 +6,10 @@ use axum::response::Response;
 use sync_core::feed::FeedHead;
 use sync_core::wire::{SCHEMA, VersionResponse};
 
-use super::enter;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::exchange::enter;
 use crate::router::format::Format;
 
 /// The space's version.

@@ -33,7 +33,7 @@ impl RequestIds {
         Ok(Self { process: u64::from_be_bytes(process), next: AtomicU64::new(1) })
     }
 
-    fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         format!("{:016x}-{}", self.process, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -46,6 +46,11 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    /// The request's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Notes who calls.
     pub(crate) fn caller(&self, caller: &Caller) {
         self.caller.get_or_init(|| caller.clone());

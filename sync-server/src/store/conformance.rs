@@ -119,6 +119,7 @@ pub async fn verdicts(store: &dyn Store) {
     assert_eq!(results, expected);
     assert_eq!(need, [unknown], "the run stops before what depends on it");
     assert_eq!(acked, FeedHead { n: 6, chain: links[5] });
+    assert_eq!(committed.before, Cursor::start(space));
     assert_eq!(committed.head.seq, 6);
     assert_eq!(committed.entries.len(), 6);
 
@@ -129,6 +130,8 @@ pub async fn verdicts(store: &dyn Store) {
     assert!(bodies.clone().all(|(applied, carries)| applied == carries), "what was refused carries nothing");
     assert_eq!(page.version.expect("at the end").get(ann.device), Some(acked));
     assert_eq!(store.version(space).await.expect("a version").head, committed.head);
+    let heads = store.heads(&[new_space(), space]).await.expect("heads");
+    assert_eq!(heads, [(space, committed.head)], "of those that exist");
 }
 
 /// The dedupe rule: what was sent before is answered as it was, and moves nothing.

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use sync_core::check::Push;
 use sync_core::id::SpaceId;
 use sync_core::ledger::Role;
+use sync_core::log::Cursor;
 
 use self::threads::{ReadJob, Readers, WriteJob, WriterThread};
 use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
@@ -101,6 +102,11 @@ impl Store for SqliteStore {
 
     async fn version(&self, space: SpaceId) -> Result<SpaceVersion, StoreError> {
         self.read(move |connection| read::version(connection, space)).await
+    }
+
+    async fn heads(&self, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
+        let spaces = spaces.to_vec();
+        self.read(move |connection| read::heads(connection, &spaces)).await
     }
 
     async fn role(&self, space: SpaceId, user: &str) -> Result<Option<Role>, StoreError> {

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use sync_core::feed::FeedHead;
 use sync_core::id::{DeviceId, Hash};
 use sync_core::ledger::Role;
-use sync_core::log::Cursor;
+use sync_core::log::{Cursor, ReceiptKey};
 use sync_core::wire::PushAnswer;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::bus::memory::MemoryBus;
 use crate::store::{Committed, PageAnswer, PageRequest, SpaceVersion};
 
 /// Tells of each group, and waits for the word what to do with it.
@@ -32,7 +33,8 @@ impl Store for Told {
         match self.words.lock().await.recv().await.unwrap() {
             Word::Commit => {
                 let answers = pushes.iter().map(|push| PushAnswer::Behind { acked: push.base }).collect();
-                Ok(Committed { answers, head: Cursor::start(space), entries: Vec::new() })
+                let start = Cursor::start(space);
+                Ok(Committed { answers, before: start, head: start, entries: Vec::new() })
             }
             Word::Fail => Err(StoreError::Unavailable("full".into())),
             Word::Panic => panic!("on purpose"),
@@ -44,6 +46,10 @@ impl Store for Told {
     }
 
     async fn version(&self, _: SpaceId) -> Result<SpaceVersion, StoreError> {
+        Err(StoreError::UnknownSpace)
+    }
+
+    async fn heads(&self, _: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
         Err(StoreError::UnknownSpace)
     }
 
@@ -95,7 +101,8 @@ impl Stage {
         let (sender, groups) = mpsc::unbounded_channel();
         let (words, receiver) = mpsc::unbounded_channel();
         let store = Told { groups: sender, words: tokio::sync::Mutex::new(receiver) };
-        Self { writer: Writer::new(Arc::new(store)), groups, words, waiting: VecDeque::new() }
+        let publisher = Publisher::new(Arc::new(MemoryBus::new()), ReceiptKey::new([0; 32]));
+        Self { writer: Writer::new(Arc::new(store), publisher), groups, words, waiting: VecDeque::new() }
     }
 
     /// Submits, and returns when the push waits for the store.

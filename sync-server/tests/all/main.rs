@@ -2,7 +2,10 @@
 
 mod access;
 mod binary;
+mod events;
 mod health;
+mod link;
+mod live;
 mod shutdown;
 mod spaces;
 mod sync;

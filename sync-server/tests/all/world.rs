@@ -1,6 +1,7 @@
 //! A server on a free port, and phones that talk to it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use automerge::transaction::{CommitOptions, Transactable};
@@ -10,7 +11,7 @@ use serde::de::DeserializeOwned;
 use sync_core::feed::{FeedHead, Item, Run};
 use sync_core::id::{Actor, DeviceId, DocId, SpaceId};
 use sync_core::wire::{self, ErrorCode, ErrorResponse, Pull, SCHEMA, SyncRequest, SyncResponse};
-use sync_server::{Caller, Config, Server};
+use sync_server::{Caller, Config, Server, ServerBuilder};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -20,9 +21,9 @@ pub const MSGPACK: &str = "application/msgpack";
 pub const JSON: &str = "application/json";
 
 pub struct World {
-    pub server: std::sync::Arc<Server>,
+    pub server: Arc<Server>,
     pub address: SocketAddr,
-    pub folder: TempDir,
+    pub folder: Arc<TempDir>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -33,14 +34,28 @@ impl World {
     }
 
     pub async fn with(config: Config) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = Server::builder().config(config).data(folder.path()).build().await.unwrap();
-        let server = std::sync::Arc::new(server);
+        Self::on(|server| server.config(config)).await
+    }
+
+    /// A server that was built otherwise.
+    pub async fn on(build: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::within(folder, build).await
+    }
+
+    /// A second one, with the keys of the first.
+    pub async fn beside(first: &Self, build: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        Self::within(Arc::clone(&first.folder), build).await
+    }
+
+    async fn within(folder: Arc<TempDir>, build: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        let server = build(Server::builder()).data(folder.path()).build().await.unwrap();
+        let server = Arc::new(server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn({
-            let server = std::sync::Arc::clone(&server);
+            let server = Arc::clone(&server);
             async move { server.serve(listener, async { stopped.await.unwrap() }).await }
         });
         Self { server, address, folder, stop: Some(stop), serving }
@@ -52,20 +67,24 @@ impl World {
     }
 
     /// Waits until it has.
-    pub async fn stopped(self) -> TempDir {
+    pub async fn stopped(self) -> Arc<TempDir> {
         self.serving.await.unwrap();
         self.folder
     }
 
     pub fn phone(&self, user: &str) -> Phone {
+        Self::phone_of(&self.server, self.address, user)
+    }
+
+    pub fn phone_of(server: &Server, address: SocketAddr, user: &str) -> Phone {
         let mut random = [0; 16];
         getrandom::fill(&mut random).unwrap();
         let device = DeviceId::from_random(random);
         let caller = Caller { user: user.to_owned(), device };
-        let token = self.server.issue_token(&caller, Duration::from_mins(10)).unwrap();
+        let token = server.issue_token(&caller, Duration::from_mins(10)).unwrap();
         let space = SpaceId::personal(user);
         let head = FeedHead::start(space, device);
-        Phone { client: client(), address: self.address, token, device, space, head }
+        Phone { client: client(), address, prefix: "", token, device, space, head }
     }
 }
 
@@ -86,6 +105,8 @@ pub fn new_doc() -> DocId {
 pub struct Phone {
     pub client: Client,
     pub address: SocketAddr,
+    /// Where the server's routes begin.
+    pub prefix: &'static str,
     pub token: String,
     pub device: DeviceId,
     pub space: SpaceId,
@@ -142,6 +163,21 @@ pub fn typing(device: DeviceId, changes: usize) -> Vec<Item> {
         items.push(Item::change(doc, hash.into(), bytes));
     }
     items
+}
+
+/// A new document of that device with one change of so many bytes that do not compress.
+pub fn pasting(device: DeviceId, bytes: usize) -> Vec<Item> {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).unwrap();
+    let doc = new_doc();
+    let mut automerge = Automerge::new().with_actor(Actor::new(device, [0; 4]).into());
+    let made = automerge.transact_with::<_, _, automerge::AutomergeError, _>(
+        |()| CommitOptions::default().with_time(1),
+        |edit| edit.put(ROOT, "picture", random),
+    );
+    let hash = made.unwrap().hash.unwrap();
+    let bytes = automerge.get_change_by_hash(&hash).unwrap().raw_bytes().to_vec();
+    vec![Item::create(doc, "notes".to_owned()), Item::change(doc, hash.into(), bytes)]
 }
 
 /// The frame of a good answer.

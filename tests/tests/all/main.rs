@@ -2,6 +2,7 @@
 
 mod hostile;
 mod kills;
+mod live;
 mod store;
 mod sync;
 mod tidy;

@@ -93,10 +93,10 @@ fn concurrent_edits_converge_and_observers_follow() {
     let mut remote = 0;
     while shown.iter().collect::<String>() != text {
         let event = events.recv_timeout(PATIENCE).expect("an event that leads to the text");
-        remote += u32::from(event.origin == Origin::Remote);
-        let EventKind::Patches(patches) = event.kind else { panic!("{event:?}") };
-        for patch in patches.into_iter().filter(|patch| patch.path == path!["body"]) {
-            match patch.action {
+        let EventKind::Patches(steps) = event.kind else { panic!("{event:?}") };
+        for step in steps.into_iter().filter(|step| step.patch.path == path!["body"]) {
+            remote += u32::from(step.origin == Origin::Remote);
+            match step.patch.action {
                 sync_client_ffi::Action::InsertText { at, text } => {
                     shown.splice(at as usize..at as usize, text.chars());
                 }

@@ -42,6 +42,8 @@ impl Engine {
         // When the last hold goes, everything is looked at again; what the document has already is passed over then.
         open.arrival = 0;
         open.merged = VersionVector::default();
+        self.set_behind(space, doc, true);
+        self.turns += 1;
         Ok(())
     }
 
@@ -69,13 +71,9 @@ impl Engine {
         self.seal(space, Some(doc))?;
         let Some(open) = self.documents.get_mut(&(space, doc)) else { return Ok(None) };
         open.merged.merge(version);
-        let Some(document) = &open.document else { return Ok(None) };
         if payloads.is_empty() {
             return Ok(None);
         }
-        let copy = document.copy().map_err(|_| ClientError::Corrupt)?;
-        open.bytes += payloads.iter().map(Vec::len).sum::<usize>();
-        open.merging = Some(Vec::new());
-        Ok(Some(Merge { space, doc, copy, changes: payloads, arrival, patches: Vec::new(), rounds: 0 }))
+        self.merge_of(space, doc, payloads, arrival)
     }
 }

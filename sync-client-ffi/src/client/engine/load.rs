@@ -50,7 +50,9 @@ impl Engine {
             }
         }
         let bytes = changes.payloads.iter().map(Vec::len).sum();
+        let unseen = self.space(space)?.behind.contains(&doc);
         let open = self.documents.entry((space, doc)).or_default();
+        open.unseen |= unseen;
         open.edits = stored.edits;
         open.arrival = changes.last_arrival;
         open.bytes = bytes;
@@ -74,6 +76,7 @@ impl Engine {
                         let open = self.documents.entry((space, doc)).or_default();
                         open.edits = stored.edits;
                         open.arrival = 0;
+                        self.set_behind(space, doc, true);
                         self.replay(space, doc, &journal, &base)
                     }
                     caught_up => caught_up,

@@ -1,10 +1,10 @@
 //! What the app asks of the session: wishes that wait for it, and calls for an exchange that wait for an answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex};
 
 use sync_core::id::SpaceId;
-use sync_core::session::Event;
+use sync_core::session::{Event, Presence};
 use tokio::sync::Notify;
 
 use crate::client::error::SyncError;
@@ -12,7 +12,7 @@ use crate::client::lock;
 
 /// What the app asked for since the session last looked. Bounded: facts, not a queue of messages.
 pub(in crate::client) struct Inbox {
-    state: Mutex<Wishes>,
+    state: Mutex<State>,
     pub(super) notify: Notify,
     pub(super) rounds: Mutex<Rounds>,
     pub(super) round_done: Condvar,
@@ -26,48 +26,91 @@ pub(super) struct Rounds {
 }
 
 #[derive(Default)]
-struct Wishes {
+struct State {
+    standing: Standing,
+    wishes: Wishes,
+    stopped: bool,
+}
+
+/// What holds for every session, also for one that begins later.
+struct Standing {
     spaces: BTreeSet<SpaceId>,
-    added: Vec<SpaceId>,
+    shown: BTreeMap<SpaceId, Presence>,
+    foreground: bool,
+    online: bool,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { spaces: BTreeSet::new(), shown: BTreeMap::new(), foreground: true, online: true }
+    }
+}
+
+/// What the session has not been told yet.
+#[derive(Default)]
+struct Wishes {
+    added: BTreeSet<SpaceId>,
     edited: BTreeSet<SpaceId>,
+    present: BTreeMap<SpaceId, Option<Presence>>,
     network: Option<bool>,
+    foreground: Option<bool>,
     token: bool,
     /// The last call for an exchange, 0 if none is waiting.
     sync_now: u64,
-    stopped: bool,
 }
 
 impl Inbox {
     pub(in crate::client) fn new(spaces: Vec<SpaceId>) -> Self {
-        let state = Wishes { spaces: spaces.into_iter().collect(), ..Wishes::default() };
+        let standing = Standing { spaces: spaces.into_iter().collect(), ..Standing::default() };
+        let state = State { standing, ..State::default() };
         Self { state: Mutex::new(state), notify: Notify::new(), rounds: Mutex::default(), round_done: Condvar::new() }
     }
 
-    fn wish(&self, change: impl FnOnce(&mut Wishes)) {
+    fn wish(&self, change: impl FnOnce(&mut State)) {
         change(&mut lock(&self.state));
         self.notify.notify_one();
     }
 
     pub(in crate::client) fn add(&self, space: SpaceId) {
-        self.wish(|wishes| {
-            if wishes.spaces.insert(space) {
-                wishes.added.push(space);
+        self.wish(|state| {
+            if state.standing.spaces.insert(space) {
+                state.wishes.added.insert(space);
             }
         });
     }
 
     pub(in crate::client) fn edited(&self, space: SpaceId) {
-        self.wish(|wishes| {
-            wishes.edited.insert(space);
+        self.wish(|state| {
+            state.wishes.edited.insert(space);
+        });
+    }
+
+    pub(in crate::client) fn present(&self, space: SpaceId, presence: Option<Presence>) {
+        self.wish(|state| {
+            match &presence {
+                Some(presence) => state.standing.shown.insert(space, presence.clone()),
+                None => state.standing.shown.remove(&space),
+            };
+            state.wishes.present.insert(space, presence);
         });
     }
 
     pub(in crate::client) fn network_changed(&self, online: bool) {
-        self.wish(|wishes| wishes.network = Some(online));
+        self.wish(|state| {
+            state.standing.online = online;
+            state.wishes.network = Some(online);
+        });
+    }
+
+    pub(in crate::client) fn foreground(&self, foreground: bool) {
+        self.wish(|state| {
+            state.standing.foreground = foreground;
+            state.wishes.foreground = Some(foreground);
+        });
     }
 
     pub(in crate::client) fn token_changed(&self) {
-        self.wish(|wishes| wishes.token = true);
+        self.wish(|state| state.wishes.token = true);
     }
 
     /// Gives the number of this call.
@@ -77,7 +120,7 @@ impl Inbox {
             rounds.asked += 1;
             rounds.asked
         };
-        self.wish(|wishes| wishes.sync_now = asked);
+        self.wish(|state| state.wishes.sync_now = asked);
         asked
     }
 
@@ -87,33 +130,41 @@ impl Inbox {
     }
 
     pub(in crate::client) fn stop(&self) {
-        self.wish(|wishes| wishes.stopped = true);
+        self.wish(|state| state.stopped = true);
     }
 
     /// `None` when the session shall end.
     pub(super) fn events(&self, round: &mut u64) -> Option<Vec<Event>> {
-        let mut wishes = lock(&self.state);
-        if wishes.stopped {
+        let mut state = lock(&self.state);
+        if state.stopped {
             return None;
         }
-        let mut events: Vec<Event> = wishes.added.drain(..).map(Event::SpaceAdded).collect();
-        events.extend(std::mem::take(&mut wishes.edited).into_iter().map(Event::Edited));
-        events.extend(wishes.network.take().map(|online| Event::NetworkChanged { online }));
-        if std::mem::take(&mut wishes.token) {
-            events.push(Event::TokenChanged);
-        }
-        let asked = std::mem::take(&mut wishes.sync_now);
-        if asked > 0 {
-            *round = asked;
+        let wishes = std::mem::take(&mut state.wishes);
+        drop(state);
+        let mut events: Vec<Event> = wishes.added.into_iter().map(Event::SpaceAdded).collect();
+        events.extend(wishes.token.then_some(Event::TokenChanged));
+        // In front of a step into the background, which sends what is there and then closes the connection.
+        events.extend(wishes.edited.into_iter().map(Event::Edited));
+        events.extend(wishes.present.into_iter().map(|(space, presence)| Event::Present(space, presence)));
+        events.extend(wishes.network.map(|online| Event::NetworkChanged { online }));
+        events.extend(wishes.foreground.map(Event::Foreground));
+        if wishes.sync_now > 0 {
+            *round = wishes.sync_now;
             events.push(Event::SyncNow);
         }
         Some(events)
     }
 
-    /// A new session looks at every space anew.
-    pub(super) fn restart(&self) {
-        let mut wishes = lock(&self.state);
-        wishes.stopped = false;
-        wishes.added = wishes.spaces.iter().copied().collect();
+    /// A new session is told everything anew. One that makes a single exchange was called for whatever the app and the
+    /// network do otherwise.
+    pub(super) fn restart(&self, single: bool) {
+        let mut state = lock(&self.state);
+        state.stopped = false;
+        let Standing { spaces, shown, foreground, online } = &state.standing;
+        let added = spaces.clone();
+        let present = shown.iter().map(|(space, presence)| (*space, Some(presence.clone()))).collect();
+        let foreground = (!single && !foreground).then_some(false);
+        let network = (!single && !online).then_some(false);
+        state.wishes = Wishes { added, present, network, foreground, ..Wishes::default() };
     }
 }

@@ -2,41 +2,53 @@
 
 use std::sync::Arc;
 
-use sync_core::document::Patch;
 use sync_core::id::{DocId, SpaceId};
 use sync_core::version::VersionVector;
 
-use crate::client::engine::{Merge, MergeStep};
+use crate::client::engine::{Begun, Merge, Swap};
 use crate::client::error::ClientError;
-use crate::client::observe::{DocEvent, EventKind, Origin};
+use crate::client::observe::Origin;
 use crate::client::{Shared, lock};
 
-/// Takes what has arrived into open documents, off the lock; observers hear of it when all of them have it, so that
-/// causes come before effects across documents.
+/// Rounds in which copies catch up outside of the lock with what is typed meanwhile; then they do so inside.
+const ROUNDS_MAX: u32 = 4;
+
+/// Takes what has arrived into documents, on behalf of the app, and what arrived while the session found them taken.
 pub(in crate::client) fn merge(
     shared: &Arc<Shared>,
     space: SpaceId,
-    docs: Vec<DocId>,
+    doc: DocId,
     forced: bool,
 ) -> Result<(), ClientError> {
-    let mut changed = Vec::new();
+    merge_once(shared, space, &[doc], forced)?;
+    while lock(&shared.engine).behind(space).contains(&doc) {
+        merge_once(shared, space, &[doc], false)?;
+    }
+    Ok(())
+}
+
+/// Takes what has arrived into documents, off the lock; they show it all at once, and then observers hear of it, so that
+/// causes come before effects across documents. One that fails holds up no other.
+pub(super) fn merge_once(
+    shared: &Arc<Shared>,
+    space: SpaceId,
+    docs: &[DocId],
+    forced: bool,
+) -> Result<(), ClientError> {
+    let (mut merges, mut again, mut failed) = (Vec::new(), Vec::new(), None);
     for doc in docs {
-        let begun = lock(&shared.engine).merge_begin(space, doc, forced)?;
-        if let Some(merge) = begun {
-            let patches = finish(shared, merge)?;
-            if !patches.is_empty() {
-                changed.push((doc, patches));
-            }
+        match lock(&shared.engine).merge_begin(space, *doc, forced) {
+            Ok(Begun::Nothing) => {}
+            Ok(Begun::LookAgain) => again.push(*doc),
+            Ok(Begun::Merge(merge)) => merges.push(*merge),
+            Err(error) => failed = Some(error),
         }
     }
-    // Under the lock, so that no edit slips in front of a patch that does not know it.
-    let engine = lock(&shared.engine);
-    for (doc, patches) in changed {
-        shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::Patches(patches) });
+    for doc in again {
+        shared.observers.look_again(space, doc);
     }
-    drop(engine);
-    shared.arrived.notify_all();
-    Ok(())
+    finish(shared, space, merges, &mut failed);
+    failed.map_or(Ok(()), Err)
 }
 
 /// Takes into a held document what a version covers.
@@ -47,27 +59,54 @@ pub(in crate::client) fn merge_through(
     version: &VersionVector,
 ) -> Result<(), ClientError> {
     let begun = lock(&shared.engine).merge_through_begin(space, doc, version)?;
-    let Some(merge) = begun else { return Ok(()) };
-    let patches = finish(shared, merge)?;
-    let engine = lock(&shared.engine);
-    if !patches.is_empty() {
-        shared.observers.doc(DocEvent { space, doc, origin: Origin::Remote, kind: EventKind::Patches(patches) });
-    }
-    drop(engine);
-    shared.arrived.notify_all();
-    Ok(())
+    let mut failed = None;
+    finish(shared, space, begun.into_iter().collect(), &mut failed);
+    failed.map_or(Ok(()), Err)
 }
 
-fn finish(shared: &Arc<Shared>, mut merge: Merge) -> Result<Vec<Patch>, ClientError> {
-    let (space, doc) = (merge.space, merge.doc);
-    loop {
-        if let Err(error) = merge.work() {
-            lock(&shared.engine).merge_failed(space, doc);
-            return Err(error);
+fn finish(shared: &Arc<Shared>, space: SpaceId, mut merges: Vec<Merge>, failed: &mut Option<ClientError>) {
+    let mut rounds = 0;
+    while !merges.is_empty() {
+        let worked: Vec<Merge> = merges.into_iter().filter_map(|merge| worked(shared, merge, failed)).collect();
+        // Observers are told under the lock, so that no edit slips in front of a patch that does not know it.
+        let mut engine = lock(&shared.engine);
+        match engine.merge_swap(worked, rounds >= ROUNDS_MAX) {
+            Swap::Again(again) => merges = again,
+            Swap::Done(changed) => {
+                for (doc, patches) in changed {
+                    match patches {
+                        Some(patches) => shared.observers.patches(space, doc, Origin::Remote, patches),
+                        None => shared.observers.look_again(space, doc),
+                    }
+                }
+                merges = Vec::new();
+            }
         }
-        match lock(&shared.engine).merge_step(merge)? {
-            MergeStep::Again(again) => merge = *again,
-            MergeStep::Done(patches) => return Ok(patches),
+        rounds += 1;
+    }
+    shared.arrived.notify_all();
+}
+
+/// The merge with its work done; `None` if there is nothing left of it.
+fn worked(shared: &Arc<Shared>, mut merge: Merge, failed: &mut Option<ClientError>) -> Option<Merge> {
+    loop {
+        match merge.work() {
+            Ok(true) => return Some(merge),
+            Ok(false) => {
+                let anew = lock(&shared.engine).merge_anew(merge);
+                merge = match anew {
+                    Ok(anew) => anew?,
+                    Err(error) => {
+                        *failed = Some(error);
+                        return None;
+                    }
+                };
+            }
+            Err(error) => {
+                lock(&shared.engine).merge_failed(&merge);
+                *failed = Some(error);
+                return None;
+            }
         }
     }
 }

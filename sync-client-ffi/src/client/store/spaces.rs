@@ -10,7 +10,7 @@ use sync_core::version::FeedHeads;
 use super::{Result, StoreError, Writer};
 
 /// A row of `spaces`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) struct SpaceRow {
     /// The last item that this device sealed.
     pub(in crate::client) own: FeedHead,

@@ -37,8 +37,10 @@ fn forged(key: &[u8], change: impl FnOnce(&mut Header, &mut Value)) -> String {
 fn an_issued_token_is_taken() {
     let key = new_signing_key().unwrap();
     let tokens = tokens(&key);
-    assert_eq!(tokens.verify(&tokens.issue(&ann(), Duration::from_mins(1)).unwrap()), Ok(ann()));
-    assert_eq!(tokens.verify(&forged(&key, |_, _| ())), Ok(ann()), "the forger's blueprint is good");
+    let access = tokens.verify(&tokens.issue(&ann(), Duration::from_mins(1)).unwrap()).unwrap();
+    assert_eq!(access.caller, ann());
+    assert!(access.left() <= Duration::from_mins(1) && access.left() > Duration::from_secs(50));
+    assert!(tokens.verify(&forged(&key, |_, _| ())).is_ok(), "the forger's blueprint is good");
 }
 
 #[test]

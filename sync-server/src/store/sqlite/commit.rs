@@ -22,13 +22,14 @@ pub(super) fn now_ms() -> i64 {
 /// Takes a group inside the caller's transaction.
 pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) -> Result<Committed, StoreError> {
     let mut ledger = load(connection, space, &Wanted::of(&pushes))?;
+    let before = ledger.head;
     let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
     let decision = ledger.decide(pushes);
     write(connection, &ledger, &decision)?;
     let outcomes = pushed.iter().zip(&decision.outcomes);
     let answers = outcomes.map(|(pushed, outcome)| answer(connection, &ledger, pushed, outcome));
     let answers = answers.collect::<Result<_, _>>()?;
-    Ok(Committed { answers, head: ledger.head, entries: decision.entries })
+    Ok(Committed { answers, before, head: ledger.head, entries: decision.entries })
 }
 
 /// What answering a push needs of it once it is decided on.

@@ -61,6 +61,16 @@ pub(super) fn version(connection: &mut Connection, space: SpaceId) -> Result<Spa
     Ok(SpaceVersion { head: head(&moment, space)?, feeds: feeds(&moment, space)? })
 }
 
+/// Where the logs of those spaces end that exist.
+pub(super) fn heads(connection: &mut Connection, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
+    let moment = connection.transaction()?;
+    let heads = spaces.iter().filter_map(|&space| match head(&moment, space) {
+        Err(StoreError::UnknownSpace) => None,
+        other => Some(other.map(|head| (space, head))),
+    });
+    heads.collect()
+}
+
 fn head(connection: &Connection, space: SpaceId) -> Result<Cursor, StoreError> {
     let mut statement = connection.prepare_cached("SELECT head_seq, head_chain FROM spaces WHERE space_id = ?1")?;
     let mut rows = statement.query([space.as_bytes()])?;

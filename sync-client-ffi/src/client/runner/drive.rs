@@ -1,0 +1,212 @@
+//! Drives a session: does its effects, tells it what happened.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use sync_core::id::SpaceId;
+use sync_core::session::{Effect, Event, Failure, Session, Status, StoreOutcome};
+use sync_core::wire::SyncResponse;
+
+use super::connection::Connection;
+use super::pace::Pace;
+use super::{Until, is_offline};
+use crate::client::clock::{self, Clock};
+use crate::client::engine::{Progress, Stored};
+use crate::client::error::{ClientError, SyncError};
+use crate::client::transport::{Answer, Pending};
+use crate::client::{Shared, lock};
+
+pub(super) struct Runner {
+    session: Session,
+    clock: Clock,
+    until: Until,
+    wake_at_ms: Option<u64>,
+    connection: Connection,
+    request: Option<(u64, Pending<'static, Answer>)>,
+    pace: Pace,
+    /// The call for an exchange that is being answered, 0 if none is.
+    round: u64,
+}
+
+impl Runner {
+    pub(super) fn new(until: Until, live: bool) -> Self {
+        Self {
+            session: if live { Session::live() } else { Session::default() },
+            clock: Clock::start(),
+            until,
+            wake_at_ms: None,
+            connection: Connection::Closed,
+            request: None,
+            pace: Pace::default(),
+            round: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, weak: &Weak<Shared>) -> Result<(), SyncError> {
+        let done = self.drive(weak).await;
+        self.connection.hang_up();
+        // The store is in nobody's hands when the thread is gone.
+        self.pace.rest().await;
+        done
+    }
+
+    async fn drive(&mut self, weak: &Weak<Shared>) -> Result<(), SyncError> {
+        let Some(inbox) = weak.upgrade().map(|shared| shared.inbox.clone()) else { return Ok(()) };
+        if let Some(shared) = weak.upgrade() {
+            shared.show(self.session.status());
+        }
+        loop {
+            let Some(shared) = weak.upgrade() else { return Ok(()) };
+            let Some(events) = inbox.events(&mut self.round) else { return Ok(()) };
+            for event in events {
+                self.handle(&shared, event);
+            }
+            self.pace.merge_due(&shared);
+            let now_ms = self.clock.now_ms();
+            if self.round > 0
+                && let Some(result) = self.outcome(now_ms)
+            {
+                self.pace.merge_all(&shared).await;
+                inbox.answer(std::mem::take(&mut self.round), result);
+            }
+            if let Until::Quiet { deadline_ms } = self.until
+                && let Some(end) = self.end(now_ms, deadline_ms)
+            {
+                self.pace.merge_all(&shared).await;
+                return end;
+            }
+            // Between two events nothing here keeps the client alive: dropping its last handle ends the session.
+            drop(shared);
+            let sleep = tokio::time::sleep_until(self.next_look(now_ms).into());
+            let event = tokio::select! {
+                () = inbox.notify.notified() => continue,
+                event = self.connection.next() => event,
+                (id, answer) = answered(&mut self.request) => Event::Answered(id, answer),
+                () = self.pace.worked() => continue,
+                () = sleep => {
+                    // A wish is for one wake-up; while something is under way there is none.
+                    self.wake_at_ms = None;
+                    Event::Timer
+                }
+            };
+            let Some(shared) = weak.upgrade() else { return Ok(()) };
+            self.handle(&shared, event);
+        }
+    }
+
+    /// When to look again if nothing else happens.
+    fn next_look(&self, now_ms: u64) -> Instant {
+        let mut at_ms = self.wake_at_ms.unwrap_or(now_ms + 3_600_000);
+        if let Until::Quiet { deadline_ms } = self.until {
+            at_ms = at_ms.min(deadline_ms);
+        }
+        let at = self.clock.at(at_ms);
+        self.pace.next_due().map_or(at, |due| due.min(at))
+    }
+
+    /// What an exchange that was asked for has come to; `None` while it is worth waiting.
+    fn outcome(&self, now_ms: u64) -> Option<Result<(), SyncError>> {
+        match self.session.status() {
+            Status::Error(trouble) => Some(Err(trouble.into())),
+            Status::NeedsAuth => Some(Err(SyncError::NeedsAuth)),
+            Status::Idle | Status::Asleep if self.session.is_quiet(now_ms) => Some(Ok(())),
+            _ => None,
+        }
+    }
+
+    fn end(&self, now_ms: u64, deadline_ms: u64) -> Option<Result<(), SyncError>> {
+        let offline = is_offline(self.session.status());
+        let late = || Err(if offline { SyncError::Offline } else { SyncError::Deadline });
+        self.outcome(now_ms).or_else(|| (now_ms >= deadline_ms).then(late))
+    }
+
+    /// Takes an event, and every event that its effects bring at once.
+    fn handle(&mut self, shared: &Arc<Shared>, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.session.handle(event, self.clock.now_ms(), &mut clock::random) {
+                events.extend(self.take_effect(shared, effect));
+            }
+        }
+    }
+
+    fn take_effect(&mut self, shared: &Arc<Shared>, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Collect { space, bytes_max, again } => {
+                let collected = lock(&shared.engine).collect(space, bytes_max, again);
+                return Some(match collected {
+                    Ok(collected) => Event::Collected(space, collected),
+                    Err(error) => {
+                        tracing::error!(%error, "the outbox could not be read");
+                        Event::Stored(space, StoreOutcome::Failed)
+                    }
+                });
+            }
+            Effect::Store { space, response } => {
+                return Some(Event::Stored(space, self.store(shared, space, *response)));
+            }
+            Effect::Open { link } => return self.connection.open(shared, link),
+            Effect::Say { link, frame } => return self.connection.say(link, &frame),
+            Effect::SayToken { link } => return self.connection.say_token(link, lock(&shared.token).clone()),
+            Effect::Shut { link } => self.connection.shut(link),
+            Effect::Send { id, request } => {
+                let (transport, token) = (shared.transport.clone(), lock(&shared.token).clone());
+                let sending = async move {
+                    match &transport {
+                        Some(transport) => transport.send(&request, token).await,
+                        None => Err(Failure::Unreachable),
+                    }
+                };
+                self.request = Some((id, Box::pin(sending)));
+            }
+            Effect::Peers { space, peers } => shared.observers.present(space, peers),
+            Effect::Wake { at_ms } => self.wake_at_ms = Some(at_ms),
+            Effect::RefreshToken => shared.want_token(),
+            Effect::Status(status) => shared.show(status),
+        }
+        None
+    }
+
+    fn store(&mut self, shared: &Arc<Shared>, space: SpaceId, response: SyncResponse) -> StoreOutcome {
+        let mut stored = Stored::default();
+        let outcome = take(shared, space, response, &mut stored).unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer could not be stored");
+            StoreOutcome::Failed
+        });
+        for doc in stored.refused {
+            shared.observers.look_again(space, doc);
+        }
+        for doc in stored.deleted {
+            shared.observers.deleted(space, doc);
+        }
+        // At once: what has arrived is waited for more eagerly than anything that is to be sent.
+        self.pace.arrived(space);
+        self.pace.merge_due(shared);
+        shared.arrived.notify_all();
+        outcome
+    }
+}
+
+async fn answered(request: &mut Option<(u64, Pending<'static, Answer>)>) -> (u64, Answer) {
+    let Some((id, answer)) = request else { return std::future::pending().await };
+    let answered = (*id, answer.await);
+    *request = None;
+    answered
+}
+
+/// Stores an answer part by part, so that the lock is free in between.
+fn take(
+    shared: &Arc<Shared>,
+    space: SpaceId,
+    response: SyncResponse,
+    stored: &mut Stored,
+) -> Result<StoreOutcome, ClientError> {
+    let mut intake = lock(&shared.engine).intake(space, response)?;
+    loop {
+        let progress = lock(&shared.engine).take_part(space, &mut intake, stored)?;
+        if let Progress::Done(outcome) = progress {
+            return Ok(outcome);
+        }
+    }
+}

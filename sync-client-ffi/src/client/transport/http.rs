@@ -1,0 +1,155 @@
+//! Plain requests over HTTP/1.1 or HTTP/2, with TLS where the address says so.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use sync_core::limits::{BODY_BYTES_MAX, LIVE_OPEN_TIMEOUT_MS, REQUEST_TIMEOUT_MS};
+use sync_core::session::{Ending, Failure};
+use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, SyncResponse};
+
+use super::{Answer, Meter, Opening, Pending, Traffic, Transport, socket};
+use crate::client::error::OpenError;
+
+pub(super) const MSGPACK: &str = "application/msgpack";
+
+/// A server over HTTP, by reqwest and rustls.
+pub(in crate::client) struct Http {
+    /// Where requests go, and live connections.
+    sync_url: String,
+    live_url: String,
+    /// Made when they are needed: each reads the certificates that the system trusts, and opening a store is to be quick.
+    requests: OnceLock<Option<reqwest::Client>>,
+    upgrades: OnceLock<Option<reqwest::Client>>,
+    meter: Arc<Meter>,
+}
+
+impl Http {
+    pub(in crate::client) fn new(server: &str) -> Result<Self, OpenError> {
+        let bad = || OpenError::BadAddress { address: server.to_owned() };
+        let url = reqwest::Url::parse(server).map_err(|_| bad())?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(bad());
+        }
+        let base = url.as_str().trim_end_matches('/');
+        let (sync_url, live_url) = (format!("{base}/v1/sync"), format!("{base}/v1/live"));
+        let (requests, upgrades) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { sync_url, live_url, requests, upgrades, meter: Arc::default() })
+    }
+
+    fn requests(&self) -> Option<&reqwest::Client> {
+        let client = self.requests.get_or_init(|| {
+            let timeout = Duration::from_millis(REQUEST_TIMEOUT_MS);
+            build(common().timeout(timeout).connect_timeout(timeout / 3))
+        });
+        client.as_ref()
+    }
+
+    /// For live connections: an upgrade needs HTTP/1.1, and each is to be a connection of its own.
+    fn upgrades(&self) -> Option<&reqwest::Client> {
+        let client = self.upgrades.get_or_init(|| {
+            // Sooner than the whole may take, so that a server out of reach is not taken for one behind a barrier.
+            let timeout = Duration::from_millis(LIVE_OPEN_TIMEOUT_MS / 5 * 4);
+            build(common().http1_only().pool_max_idle_per_host(0).connect_timeout(timeout))
+        });
+        client.as_ref()
+    }
+
+    async fn exchange(&self, request: &SyncRequest, token: Option<String>) -> Answer {
+        let not_understood = Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None };
+        let token = token.ok_or(Failure::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None })?;
+        let body = wire::encode(request).map_err(|_| not_understood)?;
+        Meter::add(&self.meter.requests, 1);
+        Meter::add(&self.meter.bytes_sent, body.len());
+        let client = self.requests().ok_or(Failure::Unreachable)?;
+        let request = client
+            .post(&self.sync_url)
+            .header(AUTHORIZATION, format!("Bearer {token}"))
+            .header(CONTENT_TYPE, MSGPACK)
+            .header(ACCEPT, MSGPACK)
+            .body(body);
+        let mut response = request.send().await.map_err(|_| Failure::Unreachable)?;
+        let status = response.status();
+        let header_ms = retry_after_ms(&response);
+        let body = self.body(&mut response).await?;
+        if status.is_success() {
+            let frame = wire::decode::<SyncResponse>(&body).map_err(|error| {
+                tracing::warn!(%error, "the server's answer is not a frame");
+                not_understood
+            })?;
+            return Ok(Box::new(frame));
+        }
+        let (code, retry_after_ms) = match wire::decode::<ErrorResponse>(&body) {
+            Ok(error) => (error.code, error.retry_after_ms.or(header_ms)),
+            // A proxy or captive portal speaks for itself; only a status that says enough is believed.
+            Err(_) if status.as_u16() == 401 => (ErrorCode::Unauthorized, header_ms),
+            Err(_) if status.as_u16() == 413 => (ErrorCode::TooLarge, header_ms),
+            Err(_) => (ErrorCode::Unavailable, header_ms),
+        };
+        Err(Failure::Refused { code, retry_after_ms })
+    }
+
+    async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
+        match bounded_body(response, BODY_BYTES_MAX, &self.meter).await {
+            Ok(Some(body)) => Ok(body),
+            Ok(None) => Err(Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None }),
+            Err(_) => Err(Failure::Unreachable),
+        }
+    }
+}
+
+fn common() -> reqwest::ClientBuilder {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Lost races are fine: then the app, or another client, has installed one.
+        rustls::crypto::ring::default_provider().install_default().ok();
+    }
+    reqwest::Client::builder()
+        .tcp_nodelay(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A system without certificates that can be read has no network that can be used.
+fn build(builder: reqwest::ClientBuilder) -> Option<reqwest::Client> {
+    builder.build().inspect_err(|error| tracing::error!(%error, "no HTTP client")).ok()
+}
+
+/// The body, as far as it may be long; one that is longer is cut off before it fills the memory, and gives `None`.
+pub(super) async fn bounded_body(
+    response: &mut reqwest::Response,
+    bytes_max: usize,
+    meter: &Meter,
+) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        Meter::add(&meter.bytes_received, chunk.len());
+        if body.len() + chunk.len() > bytes_max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// What a `Retry-After` header says.
+pub(super) fn retry_after_ms(response: &reqwest::Response) -> Option<u64> {
+    let seconds: u64 = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1000))
+}
+
+impl Transport for Http {
+    fn send<'a>(&'a self, request: &'a SyncRequest, token: Option<String>) -> Pending<'a, Answer> {
+        Box::pin(self.exchange(request, token))
+    }
+
+    fn open(&self, token: Option<String>) -> Pending<'_, Opening> {
+        Box::pin(async move {
+            let client = self.upgrades().ok_or(Ending::Lost)?;
+            socket::open(client, &self.live_url, token, &self.meter).await
+        })
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.meter.read()
+    }
+}

@@ -1,0 +1,99 @@
+//! How nodes tell each other what happened: what was committed, and who shows itself. It is a shortcut past the database
+//! and may lose messages: whoever listens finds out from the log.
+
+use std::sync::Weak;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use sync_core::id::{DeviceId, SpaceId};
+use sync_core::log::{Cursor, Receipt};
+use sync_core::wire::Entries;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub mod memory;
+mod publisher;
+
+pub use publisher::Publisher;
+
+/// What an entry takes in memory besides its payload, about.
+pub(crate) const ENTRY_BYTES: usize = 160;
+
+/// What travels between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BusMessage {
+    /// A log goes on.
+    Log(Notice),
+    /// Somebody shows itself, or leaves.
+    Presence(Presence),
+}
+
+impl BusMessage {
+    /// Which space it is about.
+    pub fn space(&self) -> SpaceId {
+        match self {
+            Self::Log(notice) => notice.space,
+            Self::Presence(presence) => presence.space,
+        }
+    }
+}
+
+/// What one commit added to a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Which space.
+    pub space: SpaceId,
+    /// Where its log ended before.
+    pub from: Cursor,
+    /// Where it ends now.
+    pub next: Cursor,
+    /// The receipt for `next`.
+    pub receipt: Receipt,
+    /// What was added, whole; left out where it is large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<Entries>,
+}
+
+/// Who shows what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// In which space.
+    pub space: SpaceId,
+    /// The connection that says so: an earlier one of the same device cannot take it back.
+    pub session: u64,
+    /// Who.
+    pub user: String,
+    /// On which device.
+    pub device: DeviceId,
+    /// What it shows; `None` where it leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<ByteBuf>,
+    /// How long that holds if nothing follows.
+    pub ttl_ms: u32,
+}
+
+/// Who is told, on one node. It is called from the middle of other work: it neither waits nor calls the bus.
+pub trait Listener: Send + Sync + 'static {
+    /// A message of a space that was joined. Messages that one node publishes on one space come in their order.
+    fn hear(&self, message: BusMessage);
+
+    /// Messages may have been lost: of that space, or of any.
+    fn lost(&self, space: Option<SpaceId>);
+}
+
+/// One node's end of the bus. None of its methods waits: what cannot be sent at once is dropped.
+pub trait Bus: Send + Sync + 'static {
+    /// Says who hears what is published from now on. Called once.
+    fn listen(&self, listener: Weak<dyn Listener>);
+
+    /// Messages of this space are wanted. Where it takes time until they come, [`Listener::lost`] is called when they do.
+    fn join(&self, space: SpaceId);
+
+    /// They are not wanted any more.
+    fn leave(&self, space: SpaceId);
+
+    /// Tells every node that has joined the message's space. This node's own listener has heard it, if at all, when this
+    /// returns.
+    fn publish(&self, message: BusMessage);
+}

@@ -1,0 +1,56 @@
+//! From a commit to the notice of it.
+
+use std::sync::Arc;
+
+use sync_core::feed::{Body, ItemKind};
+use sync_core::id::SpaceId;
+use sync_core::ledger::NewEntry;
+use sync_core::limits::NOTICE_BYTES_MAX;
+use sync_core::log::{Entry, ReceiptKey, Verdict};
+use sync_core::wire::{Entries, PageEntry};
+
+use super::{Bus, BusMessage, ENTRY_BYTES, Notice};
+use crate::store::Committed;
+
+/// Tells the bus what was committed.
+#[derive(Clone)]
+pub struct Publisher {
+    bus: Arc<dyn Bus>,
+    receipts: ReceiptKey,
+}
+
+impl Publisher {
+    /// To that bus, with receipts under that key.
+    pub fn new(bus: Arc<dyn Bus>, receipts: ReceiptKey) -> Self {
+        Self { bus, receipts }
+    }
+
+    /// Tells of a commit, where it added anything. Takes its entries.
+    pub fn committed(&self, space: SpaceId, committed: &mut Committed) {
+        if committed.entries.is_empty() {
+            return;
+        }
+        let (from, next) = (committed.before, committed.head);
+        let receipt = self.receipts.sign(space, &next);
+        let entries = small(std::mem::take(&mut committed.entries)).map(Entries);
+        self.bus.publish(BusMessage::Log(Notice { space, from, next, receipt, entries }));
+    }
+}
+
+/// The entries as readers get them, unless they are large.
+fn small(entries: Vec<NewEntry>) -> Option<Vec<PageEntry>> {
+    let payload = |entry: &NewEntry| entry.payload.as_ref().map_or(0, Vec::len);
+    let bytes: usize = entries.iter().map(|entry| ENTRY_BYTES + payload(entry)).sum();
+    if bytes <= NOTICE_BYTES_MAX { entries.into_iter().map(page_entry).collect() } else { None }
+}
+
+fn page_entry(entry: NewEntry) -> Option<PageEntry> {
+    let NewEntry { header, payload, .. } = entry;
+    let body = match (header.verdict, header.kind) {
+        (Verdict::Rejected(_), _) => None,
+        (Verdict::Applied, ItemKind::Create) => Some(Body::Create { collection: String::from_utf8(payload?).ok()? }),
+        (Verdict::Applied, ItemKind::Change) => Some(Body::Change { bytes: payload? }),
+        (Verdict::Applied, ItemKind::Delete) => Some(Body::Delete),
+    };
+    Some(PageEntry::whole(Entry { header, body }))
+}

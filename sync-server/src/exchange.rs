@@ -1,0 +1,123 @@
+//! One exchange with one space, however it came: who may enter, what is taken, which page is read.
+
+use sync_core::check::Push;
+use sync_core::feed::{Body, FeedHead, Item, Run};
+use sync_core::guard;
+use sync_core::id::{DeviceId, SpaceId};
+use sync_core::limits::PAGE_CHANGES_MAX;
+use sync_core::wire::{Entries, Page, Pull, PullAnswer, PushAnswer};
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::bus::ENTRY_BYTES;
+use crate::error::ApiError;
+use crate::store::{PageAnswer, PageRequest};
+
+/// Frames and runs up to this are worked on by the runtime's own threads: it takes less than moving them elsewhere, also
+/// where one inflates a hundredfold.
+pub(crate) const INLINE_BYTES_MAX: usize = 4 << 10;
+/// And runs that claim no more operations than this: a hundred bytes may stand for a hundred thousand.
+const INLINE_OPERATIONS_MAX: u64 = 512;
+/// What an item costs whatever it carries, so that ten thousand empty ones do not count as nothing.
+const ITEM_BYTES: usize = 64;
+
+/// Lets members pass. A user's personal space comes into being on its first use. What one may not see answers exactly
+/// as what does not exist.
+pub(crate) async fn enter(app: &App, caller: &Caller, space: SpaceId) -> Result<(), ApiError> {
+    if app.store.role(space, &caller.user).await?.is_some() {
+        return Ok(());
+    }
+    if space == SpaceId::personal(&caller.user) {
+        return Ok(app.store.ensure_personal(&caller.user).await?);
+    }
+    Err(ApiError::not_found())
+}
+
+/// Whether a run is of the caller's own device, and within the bounds.
+pub(crate) fn admissible(run: &Run, caller: &Caller, bytes_max: usize) -> Result<(), ApiError> {
+    if run.device != caller.device {
+        return Err(ApiError::wrong_device());
+    }
+    let bytes: usize = run.items.iter().map(Item::payload_bytes).sum();
+    // A change may be as large as it may be, whatever the bound of a run.
+    if run.items.len() > PAGE_CHANGES_MAX || (bytes > bytes_max && run.items.len() > 1) {
+        return Err(ApiError::too_large(bytes_max));
+    }
+    Ok(())
+}
+
+/// Checks a run, has it committed, and answers after the commit.
+pub(crate) async fn take(app: &App, caller: &Caller, space: SpaceId, run: Run) -> Result<PushAnswer, ApiError> {
+    let user = caller.user.clone();
+    let push = aside(!is_short(&run), move || Push::check(user, run)).await?;
+    Ok(app.writer.submit(space, push).await?)
+}
+
+/// Whether checking it takes less than a thread's hop. Looking at the headers alone parses no operation.
+fn is_short(run: &Run) -> bool {
+    let (mut bytes, mut operations) = (0, 0);
+    run.items.iter().all(|item| {
+        bytes += ITEM_BYTES + item.payload_bytes();
+        if bytes > INLINE_BYTES_MAX {
+            return false;
+        }
+        if let Body::Change { bytes } = &item.body {
+            // What fails here is refused as quickly when it is checked.
+            operations += guard::inspect(bytes).map_or(0, |guarded| guarded.operations);
+        }
+        operations <= INLINE_OPERATIONS_MAX
+    })
+}
+
+/// The page that a reader wants.
+pub(crate) async fn page(
+    app: &App,
+    reader: DeviceId,
+    space: SpaceId,
+    pull: &Pull,
+    bytes_max: usize,
+) -> Result<PullAnswer, ApiError> {
+    let wanted = pull.bytes_max.map_or(bytes_max, |bytes| bytes as usize);
+    let request = PageRequest {
+        since: pull.since,
+        bytes_max: wanted.min(bytes_max),
+        changes_max: PAGE_CHANGES_MAX,
+        reader,
+        own: pull.own,
+        version: pull.version,
+    };
+    match app.store.page(space, request).await? {
+        PageAnswer::Diverged { head } => Ok(PullAnswer::Diverged { head }),
+        PageAnswer::Page(page) => {
+            let receipt = app.receipts.sign(space, &page.next);
+            let (next, more, version) = (page.next, page.more, page.version);
+            Ok(PullAnswer::Page(Page { entries: Entries(page.entries), next, more, receipt, version }))
+        }
+    }
+}
+
+/// What a page takes in memory, about.
+pub(crate) fn weigh(page: &Page) -> usize {
+    let payload = page.entries.0.iter().map(|entry| entry.body.as_ref().map_or(0, Body::payload_bytes));
+    let version = page.version.as_ref().map_or(0, |version| version.iter().count());
+    payload.sum::<usize>() + page.entries.0.len() * ENTRY_BYTES + version * size_of::<(DeviceId, FeedHead)>()
+}
+
+/// The same of the answer to a pull.
+pub(crate) fn weigh_answer(answer: &PullAnswer) -> usize {
+    match answer {
+        PullAnswer::Page(page) => weigh(page),
+        PullAnswer::Diverged { .. } => 0,
+    }
+}
+
+/// Work that would hold up others goes to a thread of its own.
+pub(crate) async fn aside<T: Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    if !long {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
+}

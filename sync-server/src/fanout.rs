@@ -1,0 +1,178 @@
+//! From one commit to all connections that follow its log. It never waits for any of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use sync_core::id::SpaceId;
+use sync_core::log::Cursor;
+use tokio::sync::Notify;
+
+use crate::bus::{Bus, BusMessage, Listener, Presence};
+use mailbox::Mailbox;
+use parcel::Parcel;
+use presence::Peers;
+
+mod follow;
+pub(crate) mod mailbox;
+pub(crate) mod parcel;
+pub(crate) mod presence;
+pub(crate) mod sweep;
+
+pub(crate) use follow::Wish;
+
+/// Followers of all spaces on this node.
+pub(crate) struct Fanout {
+    bus: Arc<dyn Bus>,
+    rooms: Mutex<BTreeMap<SpaceId, Arc<Room>>>,
+    lost: Mutex<Lost>,
+    has_lost: Notify,
+}
+
+/// Those who follow one space. Locked after [`Fanout::rooms`] where both are, and before mailboxes.
+#[derive(Default)]
+struct Room(Mutex<Present>);
+
+#[derive(Default)]
+struct Present {
+    followers: BTreeMap<u64, Arc<Mailbox>>,
+    peers: Peers,
+}
+
+/// Spaces of which messages may have been lost.
+#[derive(Debug, PartialEq, Eq)]
+enum Lost {
+    Some(BTreeSet<SpaceId>),
+    Any,
+}
+
+impl Default for Lost {
+    fn default() -> Self {
+        Self::Some(BTreeSet::new())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks can panic half-way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fanout {
+    /// A fan-out of what that bus tells.
+    pub(crate) fn new(bus: Arc<dyn Bus>) -> Arc<Self> {
+        let (rooms, lost) = (Mutex::default(), Mutex::default());
+        let fanout = Arc::new(Self { bus, rooms, lost, has_lost: Notify::new() });
+        let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&fanout) as Arc<dyn Listener>));
+        fanout.bus.listen(listener);
+        fanout
+    }
+
+    /// From now on that connection hears of that space.
+    pub(crate) fn join(&self, space: SpaceId, connection: u64, mailbox: &Arc<Mailbox>) {
+        let mut rooms = lock(&self.rooms);
+        let room = rooms.entry(space).or_insert_with(|| {
+            self.bus.join(space);
+            Arc::default()
+        });
+        lock(&room.0).followers.insert(connection, Arc::clone(mailbox));
+    }
+
+    /// And no longer.
+    pub(crate) fn leave(&self, space: SpaceId, connection: u64) {
+        let mut rooms = lock(&self.rooms);
+        let Some(room) = rooms.get(&space) else { return };
+        let is_empty = {
+            let mut present = lock(&room.0);
+            present.followers.remove(&connection);
+            present.followers.is_empty()
+        };
+        if is_empty {
+            rooms.remove(&space);
+            self.bus.leave(space);
+        }
+    }
+
+    /// Tells a connection who shows itself in a space.
+    pub(crate) fn show_all(&self, space: SpaceId, mailbox: &Mailbox) {
+        if let Some(room) = self.room(space) {
+            lock(&room.0).peers.all(Instant::now()).for_each(|shown| mailbox.show(space, shown));
+        }
+    }
+
+    /// Shows somebody to those who follow the space, on every node.
+    pub(crate) fn show(&self, presence: Presence) {
+        self.bus.publish(BusMessage::Presence(presence));
+    }
+
+    fn room(&self, space: SpaceId) -> Option<Arc<Room>> {
+        lock(&self.rooms).get(&space).cloned()
+    }
+
+    /// The spaces that anybody follows.
+    fn spaces(&self) -> Vec<SpaceId> {
+        lock(&self.rooms).keys().copied().collect()
+    }
+
+    /// The spaces among them that are to be looked up now, since messages of them may have been lost.
+    fn take_lost(&self) -> Vec<SpaceId> {
+        match mem::take(&mut *lock(&self.lost)) {
+            Lost::Any => self.spaces(),
+            Lost::Some(spaces) => spaces.into_iter().collect(),
+        }
+    }
+
+    /// Tells followers where the database has their logs.
+    fn learn(&self, heads: &[(SpaceId, Cursor)]) {
+        for &(space, head) in heads {
+            if let Some(room) = self.room(space) {
+                lock(&room.0).followers.values().for_each(|mailbox| mailbox.learn(space, head));
+            }
+        }
+    }
+
+    /// Forgets who has not shown itself in time.
+    fn sweep_peers(&self) {
+        let now = Instant::now();
+        for space in self.spaces() {
+            if let Some(room) = self.room(space) {
+                lock(&room.0).peers.sweep(now);
+            }
+        }
+    }
+}
+
+impl Listener for Fanout {
+    fn hear(&self, message: BusMessage) {
+        let Some(room) = self.room(message.space()) else { return };
+        match message {
+            BusMessage::Log(notice) => {
+                let parcel = Arc::new(Parcel::new(notice));
+                lock(&room.0).followers.values().for_each(|mailbox| mailbox.offer(&parcel));
+            }
+            BusMessage::Presence(presence) => {
+                let space = presence.space;
+                let mut present = lock(&room.0);
+                let Some(shown) = present.peers.hear(presence, Instant::now()) else { return };
+                present.followers.values().for_each(|mailbox| mailbox.show(space, &shown));
+            }
+        }
+    }
+
+    fn lost(&self, space: Option<SpaceId>) {
+        {
+            let mut lost = lock(&self.lost);
+            match (&mut *lost, space) {
+                (Lost::Any, _) => {}
+                (Lost::Some(spaces), Some(space)) => {
+                    spaces.insert(space);
+                }
+                (any, None) => *any = Lost::Any,
+            }
+        }
+        self.has_lost.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! `GET /v1/live`: the upgrade to a WebSocket, over which clients push, pull and follow logs; see
+//! [`LiveRequest`](sync_core::wire::LiveRequest). The token comes as `Authorization: Bearer …`, and is checked before the
+//! upgrade, or in the first message.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper_util::rt::TokioIo;
+
+use crate::app::App;
+use crate::auth::Access;
+use crate::error::ApiError;
+use crate::live::{Arrival, converse};
+use crate::router::observe::Note;
+
+/// What RFC 6455 has a server hash together with the client's key.
+const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The upgrade. Nothing but `Authorization` says who calls: whatever else a client may send is not looked at.
+pub(crate) async fn live(
+    State(app): State<App>,
+    Extension(note): Extension<Arc<Note>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let is_named = parts.headers.contains_key(header::AUTHORIZATION);
+    let access = if is_named { Some(Access::from_request_parts(&mut parts, &app).await?) } else { None };
+    let accept = accept(&parts.headers).ok_or_else(ApiError::not_a_websocket)?;
+    let place = app.live.enter()?;
+    let stranger = if is_named { None } else { Some(app.live.stranger()?) };
+    let arrival = Arrival { request_id: note.id().to_owned(), access, place, stranger };
+    let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(stream) => converse(app, TokioIo::new(stream), arrival).await,
+            Err(error) => tracing::debug!(%error, request_id = arrival.request_id, "upgrade"),
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// The proof that the server understood, if it is asked for a WebSocket.
+fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lists = |name: HeaderName, wanted: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
+    };
+    let asks = lists(header::CONNECTION, "upgrade") && lists(header::UPGRADE, "websocket");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    if !asks || !lists(header::SEC_WEBSOCKET_VERSION, "13") {
+        return None;
+    }
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), MAGIC.as_bytes()].concat());
+    HeaderValue::from_str(&STANDARD.encode(hash)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_6455() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        assert_eq!(accept(&headers), None, "no key");
+        headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        assert_eq!(accept(&headers).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("8"));
+        assert_eq!(accept(&headers), None);
+    }
+}

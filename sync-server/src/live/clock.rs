@@ -1,0 +1,84 @@
+//! What happens to a live connection as time passes: heartbeats, the end of its token, the end of its silence.
+
+use std::time::{Duration, Instant};
+
+use sync_core::wire::{CloseCode, LiveResponse};
+use tokio::time::sleep_until;
+
+use super::Phase;
+use super::session::{End, Session};
+use crate::error::ApiError;
+
+/// Before a token runs out, its client is told so.
+const TOKEN_WARNING: Duration = Duration::from_secs(60);
+/// Whether a caller is still a member is looked up every so many heartbeats.
+const BEATS_A_LOOK: u32 = 6;
+
+impl Session {
+    /// Minds the time, until the connection's is up. `idle` is how long it may say nothing, where it can say something.
+    pub(super) async fn mind(&self, idle: Option<Duration>) -> End {
+        let heartbeat = Duration::from_millis(self.app.live.config.heartbeat_ms);
+        let mut phase = self.app.live.phase();
+        let mut beat_at = Instant::now() + spread(self.number, heartbeat);
+        let mut beats = 0;
+        let mut warned_of = None;
+        loop {
+            let expires_at = self.expires_at();
+            let idle_at = idle.map(|idle| self.heard_at() + idle);
+            let warn_at = if warned_of == Some(expires_at) { expires_at } else { before(expires_at, TOKEN_WARNING) };
+            let next = beat_at.min(warn_at).min(expires_at);
+            let next = idle_at.map_or(next, |idle_at| idle_at.min(next));
+            tokio::select! {
+                () = sleep_until(next.into()) => {}
+                _ = phase.wait_for(|phase| *phase != Phase::Open) => break,
+            }
+            let now = Instant::now();
+            if now >= self.expires_at() {
+                return End::Close(CloseCode::Unauthorized);
+            }
+            if idle.is_some_and(|idle| now >= self.heard_at() + idle) {
+                return End::Close(CloseCode::Idle);
+            }
+            if now >= warn_at && warned_of != Some(expires_at) {
+                warned_of = Some(expires_at);
+                self.mailbox.answer(LiveResponse::TokenExpires { in_ms: self.expires_in_ms() }, 0);
+            }
+            if now >= beat_at {
+                beat_at = now + heartbeat;
+                self.mailbox.beat();
+                beats += 1;
+                if beats % BEATS_A_LOOK == 0 {
+                    self.look_at_members().await;
+                }
+            }
+        }
+        // What was begun is answered before.
+        self.mailbox.close(CloseCode::GoingAway);
+        // The phase only goes on, and its sender lives as long as this connection.
+        let _ = phase.wait_for(|phase| *phase == Phase::Expired).await;
+        End::Close(CloseCode::GoingAway)
+    }
+
+    /// Whoever lost access to a space is no longer sent anything of it.
+    async fn look_at_members(&self) {
+        // Where the storage cannot be asked, the next look will.
+        let Ok(spaces) = self.app.store.spaces_of(&self.caller.user).await else { return };
+        for space in self.mailbox.spaces() {
+            if spaces.binary_search_by_key(&space, |(space, _)| *space).is_err() {
+                self.unfollow(space);
+                self.refuse(None, Some(space), &ApiError::not_found());
+            }
+        }
+    }
+}
+
+/// When the first heartbeat comes: spread evenly, so that thousands of connections are not written to at once.
+fn spread(number: u64, heartbeat: Duration) -> Duration {
+    // Multiples of the golden ratio, modulo 1, keep their distance however many there are.
+    let place = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    Duration::from_millis((heartbeat.as_millis() as u64 * place) >> 32)
+}
+
+fn before(at: Instant, time: Duration) -> Instant {
+    at.checked_sub(time).unwrap_or(at)
+}

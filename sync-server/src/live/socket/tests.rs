@@ -1,0 +1,203 @@
+//! Against a library's client, and by hand where that would not misbehave.
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+
+use super::*;
+
+const MAX: usize = 1 << 20;
+
+fn pair() -> (DuplexStream, Receiver<ReadHalf<DuplexStream>>, Sender<WriteHalf<DuplexStream>>) {
+    let (client, server) = duplex(1 << 12);
+    let (receiver, sender) = split(server, MAX);
+    (client, receiver, sender)
+}
+
+/// A client's frame, masked.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..126 => bytes.push(0x80 | length as u8),
+        length @ 126..0x1_0000 => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(&mask);
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}
+
+/// What a receiver makes of these bytes, and then the end of the stream.
+async fn read(bytes: Vec<u8>) -> Vec<Incoming> {
+    let (mut client, mut receiver, sender) = pair();
+    let write = async move {
+        // It need not read all of it.
+        let _ = client.write_all(&bytes).await;
+    };
+    let read = async {
+        let mut all = Vec::new();
+        loop {
+            let incoming = receiver.next().await;
+            let ends = !matches!(incoming, Incoming::Frame(_) | Incoming::Large | Incoming::Ping(_) | Incoming::Pong);
+            all.push(incoming);
+            if ends {
+                // Both halves, or the other side would wait for the rest to be read.
+                drop((receiver, sender));
+                return all;
+            }
+        }
+    };
+    tokio::join!(write, read).1
+}
+
+fn whole(payload: &[u8]) -> Incoming {
+    Incoming::Frame(Bytes::copy_from_slice(payload))
+}
+
+#[tokio::test]
+async fn messages_of_all_sizes_come_and_go() {
+    let (client, mut receiver, mut sender) = pair();
+    let sizes = [0, 1, 125, 126, 4_095, 4_096, 4_097, 65_535, 65_536, 65_537, 300_000, MAX];
+    let message = |size: usize| -> Bytes { (0..size).map(|at| (at % 251) as u8).collect() };
+    let server = async {
+        for size in sizes {
+            let mut next = receiver.next().await;
+            assert_eq!(next == Incoming::Large, size > LARGE_BYTES, "{size}");
+            if next == Incoming::Large {
+                next = receiver.next().await;
+            }
+            assert_eq!(next, whole(&message(size)), "{size}");
+            sender.put(message(size));
+            sender.put(message(3));
+            sender.flush().await.unwrap();
+        }
+        assert_eq!(receiver.next().await, Incoming::Close(Some(1000)));
+        sender.put_close(1000, "");
+        sender.flush().await.unwrap();
+        assert_eq!((receiver.traffic().messages, sender.traffic().messages), (13, 24));
+    };
+    let client = async {
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        for size in sizes {
+            client.send(Message::Binary(message(size))).await.unwrap();
+            for size in [size, 3] {
+                assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(message(size)));
+            }
+        }
+        let close = CloseFrame { code: 1000.into(), reason: "".into() };
+        client.close(Some(close)).await.unwrap();
+        assert!(matches!(client.next().await, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1000));
+    };
+    tokio::join!(server, client);
+}
+
+#[tokio::test]
+async fn control_frames_come_between_fragments() {
+    let mut bytes = frame(0x02, b"one ");
+    bytes.extend(frame(0x89, b"are you there"));
+    bytes.extend(frame(0x00, b"two "));
+    bytes.extend(frame(0x8a, b""));
+    bytes.extend(frame(0x80, b"three"));
+    bytes.extend(frame(0x82, b"next"));
+    let ping = Incoming::Ping(Bytes::from_static(b"are you there"));
+    let expected = [ping, Incoming::Pong, whole(b"one two three"), whole(b"next"), Incoming::Gone];
+    assert_eq!(read(bytes).await, expected);
+}
+
+#[tokio::test]
+async fn a_large_message_is_announced_once_also_in_fragments() {
+    let part = vec![7; LARGE_BYTES / 2];
+    let mut bytes = frame(0x02, &part);
+    bytes.extend(frame(0x00, &part));
+    bytes.extend(frame(0x00, &part));
+    bytes.extend(frame(0x80, &part));
+    bytes.extend(frame(0x82, &[1; LARGE_BYTES + 1]));
+    let expected = [
+        Incoming::Large,
+        whole(&[7; 2 * LARGE_BYTES]),
+        Incoming::Large,
+        whole(&[1; LARGE_BYTES + 1]),
+        Incoming::Gone,
+    ];
+    assert_eq!(read(bytes).await, expected);
+}
+
+#[tokio::test]
+async fn what_breaks_the_rules_is_told_apart() {
+    let mut unmasked = frame(0x82, b"x");
+    unmasked[1] &= 0x7f;
+    let huge = {
+        let mut header = vec![0x82, 0xff];
+        header.extend_from_slice(&u64::MAX.to_be_bytes());
+        header.extend_from_slice(&[0; 4]);
+        header
+    };
+    let half = |first: u8| [frame(first, b"x"), frame(0x80, &vec![0; MAX])].concat();
+    let table = [
+        ("text", frame(0x81, b"hello"), Incoming::Text),
+        ("unmasked", unmasked, Incoming::Malformed),
+        ("a reserved bit", frame(0xc2, b"x"), Incoming::Malformed),
+        ("an unknown opcode", frame(0x83, b"x"), Incoming::Malformed),
+        ("an unknown control opcode", frame(0x8b, b"x"), Incoming::Malformed),
+        ("a control frame in fragments", frame(0x09, b"x"), Incoming::Malformed),
+        ("a long control frame", frame(0x89, &[0; 126]), Incoming::Malformed),
+        ("a continuation of nothing", frame(0x80, b"x"), Incoming::Malformed),
+        ("a message within a message", [frame(0x02, b"x"), frame(0x82, b"x")].concat(), Incoming::Malformed),
+        ("too large", frame(0x82, &vec![0; MAX + 1]), Incoming::TooLarge),
+        ("too large by claim alone", huge, Incoming::TooLarge),
+        ("too large in sum", half(0x02), Incoming::TooLarge),
+        ("half a close code", frame(0x88, &[3]), Incoming::Malformed),
+        ("a close without a code", frame(0x88, &[]), Incoming::Close(None)),
+        ("a close", frame(0x88, &[0x0f, 0xa1, b'x']), Incoming::Close(Some(4001))),
+        ("cut off", frame(0x82, b"whole")[..8].to_vec(), Incoming::Gone),
+        ("cut off in its header", frame(0x82, &[0; 200])[..5].to_vec(), Incoming::Gone),
+        ("nothing", Vec::new(), Incoming::Gone),
+    ];
+    for (what, bytes, expected) in table {
+        assert_eq!(read(bytes).await, [expected], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn fragments_are_counted() {
+    let mut bytes = frame(0x02, b"");
+    for _ in 0..FRAGMENTS_MAX {
+        bytes.extend(frame(0x00, b""));
+    }
+    assert_eq!(read(bytes).await, [Incoming::Malformed]);
+}
+
+#[tokio::test]
+async fn whoever_stops_waiting_loses_nothing() {
+    let (mut client, mut receiver, mut sender) = pair();
+    let message: Vec<u8> = (0..20_000).map(|at| (at % 251) as u8).collect();
+    let bytes = frame(0x82, &message);
+    for byte in bytes.chunks(777) {
+        client.write_all(byte).await.unwrap();
+        if let Some(incoming) = futures_util::FutureExt::now_or_never(receiver.next()) {
+            assert_eq!(incoming, whole(&message));
+        }
+    }
+    // And the same out, where the other side takes little at a time.
+    sender.put(Bytes::from(message.clone()));
+    sender.put(Bytes::from_static(b"behind it"));
+    let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        let flushed = futures_util::FutureExt::now_or_never(sender.flush());
+        assert!(flushed.is_none_or(|flushed| flushed.is_ok()));
+        if let Some(message) = futures_util::FutureExt::now_or_never(client.next()) {
+            got.push(message.unwrap().unwrap());
+        }
+    }
+    assert_eq!(got, [Message::Binary(message.into()), Message::Binary(Bytes::from_static(b"behind it"))]);
+}

@@ -1,0 +1,113 @@
+//! A stream of server-sent events from its beginning to its end: a connection that only listens.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde_json::Value;
+use sync_core::id::{DeviceId, Hash, SpaceId};
+use sync_core::log::Cursor;
+use sync_core::wire::{CloseCode, LiveResponse};
+use tokio::sync::mpsc;
+
+use super::Place;
+use super::line::{Line, Traffic};
+use super::session::{End, Session};
+use super::writer::{respond, weight};
+use crate::app::App;
+use crate::auth::Access;
+use crate::error::ApiError;
+use crate::exchange::{self, INLINE_BYTES_MAX, aside};
+use crate::fanout::mailbox::Outgoing;
+
+/// A place in a log, as an event's id: `<seq>.<chain in hex>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EventId(pub(crate) Cursor);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.seq, self.0.chain)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (seq, chain) = text.split_once('.').ok_or(())?;
+        let seq = seq.parse().map_err(drop)?;
+        Ok(Self(Cursor { seq, chain: chain.parse::<Hash>().map_err(drop)? }))
+    }
+}
+
+/// Somebody who wants to be told.
+pub(crate) struct Audience {
+    pub(crate) request_id: String,
+    pub(crate) access: Access,
+    pub(crate) place: Place,
+    /// Which spaces, and from where on.
+    pub(crate) spaces: Vec<(SpaceId, Option<Cursor>)>,
+}
+
+/// Lets the caller in, follows the spaces, and sends events until either has enough.
+pub(crate) async fn stream(app: App, audience: Audience, events: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
+    let Audience { request_id, access, place, spaces } = audience;
+    for &(space, _) in &spaces {
+        exchange::enter(&app, &access.caller, space).await?;
+    }
+    let seat = app.live.sit(&access.caller.user).ok_or_else(ApiError::busy)?;
+    let mut line = Line::new("events", request_id);
+    line.caller = Some(access.caller.clone());
+    let session = Session::new(app, &access, seat);
+    tokio::spawn(async move {
+        session.tell(spaces, &events, &mut line).await;
+        // Both to the end of the task, whatever becomes of it.
+        drop((line, place));
+    });
+    Ok(())
+}
+
+impl Session {
+    async fn tell(&self, spaces: Vec<(SpaceId, Option<Cursor>)>, events: &mpsc::Sender<Bytes>, line: &mut Line) {
+        let is_resumable = spaces.len() == 1;
+        for (space, since) in spaces {
+            self.mailbox.follow_from(space, since.unwrap_or_else(|| Cursor::start(space)));
+            self.app.live.fanout.join(space, self.number, &self.mailbox);
+        }
+        let end = tokio::select! {
+            biased;
+            () = events.closed() => End::Gone,
+            code = self.mailbox.closing() => End::Close(code),
+            end = self.send(events, is_resumable, &mut line.sent) => end,
+            end = self.catch_up() => end,
+            end = self.mind(None) => end,
+        };
+        line.end = Some(end);
+    }
+
+    async fn send(&self, events: &mpsc::Sender<Bytes>, is_resumable: bool, sent: &mut Traffic) -> End {
+        let device = self.caller.device;
+        loop {
+            let outgoing = self.mailbox.take().await;
+            let long = weight(&outgoing) > INLINE_BYTES_MAX;
+            let event = aside(long, move || event(outgoing, device, is_resumable)).await;
+            let Ok(Some(event)) = event else { return End::Close(CloseCode::Internal) };
+            sent.count(event.len());
+            if events.send(event).await.is_err() {
+                return End::Gone;
+            }
+        }
+    }
+}
+
+/// The event that says what the frame would, with the frame's kind as its name; `None` if it cannot be written.
+fn event(outgoing: Outgoing, device: DeviceId, is_resumable: bool) -> Option<Bytes> {
+    let response = respond(outgoing, device)?;
+    let id = match &response {
+        LiveResponse::Page { page, .. } if is_resumable => format!("id: {}\n", EventId(page.next)),
+        _ => String::new(),
+    };
+    let Ok(Value::Object(frame)) = serde_json::to_value(&response) else { return None };
+    let (kind, data) = frame.into_iter().next()?;
+    Some(Bytes::from(format!("event: {kind}\n{id}data: {data}\n\n")))
+}

@@ -1,0 +1,84 @@
+//! Several nodes, and messages that are lost between them.
+
+use std::sync::{Arc, Weak};
+
+use sync_core::id::SpaceId;
+use sync_core::wire::LiveResponse;
+use sync_server::Config;
+use sync_server::bus::memory::MemoryBus;
+use sync_server::bus::{Bus, BusMessage, Listener};
+
+use crate::world::{World, typing};
+
+/// Loses every notice.
+struct Forgetful(MemoryBus);
+
+impl Bus for Forgetful {
+    fn listen(&self, listener: Weak<dyn Listener>) {
+        self.0.listen(listener);
+    }
+
+    fn join(&self, space: SpaceId) {
+        self.0.join(space);
+    }
+
+    fn leave(&self, space: SpaceId) {
+        self.0.leave(space);
+    }
+
+    fn publish(&self, message: BusMessage) {
+        if !matches!(message, BusMessage::Log(_)) {
+            self.0.publish(message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_notice_is_found_by_the_next_heartbeat() {
+    let mut config = Config::default();
+    config.live.heartbeat_ms = 50;
+    let world = World::on(|server| server.config(config).bus(Arc::new(Forgetful(MemoryBus::new())))).await;
+    let (mut ann, tablet) = (world.phone("ann"), world.phone("ann"));
+    let (mut writer, mut reader) = (ann.link().await, tablet.link().await);
+    writer.follow(ann.space, None).await;
+    reader.follow(ann.space, None).await;
+    for seq in [2, 4] {
+        let items = typing(ann.device, 1);
+        let run = ann.run(items);
+        assert!(writer.push(ann.space, run).await.1.is_none());
+        assert_eq!(reader.page(ann.space).await.next.seq, seq);
+        assert_eq!(writer.page(ann.space).await.next.seq, seq);
+        loop {
+            if let LiveResponse::Beat { heads } = reader.hear_any().await
+                && let [head] = heads[..]
+            {
+                assert_eq!((head.space, head.head.seq), (ann.space, seq));
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_on_one_node_is_seen_on_the_other() {
+    let bus = MemoryBus::new();
+    let other_end = bus.node();
+    let one = World::on(|server| server.bus(Arc::new(bus))).await;
+    let store = Arc::clone(one.server.store());
+    let other = World::beside(&one, |server| server.store(store).bus(Arc::new(other_end))).await;
+    let (mut ann, mut tablet) = (one.phone("ann"), other.phone("ann"));
+    let (mut here, mut there) = (ann.link().await, tablet.link().await);
+    here.follow(ann.space, None).await;
+    there.follow(ann.space, None).await;
+    for round in 0..3 {
+        let items = typing(ann.device, 1);
+        let run = ann.run(items);
+        let (_, page) = here.push(ann.space, run).await;
+        assert_eq!(page.unwrap().next, there.page(ann.space).await.next);
+        let items = typing(tablet.device, 1);
+        let run = tablet.run(items);
+        let (_, page) = there.push(ann.space, run).await;
+        assert_eq!(here.page(ann.space).await.next.seq, 4 * (round + 1));
+        assert_eq!(page.unwrap().next.seq, 4 * (round + 1));
+    }
+}
