@@ -228,7 +228,11 @@ impl Config {
         within(time(http.retry_after_ms), "http.retry_after_ms", "1 ms to 1 h")?;
         let live = &self.live;
         within((1..=1 << 20).contains(&live.connections_max), "live.connections_max", "1 to 1,048,576")?;
-        within((1..=1 << 20).contains(&live.connections_per_user_max), "live.connections_per_user_max", "1 to 1,048,576")?;
+        within(
+            (1..=1 << 20).contains(&live.connections_per_user_max),
+            "live.connections_per_user_max",
+            "1 to 1,048,576",
+        )?;
         within((1..=1 << 20).contains(&live.hello_pending_max), "live.hello_pending_max", "1 to 1,048,576")?;
         within(time(live.hello_timeout_ms), "live.hello_timeout_ms", "1 ms to 1 h")?;
         within(time(live.heartbeat_ms), "live.heartbeat_ms", "1 ms to 1 h")?;

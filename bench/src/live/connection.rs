@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use socket2::SockRef;
 use sync_core::id::SpaceId;
 use sync_core::log::{Cursor, Header};
 use sync_core::wire::{LiveRequest, LiveResponse, Page, Pull, PullAnswer, PushAnswer, SCHEMA, encode};
@@ -17,6 +18,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 const SUBSCRIPTION: u64 = u64::MAX;
 /// Thousands of them are open in one process.
 const READ_BUFFER_BYTES: usize = 4 << 10;
+const RECEIVE_BUFFER_BYTES: u32 = 4 << 10;
+const SEGMENT_BYTES: u32 = 1_400;
 
 pub struct Connection(WebSocketStream<TcpStream>);
 
@@ -25,10 +28,12 @@ impl Connection {
         Self::over(TcpSocket::new_v4().expect("a socket"), address, token).await
     }
 
-    /// One whose kernel takes little for it, so that what it does not read stays with the server.
+    /// One as over the internet, with small segments and a small buffer: loopback's segments are so large that the kernel
+    /// would take megabytes for a connection that does not read, and the server would not notice.
     pub async fn open_narrow(address: SocketAddr, token: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).expect("a small buffer");
+        SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES).expect("small segments");
         Self::over(socket, address, token).await
     }
 

@@ -8,6 +8,8 @@ use sync_core::id::DeviceId;
 
 /// Linux counts processor time for `/proc` in hundredths of a second, whatever its clock.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// And the memory of sockets in pages.
+const PAGE_KIB: f64 = 4.0;
 
 pub struct Server {
     folder: tempfile::TempDir,
@@ -56,11 +58,7 @@ impl Server {
 
     /// The processor time of all its threads, in the kernel too.
     pub fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(self.proc("stat")).expect("Linux");
-        // The program's name, in brackets, may hold anything: count from behind it.
-        let (_, fields) = stat.rsplit_once(')').expect("a name");
-        let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("a number"));
-        ticks.sum::<f64>() / TICKS_PER_SECOND
+        cpu_seconds(&self.child.id().to_string())
     }
 
     fn status(&self, key: &str) -> f64 {
@@ -72,6 +70,22 @@ impl Server {
     fn proc(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.child.id())
     }
+}
+
+/// The processor time of a process, of all its threads and in the kernel too; `self` is this one.
+pub fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("Linux");
+    // The program's name, in brackets, may hold anything: count from behind it.
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("a number"));
+    ticks.sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// What the kernel holds for the TCP connections of this machine, in KiB: what was written to them and is not read.
+pub fn sockets_kib() -> f64 {
+    let stat = std::fs::read_to_string("/proc/net/sockstat").expect("Linux");
+    let pages = stat.lines().find(|line| line.starts_with("TCP:")).and_then(|line| line.split(" mem ").nth(1));
+    pages.expect("a line").trim().parse::<f64>().expect("a number") * PAGE_KIB
 }
 
 impl Drop for Server {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connection::{Connection, Follower};
 use super::script::Kind;
-use super::server::Server;
+use super::server::{Server, sockets_kib};
 use super::throughput::{device, open_pairs};
 use super::{PAIRS, Pair, descriptors};
 use crate::{Figure, quantiles};
@@ -28,7 +28,7 @@ pub fn measure() -> Vec<Figure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let changes = (ALONE + BESIDE).as_secs() * CHANGES_PER_SECOND;
     let outcome = runtime.block_on(run(&server, changes as usize));
-    let Outcome { alone, beside, memory, waking, entries } = outcome;
+    let Outcome { alone, beside, memory, kernel, waking, entries } = outcome;
     let ((median, worst), (median_beside, worst_beside)) = (quantiles(alone), quantiles(beside));
     vec![
         Figure::against(
@@ -37,6 +37,7 @@ pub fn measure() -> Vec<Figure> {
             "< 256 KiB + 10 %",
             memory < MEMORY_KIB_MAX,
         ),
+        Figure::note("and the kernel's for its sockets, both ends, each", format!("{kernel:.0} KiB")),
         Figure::against(
             "the others, from send to the reader, p99 without and with them",
             format!("{worst:.1} and {worst_beside:.1} ms"),
@@ -55,6 +56,7 @@ struct Outcome {
     alone: Vec<f64>,
     beside: Vec<f64>,
     memory: f64,
+    kernel: f64,
     waking: f64,
     entries: u64,
 }
@@ -70,10 +72,11 @@ async fn run(server: &Server, changes: usize) -> Outcome {
         let pair = &pairs[at];
         stalled.push((at, Follower::start(connection, pair.space, pair.reader.cursor()).await));
     }
-    let before = server.memory_kib();
+    let before = (server.memory_kib(), sockets_kib());
     server.reset_peak_memory();
     let (pairs, beside) = edit(pairs, BESIDE).await;
-    let memory = (server.peak_memory_kib() - before) / STALLED as f64;
+    let memory = (server.peak_memory_kib() - before.0) / STALLED as f64;
+    let kernel = (sockets_kib() - before.1) / STALLED as f64;
     let began = Instant::now();
     let from: u64 = stalled.iter().map(|(_, follower)| follower.cursor().seq).sum();
     let waking = stalled.into_iter().map(|(at, mut follower)| {
@@ -93,7 +96,7 @@ async fn run(server: &Server, changes: usize) -> Outcome {
         to
     };
     let to = tokio::time::timeout(WAKING_MAX, all).await.expect("all get everything in time");
-    Outcome { alone, beside, memory, waking: began.elapsed().as_secs_f64(), entries: to - from }
+    Outcome { alone, beside, memory, kernel, waking: began.elapsed().as_secs_f64(), entries: to - from }
 }
 
 /// Every pair at the same pace, one after the other within it.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sync_core::id::{DeviceId, SpaceId};
 
 use super::script::{Kind, Script};
-use super::server::Server;
+use super::server::{Server, cpu_seconds};
 use super::{PAIRS, Pair};
 use crate::{Figure, quantiles};
 
@@ -19,10 +19,11 @@ pub fn measure() -> Vec<Figure> {
     // On one thread: beside the server, the load should take as little of the machine as it can.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(run(&server));
-    let Outcome { times, seconds, cpu } = outcome;
+    let Outcome { times, seconds, cpu, load } = outcome;
     let delivered = times.len() as f64;
     let rate = delivered / seconds;
     let per_change = cpu / delivered * 1e4;
+    let load = load / delivered * 1e4;
     let (median, worst) = quantiles(times);
     vec![
         Figure::against(
@@ -37,6 +38,7 @@ pub fn measure() -> Vec<Figure> {
             "< 0.4 s",
             per_change < 0.4,
         ),
+        Figure::note("and that of the writers and readers themselves", format!("{load:.2} s")),
         Figure::note("from send to the reader, median / p99", format!("{median:.1} / {worst:.1} ms")),
     ]
 }
@@ -45,6 +47,8 @@ struct Outcome {
     times: Vec<f64>,
     seconds: f64,
     cpu: f64,
+    /// What writers and readers took themselves.
+    load: f64,
 }
 
 async fn run(server: &Server) -> Outcome {
@@ -66,9 +70,9 @@ async fn run(server: &Server) -> Outcome {
     });
     let work: Vec<_> = work.collect();
     tokio::time::sleep_until(from.into()).await;
-    let before = server.cpu_seconds();
+    let before = (server.cpu_seconds(), cpu_seconds("self"));
     tokio::time::sleep_until(until.into()).await;
-    let cpu = server.cpu_seconds() - before;
+    let (cpu, load) = (server.cpu_seconds() - before.0, cpu_seconds("self") - before.1);
     let seconds = from.elapsed().as_secs_f64();
     let mut times = Vec::new();
     let mut done = Vec::new();
@@ -77,7 +81,7 @@ async fn run(server: &Server) -> Outcome {
         times.extend(some);
         done.push(pair);
     }
-    Outcome { times, seconds, cpu }
+    Outcome { times, seconds, cpu, load }
 }
 
 /// Users with a space of their own, and two devices in it.

@@ -7,7 +7,6 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::log::Cursor;
 use sync_core::wire::{CloseCode, LiveResponse, Page, PushAnswer, SpaceHead};
@@ -39,18 +38,12 @@ pub(crate) enum Answer {
     /// As it is.
     Whole(Box<LiveResponse>),
     /// To a push, with what continues the log where the space is followed.
-    Pushed {
-        id: u64,
-        space: SpaceId,
-        push: Box<PushAnswer>,
-        log: Vec<Arc<Parcel>>,
-    },
+    Pushed { id: u64, space: SpaceId, push: Box<PushAnswer>, log: Vec<Arc<Parcel>> },
 }
 
 /// What is to be sent next.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    Pong(Bytes),
     Beat(Vec<SpaceHead>),
     Answer(Answer),
     Page(Arc<Parcel>),
@@ -133,11 +126,6 @@ impl Mailbox {
     /// Answers a request, with a frame of about so many bytes.
     pub(crate) fn answer(&self, response: LiveResponse, bytes: usize) {
         self.change(Wake::IfIdle, |outbox| outbox.answer(response, bytes));
-    }
-
-    /// Answers a ping of the WebSocket; of several that wait, the last one counts.
-    pub(crate) fn pong(&self, payload: Bytes) {
-        self.change(Wake::IfIdle, |outbox| outbox.pong(payload));
     }
 
     /// Begins to follow a space, or begins anew; `false` where there are too many. Notices are heard from now on, but nothing

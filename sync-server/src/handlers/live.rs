@@ -4,24 +4,19 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::app::App;
 use crate::auth::Access;
 use crate::error::ApiError;
 use crate::live::{Arrival, converse};
 use crate::router::observe::Note;
-
-/// What RFC 6455 has a server hash together with the client's key.
-const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The upgrade. Nothing but `Authorization` says who calls: whatever else a client may send is not looked at.
 pub(crate) async fn live(
@@ -63,8 +58,7 @@ fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
     if !asks || !lists(header::SEC_WEBSOCKET_VERSION, "13") {
         return None;
     }
-    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), MAGIC.as_bytes()].concat());
-    HeaderValue::from_str(&STANDARD.encode(hash)).ok()
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()
 }
 
 #[cfg(test)]

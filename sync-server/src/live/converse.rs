@@ -1,9 +1,9 @@
 //! A WebSocket from its upgrade to its end.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sync_core::limits::LIVE_FRAME_BYTES_MAX;
 use sync_core::wire::{CloseCode, Limits, LiveResponse, SCHEMA, Welcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
@@ -31,15 +31,15 @@ pub(crate) struct Arrival {
 }
 
 /// Talks with a client until either has enough.
-pub(crate) async fn converse<S: AsyncRead + AsyncWrite>(app: App, stream: S, arrival: Arrival) {
+pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(app: App, stream: S, arrival: Arrival) {
     let Arrival { request_id, access, place, stranger } = arrival;
     let mut line = Line::new("websocket", request_id);
-    let (mut receiver, mut sender) = socket::split(stream, HELLO_BYTES_MAX);
+    let (mut receiver, mut sender) = socket::open(stream, HELLO_BYTES_MAX, Arc::clone(&app.live.large)).await;
     let end = match hello(&app, &mut receiver, access).await {
         Ok(access) => {
             drop(stranger);
             line.caller = Some(access.caller.clone());
-            receiver.set_bytes_max(LIVE_FRAME_BYTES_MAX);
+            receiver.trust();
             serve(app, &access, &mut receiver, &mut sender).await
         }
         Err(end) => end,
@@ -49,11 +49,12 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite>(app: App, stream: S, arr
     drop(place);
 }
 
-async fn serve<R, W>(app: App, access: &Access, receiver: &mut Receiver<R>, sender: &mut Sender<W>) -> End
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    app: App,
+    access: &Access,
+    receiver: &mut Receiver<S>,
+    sender: &mut Sender<S>,
+) -> End {
     let Some(seat) = app.live.sit(&access.caller.user) else { return End::Close(CloseCode::Flood) };
     let session = Session::new(app, access, seat);
     let config = &session.app.live.config;
@@ -89,19 +90,13 @@ impl Session {
     }
 }
 
-async fn goodbye<R, W>(end: End, receiver: &mut Receiver<R>, sender: &mut Sender<W>)
-where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
-{
-    let (number, reason) = match end {
-        End::Close(code) => (code.number(), reason(code)),
-        // Its own code comes back, unless it is one that is never sent.
-        End::Closed(Some(code @ (1000..=1003 | 1007..=1011 | 3000..=4999))) => (code, ""),
-        End::Closed(_) => (CloseCode::Normal.number(), ""),
+async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(end: End, receiver: &mut Receiver<S>, sender: &mut Sender<S>) {
+    match end {
+        End::Close(code) => sender.put_close(code.number(), reason(code)),
+        // The answer to it waits already.
+        End::Closed(_) => {}
         End::Gone => return,
-    };
-    sender.put_close(number, reason);
+    }
     let polite = async {
         // A socket that is dropped while something is unread is reset, and the code is lost on its way.
         if sender.flush().await.is_ok() && matches!(end, End::Close(_)) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sync_core::wire::{self, CloseCode, LiveRequest, SCHEMA};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::Phase;
@@ -17,9 +17,9 @@ use crate::auth::Access;
 pub(super) const HELLO_BYTES_MAX: usize = 8 << 10;
 
 /// Waits for the hello. `access` is what the upgrade's own token allows, where it had one.
-pub(super) async fn hello<R: AsyncRead + Unpin>(
+pub(super) async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     app: &App,
-    receiver: &mut Receiver<R>,
+    receiver: &mut Receiver<S>,
     access: Option<Access>,
 ) -> Result<Access, End> {
     let mut phase = app.live.phase();
@@ -44,13 +44,12 @@ pub(super) async fn hello<R: AsyncRead + Unpin>(
     }
 }
 
-async fn first<R: AsyncRead + Unpin>(receiver: &mut Receiver<R>) -> Result<bytes::Bytes, End> {
+async fn first<S: AsyncRead + AsyncWrite + Unpin>(receiver: &mut Receiver<S>) -> Result<bytes::Bytes, End> {
     loop {
         return match receiver.next().await {
             Incoming::Frame(frame) => Ok(frame),
-            Incoming::Large | Incoming::Pong => continue,
-            // Nothing but a hello is answered.
-            Incoming::Ping(_) | Incoming::Malformed => Err(End::Close(CloseCode::BadFrame)),
+            // Nothing but a hello is wanted of strangers.
+            Incoming::Sign | Incoming::Malformed => Err(End::Close(CloseCode::BadFrame)),
             Incoming::Text => Err(End::Close(CloseCode::NotBinary)),
             Incoming::TooLarge => Err(End::Close(CloseCode::TooLarge)),
             Incoming::Close(code) => Err(End::Closed(code)),

@@ -7,7 +7,7 @@ use sync_core::feed::Run;
 use sync_core::id::SpaceId;
 use sync_core::limits::{LIVE_PAGE_BYTES_MAX, LIVE_PUSH_BYTES_MAX, SESSION_SPACES_MAX};
 use sync_core::wire::{self, CloseCode, LiveRequest, LiveResponse, Pull, PullAnswer, PushAnswer};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep_until, timeout};
 
 use super::session::{End, Session};
@@ -32,10 +32,7 @@ struct Sync {
 
 impl Session {
     /// Takes one message after the other, until the connection is to end.
-    pub(super) async fn listen<R: AsyncRead + Unpin>(&self, receiver: &mut Receiver<R>) -> End {
-        // A place among the large messages, from this one's beginning to its end, and until when it has to be here.
-        let mut large = None;
-        let patience = Duration::from_millis(self.app.live.config.idle_timeout_ms);
+    pub(super) async fn listen<S: AsyncRead + AsyncWrite + Unpin>(&self, receiver: &mut Receiver<S>) -> End {
         loop {
             let late_at = self.showing(|showing| showing.late_at());
             let incoming = tokio::select! {
@@ -45,9 +42,6 @@ impl Session {
                     self.present_late();
                     continue;
                 }
-                () = until(large.as_ref().map(|(_, until)| *until)), if large.is_some() => {
-                    return End::Close(CloseCode::Idle);
-                }
                 incoming = async {
                     // Who does not read its answers is not asked for more questions.
                     self.mailbox.room().await;
@@ -55,7 +49,7 @@ impl Session {
                 } => incoming,
             };
             self.heard();
-            if matches!(incoming, Incoming::Frame(_) | Incoming::Ping(_) | Incoming::Pong) && !self.seat.may_send() {
+            if matches!(incoming, Incoming::Frame(_) | Incoming::Sign) && !self.seat.may_send() {
                 return End::Close(CloseCode::Flood);
             }
             match incoming {
@@ -63,19 +57,8 @@ impl Session {
                     if let Err(code) = self.take_frame(frame).await {
                         return End::Close(code);
                     }
-                    drop(large.take());
                 }
-                Incoming::Large => {
-                    tokio::select! {
-                        biased;
-                        code = self.mailbox.closing() => return End::Close(code),
-                        room = self.app.live.large.acquire() => {
-                            large = room.ok().map(|room| (room, Instant::now() + patience));
-                        }
-                    }
-                }
-                Incoming::Ping(payload) => self.mailbox.pong(payload),
-                Incoming::Pong => {}
+                Incoming::Sign => {}
                 Incoming::Text => return End::Close(CloseCode::NotBinary),
                 Incoming::TooLarge => return End::Close(CloseCode::TooLarge),
                 Incoming::Malformed => return End::Close(CloseCode::BadFrame),

@@ -102,7 +102,7 @@ impl Session {
 
 /// The event that says what the frame would, with the frame's kind as its name; `None` if it cannot be written.
 fn event(outgoing: Outgoing, device: DeviceId, is_resumable: bool) -> Option<Bytes> {
-    let response = respond(outgoing, device)?;
+    let response = respond(outgoing, device);
     let id = match &response {
         LiveResponse::Page { page, .. } if is_resumable => format!("id: {}\n", EventId(page.next)),
         _ => String::new(),

@@ -30,9 +30,9 @@ impl Users {
     /// A place for a further connection; `None` where the user has all that it may have.
     pub(super) fn sit(self: &Arc<Self>, name: &str, connections_max: usize, bucket: Bucket) -> Option<Seat> {
         let mut users = lock(&self.0);
-        let user = users.entry(name.to_owned()).or_insert_with(|| {
-            Arc::new(User { connections: Mutex::new(0), messages: Mutex::new(bucket) })
-        });
+        let user = users
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(User { connections: Mutex::new(0), messages: Mutex::new(bucket) }));
         let mut connections = lock(&user.connections);
         if *connections >= connections_max {
             return None;

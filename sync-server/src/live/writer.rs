@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sync_core::id::DeviceId;
 use sync_core::limits::LIVE_PAGE_BYTES_MAX;
 use sync_core::wire::{self, CloseCode, LiveResponse, Pull, PullAnswer};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
 use super::session::{End, Session};
@@ -21,7 +21,7 @@ const BATCH_BYTES: usize = 16 << 10;
 
 impl Session {
     /// Writes whatever is to be sent, until that fails.
-    pub(super) async fn write<W: AsyncWrite + Unpin>(&self, sender: &mut Sender<W>) -> End {
+    pub(super) async fn write<S: AsyncRead + AsyncWrite + Unpin>(&self, sender: &mut Sender<S>) -> End {
         loop {
             let first = self.mailbox.take().await;
             if let Err(end) = self.write_batch(first, sender).await {
@@ -30,7 +30,11 @@ impl Session {
         }
     }
 
-    async fn write_batch<W: AsyncWrite + Unpin>(&self, first: Outgoing, sender: &mut Sender<W>) -> Result<(), End> {
+    async fn write_batch<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        first: Outgoing,
+        sender: &mut Sender<S>,
+    ) -> Result<(), End> {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(outgoing) = next {
@@ -40,13 +44,13 @@ impl Session {
         sender.flush().await.map_err(|_| End::Gone)
     }
 
-    async fn put<W: AsyncWrite + Unpin>(&self, outgoing: Outgoing, sender: &mut Sender<W>) -> Result<usize, End> {
+    async fn put<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        outgoing: Outgoing,
+        sender: &mut Sender<S>,
+    ) -> Result<usize, End> {
         let device = self.caller.device;
         let frame = match outgoing {
-            Outgoing::Pong(payload) => {
-                sender.put_pong(&payload);
-                return Ok(payload.len());
-            }
             outgoing if weight(&outgoing) > INLINE_BYTES_MAX => {
                 aside(true, move || encode(outgoing, device)).await.map_err(|_| End::Close(CloseCode::Internal))?
             }
@@ -94,7 +98,7 @@ pub(super) fn weight(outgoing: &Outgoing) -> usize {
             _ => 0,
         },
         Outgoing::Answer(Answer::Pushed { log, .. }) => log.iter().map(|parcel| parcel.bytes()).sum(),
-        Outgoing::Pong(_) | Outgoing::Beat(_) | Outgoing::Presence(..) => 0,
+        Outgoing::Beat(_) | Outgoing::Presence(..) => 0,
     }
 }
 
@@ -103,14 +107,13 @@ fn encode(outgoing: Outgoing, device: DeviceId) -> Option<Bytes> {
     if let Outgoing::Page(parcel) = &outgoing {
         return parcel.frame(device);
     }
-    wire::encode(&respond(outgoing, device)?).ok().map(Bytes::from)
+    wire::encode(&respond(outgoing, device)).ok().map(Bytes::from)
 }
 
-/// What it says; a pong is no frame of ours.
-pub(super) fn respond(outgoing: Outgoing, device: DeviceId) -> Option<LiveResponse> {
-    Some(match outgoing {
+/// What it says.
+pub(super) fn respond(outgoing: Outgoing, device: DeviceId) -> LiveResponse {
+    match outgoing {
         Outgoing::Page(parcel) => LiveResponse::Page { space: parcel.space(), page: parcel.page(device) },
-        Outgoing::Pong(_) => return None,
         Outgoing::Beat(heads) => LiveResponse::Beat { heads },
         Outgoing::Answer(Answer::Whole(response)) => *response,
         Outgoing::Answer(Answer::Pushed { id, space, push, log }) => {
@@ -122,5 +125,5 @@ pub(super) fn respond(outgoing: Outgoing, device: DeviceId) -> Option<LiveRespon
             let now = Instant::now();
             LiveResponse::Presence { space, peers: shown.iter().map(|shown| shown.peer(now)).collect() }
         }
-    })
+    }
 }

@@ -244,7 +244,8 @@ async fn bad_queries_and_strangers_are_refused() {
     }
     let mut anonymous = crate::world::client().get(format!("http://{}/v1/events?space={own}", world.address));
     refused(anonymous.send().await.unwrap(), 401, ErrorCode::Unauthorized).await;
-    anonymous = crate::world::client().get(format!("http://{}/v1/events?space={own}&token={}", world.address, ann.token));
+    anonymous =
+        crate::world::client().get(format!("http://{}/v1/events?space={own}&token={}", world.address, ann.token));
     refused(anonymous.send().await.unwrap(), 401, ErrorCode::Unauthorized).await;
     let only = ann.events(&format!("space={own}&since={start}")).await;
     refused(get(format!("?space={own}")).await.unwrap(), 503, ErrorCode::Busy).await;

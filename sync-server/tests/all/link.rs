@@ -6,8 +6,8 @@ use sync_core::feed::Run;
 use sync_core::id::SpaceId;
 use sync_core::log::{Cursor, Header};
 use sync_core::wire::{
-    self, AccessToken, CloseCode, ErrorCode, ErrorResponse, LiveRequest, LiveResponse, Page, PageEntry, Pull, PullAnswer, PushAnswer,
-    SCHEMA, Welcome,
+    self, AccessToken, CloseCode, ErrorCode, ErrorResponse, LiveRequest, LiveResponse, Page, PageEntry, Pull,
+    PullAnswer, PushAnswer, SCHEMA, Welcome,
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;

@@ -5,7 +5,6 @@ use std::mem;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::limits::{LIVE_PAGE_BYTES_MAX, LIVE_QUEUE_BYTES_MAX, PRESENCE_QUEUE_MAX};
 use sync_core::log::Cursor;
@@ -33,7 +32,6 @@ pub(super) struct Outbox {
     follows: BTreeMap<SpaceId, Box<Follow>>,
     presence: BTreeMap<(SpaceId, DeviceId), Arc<Shown>>,
     presence_bytes: usize,
-    pong: Option<Bytes>,
     beat: bool,
     /// The space whose log is being read, and the one that was read last.
     reading: Option<SpaceId>,
@@ -183,10 +181,6 @@ impl Outbox {
         self.put(Item::Whole { response: Box::new(response), bytes });
     }
 
-    pub(super) fn pong(&mut self, payload: Bytes) {
-        self.pong = Some(payload);
-    }
-
     pub(super) fn follow(&mut self, space: SpaceId, spaces_max: usize) -> bool {
         if !self.follows.contains_key(&space) && self.follows.len() >= spaces_max {
             return false;
@@ -264,9 +258,6 @@ impl Outbox {
     }
 
     fn next(&mut self) -> Option<Outgoing> {
-        if let Some(payload) = self.pong.take() {
-            return Some(Outgoing::Pong(payload));
-        }
         if mem::take(&mut self.beat) {
             let news = self.follows.iter_mut();
             let news = news.filter_map(|(&space, follow)| Some(SpaceHead { space, head: follow.news()? }));

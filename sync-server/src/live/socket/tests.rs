@@ -8,11 +8,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
 
-const MAX: usize = 1 << 20;
+const MAX: usize = LIVE_FRAME_BYTES_MAX;
 
-fn pair() -> (DuplexStream, Receiver<ReadHalf<DuplexStream>>, Sender<WriteHalf<DuplexStream>>) {
+async fn pair() -> (DuplexStream, Receiver<DuplexStream>, Sender<DuplexStream>) {
     let (client, server) = duplex(1 << 12);
-    let (receiver, sender) = split(server, MAX);
+    let (mut receiver, sender) = open(server, 1 << 10, Arc::new(Semaphore::new(1))).await;
+    receiver.trust();
     (client, receiver, sender)
 }
 
@@ -38,16 +39,18 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What a receiver makes of these bytes, and then the end of the stream.
 async fn read(bytes: Vec<u8>) -> Vec<Incoming> {
-    let (mut client, mut receiver, sender) = pair();
+    let (mut client, mut receiver, sender) = pair().await;
     let write = async move {
-        // It need not read all of it.
+        // It need not read all of it. What it answers has somewhere to go until the end.
         let _ = client.write_all(&bytes).await;
+        let _ = client.shutdown().await;
+        client
     };
     let read = async {
         let mut all = Vec::new();
         loop {
             let incoming = receiver.next().await;
-            let ends = !matches!(incoming, Incoming::Frame(_) | Incoming::Large | Incoming::Ping(_) | Incoming::Pong);
+            let ends = !matches!(incoming, Incoming::Frame(_) | Incoming::Sign);
             all.push(incoming);
             if ends {
                 // Both halves, or the other side would wait for the rest to be read.
@@ -65,25 +68,20 @@ fn whole(payload: &[u8]) -> Incoming {
 
 #[tokio::test]
 async fn messages_of_all_sizes_come_and_go() {
-    let (client, mut receiver, mut sender) = pair();
+    let (client, mut receiver, mut sender) = pair().await;
     let sizes = [0, 1, 125, 126, 4_095, 4_096, 4_097, 65_535, 65_536, 65_537, 300_000, MAX];
     let message = |size: usize| -> Bytes { (0..size).map(|at| (at % 251) as u8).collect() };
     let server = async {
         for size in sizes {
-            let mut next = receiver.next().await;
-            assert_eq!(next == Incoming::Large, size > LARGE_BYTES, "{size}");
-            if next == Incoming::Large {
-                next = receiver.next().await;
-            }
-            assert_eq!(next, whole(&message(size)), "{size}");
+            assert_eq!(receiver.next().await, whole(&message(size)), "{size}");
             sender.put(message(size));
             sender.put(message(3));
             sender.flush().await.unwrap();
         }
         assert_eq!(receiver.next().await, Incoming::Close(Some(1000)));
-        sender.put_close(1000, "");
-        sender.flush().await.unwrap();
-        assert_eq!((receiver.traffic().messages, sender.traffic().messages), (13, 24));
+        // The answer waits already, and after it there is nothing more to say.
+        let _ = sender.flush().await;
+        assert_eq!((receiver.traffic().messages, sender.traffic().messages), (12, 24));
     };
     let client = async {
         let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
@@ -108,27 +106,27 @@ async fn control_frames_come_between_fragments() {
     bytes.extend(frame(0x8a, b""));
     bytes.extend(frame(0x80, b"three"));
     bytes.extend(frame(0x82, b"next"));
-    let ping = Incoming::Ping(Bytes::from_static(b"are you there"));
-    let expected = [ping, Incoming::Pong, whole(b"one two three"), whole(b"next"), Incoming::Gone];
+    let expected = [Incoming::Sign, Incoming::Sign, whole(b"one two three"), whole(b"next"), Incoming::Gone];
     assert_eq!(read(bytes).await, expected);
 }
 
 #[tokio::test]
-async fn a_large_message_is_announced_once_also_in_fragments() {
-    let part = vec![7; LARGE_BYTES / 2];
-    let mut bytes = frame(0x02, &part);
-    bytes.extend(frame(0x00, &part));
-    bytes.extend(frame(0x00, &part));
-    bytes.extend(frame(0x80, &part));
-    bytes.extend(frame(0x82, &[1; LARGE_BYTES + 1]));
-    let expected = [
-        Incoming::Large,
-        whole(&[7; 2 * LARGE_BYTES]),
-        Incoming::Large,
-        whole(&[1; LARGE_BYTES + 1]),
-        Incoming::Gone,
-    ];
-    assert_eq!(read(bytes).await, expected);
+async fn a_large_message_waits_for_a_place_and_a_small_one_does_not() {
+    let large = Arc::new(Semaphore::new(1));
+    let taken = Arc::clone(&large).acquire_owned().await.unwrap();
+    let (mut client, server) = duplex(1 << 20);
+    let (mut receiver, _sender) = open(server, usize::MAX, Arc::clone(&large)).await;
+    client.write_all(&frame(0x82, &[1; 60_000])).await.unwrap();
+    assert_eq!(receiver.next().await, whole(&[1; 60_000]));
+    let bytes = vec![2; 300_000];
+    client.write_all(&frame(0x82, &bytes)).await.unwrap();
+    assert_eq!(futures_util::FutureExt::now_or_never(receiver.next()), None, "no place");
+    drop(taken);
+    assert_eq!(receiver.next().await, whole(&bytes));
+    assert_eq!(large.available_permits(), 0, "it is still being worked on");
+    client.write_all(&frame(0x82, b"next")).await.unwrap();
+    assert_eq!(receiver.next().await, whole(b"next"));
+    assert_eq!(large.available_permits(), 1);
 }
 
 #[tokio::test]
@@ -168,17 +166,8 @@ async fn what_breaks_the_rules_is_told_apart() {
 }
 
 #[tokio::test]
-async fn fragments_are_counted() {
-    let mut bytes = frame(0x02, b"");
-    for _ in 0..FRAGMENTS_MAX {
-        bytes.extend(frame(0x00, b""));
-    }
-    assert_eq!(read(bytes).await, [Incoming::Malformed]);
-}
-
-#[tokio::test]
 async fn whoever_stops_waiting_loses_nothing() {
-    let (mut client, mut receiver, mut sender) = pair();
+    let (mut client, mut receiver, mut sender) = pair().await;
     let message: Vec<u8> = (0..20_000).map(|at| (at % 251) as u8).collect();
     let bytes = frame(0x82, &message);
     for byte in bytes.chunks(777) {

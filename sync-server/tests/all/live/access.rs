@@ -53,9 +53,12 @@ async fn what_one_may_not_see_is_refused_as_what_does_not_exist() {
         let items = typing(eve.device, 1);
         let run = eve.run(items);
         let mut messages = Vec::new();
-        for (push, pull, subscribe) in
-            [(None, Some(since(None)), true), (None, Some(since(None)), false), (Some(run), None, false), (None, None, false)]
-        {
+        for (push, pull, subscribe) in [
+            (None, Some(since(None)), true),
+            (None, Some(since(None)), false),
+            (Some(run), None, false),
+            (None, None, false),
+        ] {
             let asked = link.ask(space, push, pull, subscribe).await;
             match link.hear().await {
                 LiveResponse::Refused { id: Some(id), space: Some(of), error } => {

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use sync_core::limits::{LIVE_FRAME_BYTES_MAX, LIVE_PUSH_BYTES_MAX};
-use sync_core::wire::{AccessToken, CloseCode, ErrorCode, ErrorResponse, LiveRequest, LiveResponse, SCHEMA, decode_json};
+use sync_core::wire::{
+    AccessToken, CloseCode, ErrorCode, ErrorResponse, LiveRequest, LiveResponse, SCHEMA, decode_json,
+};
 use sync_server::Config;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -180,5 +182,6 @@ async fn a_plain_request_is_no_websocket() {
     let old = ann.request(reqwest::Method::GET, "/v1/live").header("connection", "upgrade");
     let old = old.header("upgrade", "websocket").header("sec-websocket-key", "x").header("sec-websocket-version", "8");
     refused(old.send().await.unwrap(), 400, ErrorCode::BadFrame).await;
-    refused(ann.request(reqwest::Method::POST, "/v1/live").send().await.unwrap(), 405, ErrorCode::MethodNotAllowed).await;
+    refused(ann.request(reqwest::Method::POST, "/v1/live").send().await.unwrap(), 405, ErrorCode::MethodNotAllowed)
+        .await;
 }

@@ -29,7 +29,8 @@ async fn a_flood_ends_and_others_do_not_feel_it() {
         }
         // A slow machine gets one more a second.
         for nonce in 0..10 {
-            let _ = one.socket.send(Message::binary(sync_core::wire::encode(&LiveRequest::Ping { nonce }).unwrap())).await;
+            let _ =
+                one.socket.send(Message::binary(sync_core::wire::encode(&LiveRequest::Ping { nonce }).unwrap())).await;
         }
         assert_eq!(one.closed().await, CloseCode::Flood);
         other.say(&LiveRequest::Ping { nonce: 3 }).await;
