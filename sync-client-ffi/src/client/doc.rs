@@ -121,6 +121,7 @@ impl Doc {
             self.client.shared.observers.patches(self.space, self.id, Origin::Local, patches);
             number
         };
+        crate::tr("W edit durable");
         self.client.shared.inbox.edited(self.space);
         Ok(number)
     }

@@ -207,7 +207,7 @@ impl Session {
         if asks == Asks::Nothing && collected.run.is_none() {
             return;
         }
-        let pull = (asks != Asks::Nothing).then(|| Pull {
+        let pull = (asks != Asks::Nothing).then_some(Pull {
             since: collected.cursor,
             bytes_max: None,
             own: false,

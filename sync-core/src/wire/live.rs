@@ -1,10 +1,8 @@
 //! Frames of the live connection, `/v1/live`: what `POST /v1/sync` exchanges, and what only a lasting connection can say.
 //! Each is one binary WebSocket message in msgpack. The client speaks first, with [`LiveRequest::Hello`].
 
-use std::collections::BTreeMap;
-
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{ErrorCode, ErrorResponse, FrameError, Page, Pull, PullAnswer, PushAnswer, decode};
@@ -157,14 +155,40 @@ impl LiveResponse {
 
     /// Reads a frame; `None` where it is of a kind that this version does not know, which is to be passed over.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
-        let known = |name: &str| Self::NAMES.contains(&name);
         match decode(bytes) {
             Ok(frame) => Ok(Some(frame)),
-            Err(error) => match decode::<BTreeMap<String, IgnoredAny>>(bytes) {
-                Ok(foreign) if foreign.len() == 1 && !foreign.keys().any(|name| known(name)) => Ok(None),
+            Err(error) => match decode::<Kind>(bytes) {
+                Ok(Kind(name)) if !Self::NAMES.contains(&name.as_str()) => Ok(None),
                 _ => Err(error),
             },
         }
+    }
+}
+
+/// The kind of a frame, whatever it carries.
+struct Kind(String);
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneKey;
+
+        impl<'de> Visitor<'de> for OneKey {
+            type Value = Kind;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map of one key")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+                let Some((name, IgnoredAny)) = map.next_entry()? else { return Err(A::Error::missing_field("kind")) };
+                if map.next_key::<IgnoredAny>()?.is_some() {
+                    return Err(A::Error::custom("more than one kind"));
+                }
+                Ok(Kind(name))
+            }
+        }
+
+        deserializer.deserialize_map(OneKey)
     }
 }
 

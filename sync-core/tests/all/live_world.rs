@@ -38,13 +38,15 @@ pub struct Store {
     pub at: u64,
 }
 
+type Refuses = Box<dyn FnMut(u64, &LiveRequest) -> Option<ErrorCode>>;
+
 /// Who decides what the network and the server do.
 pub struct Fate {
     pub latency_ms: u64,
     pub opens: Box<dyn FnMut(u64) -> Result<(), Ending>>,
     pub requests: Box<dyn FnMut(u64) -> Option<Failure>>,
     /// Which frames of the client are refused.
-    pub refuses: Box<dyn FnMut(u64, &LiveRequest) -> Option<ErrorCode>>,
+    pub refuses: Refuses,
     /// Whether a page that was to be sent by itself is forgotten.
     pub forgets: Box<dyn FnMut() -> bool>,
     pub beats: bool,

@@ -96,7 +96,9 @@ impl Bus for MemoryBus {
         };
         // Outside of the lock, since listeners do as they please.
         if let Some((last, others)) = listeners.split_last() {
-            others.iter().for_each(|listener| listener.hear(message.clone()));
+            for listener in others {
+                listener.hear(message.clone());
+            }
             last.hear(message);
         }
     }

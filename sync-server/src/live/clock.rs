@@ -10,7 +10,7 @@ use super::session::{End, Session};
 use crate::error::ApiError;
 
 /// Before a token runs out, its client is told so.
-const TOKEN_WARNING: Duration = Duration::from_secs(60);
+const TOKEN_WARNING: Duration = Duration::from_mins(1);
 /// Whether a caller is still a member is looked up every so many heartbeats.
 const BEATS_A_LOOK: u32 = 6;
 

@@ -32,9 +32,8 @@ pub(super) async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     let token = match wire::decode(&frame) {
         Ok(LiveRequest::Hello { schema: SCHEMA, token }) => token,
         Ok(LiveRequest::Hello { .. }) => return Err(End::Close(CloseCode::UpgradeRequired)),
-        Ok(_) => return Err(End::Close(CloseCode::BadFrame)),
         Err(_) if is_of_another_schema(&frame) => return Err(End::Close(CloseCode::UpgradeRequired)),
-        Err(_) => return Err(End::Close(CloseCode::BadFrame)),
+        Ok(_) | Err(_) => return Err(End::Close(CloseCode::BadFrame)),
     };
     let told = token.map(|token| app.tokens.verify(&token.0).map_err(|_| End::Close(CloseCode::Unauthorized)));
     match (access, told.transpose()?) {
@@ -45,16 +44,14 @@ pub(super) async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn first<S: AsyncRead + AsyncWrite + Unpin>(receiver: &mut Receiver<S>) -> Result<bytes::Bytes, End> {
-    loop {
-        return match receiver.next().await {
-            Incoming::Frame(frame) => Ok(frame),
-            // Nothing but a hello is wanted of strangers.
-            Incoming::Sign | Incoming::Malformed => Err(End::Close(CloseCode::BadFrame)),
-            Incoming::Text => Err(End::Close(CloseCode::NotBinary)),
-            Incoming::TooLarge => Err(End::Close(CloseCode::TooLarge)),
-            Incoming::Close(code) => Err(End::Closed(code)),
-            Incoming::Gone => Err(End::Gone),
-        };
+    match receiver.next().await {
+        Incoming::Frame(frame) => Ok(frame),
+        // Nothing but a hello is wanted of strangers.
+        Incoming::Sign | Incoming::Malformed => Err(End::Close(CloseCode::BadFrame)),
+        Incoming::Text => Err(End::Close(CloseCode::NotBinary)),
+        Incoming::TooLarge => Err(End::Close(CloseCode::TooLarge)),
+        Incoming::Close(code) => Err(End::Closed(code)),
+        Incoming::Gone => Err(End::Gone),
     }
 }
 

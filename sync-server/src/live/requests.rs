@@ -120,7 +120,10 @@ impl Session {
             if !self.mailbox.follows(space) {
                 exchange::enter(&self.app, &self.caller, space).await?;
             }
-            let Some(run) = push else { return self.answer(id, space, None, None) };
+            let Some(run) = push else {
+                self.answer(id, space, None, None);
+                return Ok(());
+            };
             self.mailbox.begin_push(space);
             let answer = exchange::take(&self.app, &self.caller, space, run).await?;
             let bytes = weigh(Some(&answer), None);
@@ -134,7 +137,8 @@ impl Session {
         };
         if !subscribe {
             let answer = self.page(space, &pull).await?;
-            return self.answer(id, space, push, Some(answer));
+            self.answer(id, space, push, Some(answer));
+            return Ok(());
         }
         if !self.mailbox.follow(space, SESSION_SPACES_MAX) {
             return Err(ApiError::too_many_spaces());
@@ -143,7 +147,8 @@ impl Session {
         let answer = self.page(space, &pull).await?;
         let PullAnswer::Page(page) = &answer else {
             self.unfollow(space);
-            return self.answer(id, space, push, Some(answer));
+            self.answer(id, space, push, Some(answer));
+            return Ok(());
         };
         let wish = Wish { own: pull.own, version: pull.version };
         let first = First { next: page.next, more: page.more, wish };
@@ -158,16 +163,9 @@ impl Session {
         exchange::page(&self.app, self.caller.device, space, pull, LIVE_PAGE_BYTES_MAX).await
     }
 
-    fn answer(
-        &self,
-        id: u64,
-        space: SpaceId,
-        push: Option<PushAnswer>,
-        pull: Option<PullAnswer>,
-    ) -> Result<(), ApiError> {
+    fn answer(&self, id: u64, space: SpaceId, push: Option<PushAnswer>, pull: Option<PullAnswer>) {
         let bytes = weigh(push.as_ref(), pull.as_ref());
         self.mailbox.answer(LiveResponse::Answer { id, space, push, pull }, bytes);
-        Ok(())
     }
 }
 

@@ -323,8 +323,8 @@ impl Outbox {
             return None;
         }
         let after = self.read_last.map_or(Unbounded, Excluded);
-        let in_turn = self.follows.range((after, Unbounded)).chain(self.follows.iter());
-        let (&space, follow) = in_turn.filter(|(_, follow)| follow.pace == Pace::Lagging).next()?;
+        let mut in_turn = self.follows.range((after, Unbounded)).chain(self.follows.iter());
+        let (&space, follow) = in_turn.find(|(_, follow)| follow.pace == Pace::Lagging)?;
         self.reading = Some(space);
         Some(Behind { space, since: follow.sent, wish: follow.wish })
     }

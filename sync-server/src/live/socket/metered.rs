@@ -33,7 +33,7 @@ struct TooLarge;
 
 /// Whether that is why reading failed.
 pub(super) fn is_too_large(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<TooLarge>())
+    matches!(error.get_ref(), Some(error) if error.is::<TooLarge>())
 }
 
 impl<S> Metered<S> {

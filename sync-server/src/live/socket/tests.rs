@@ -24,7 +24,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         length @ 0..126 => bytes.push(0x80 | length as u8),
         length @ 126..0x1_0000 => {
-            bytes.push(0x80 | 126);
+            bytes.push(0x80 | 0x7e);
             bytes.extend_from_slice(&(length as u16).to_be_bytes());
         }
         length => {
@@ -116,8 +116,8 @@ async fn a_large_message_waits_for_a_place_and_a_small_one_does_not() {
     let taken = Arc::clone(&large).acquire_owned().await.unwrap();
     let (mut client, server) = duplex(1 << 20);
     let (mut receiver, _sender) = open(server, usize::MAX, Arc::clone(&large)).await;
-    client.write_all(&frame(0x82, &[1; 60_000])).await.unwrap();
-    assert_eq!(receiver.next().await, whole(&[1; 60_000]));
+    client.write_all(&frame(0x82, &vec![1; 60_000])).await.unwrap();
+    assert_eq!(receiver.next().await, whole(&vec![1; 60_000]));
     let bytes = vec![2; 300_000];
     client.write_all(&frame(0x82, &bytes)).await.unwrap();
     assert_eq!(futures_util::FutureExt::now_or_never(receiver.next()), None, "no place");
