@@ -1,23 +1,20 @@
 //! A live list: what others write appears as it arrives.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::error::Error;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use sync_client_ffi::{DocId, EventKind, Origin, Subscription};
+use sync_client_ffi::{DocId, EventKind, Origin, Patched, Subscription};
 
 use crate::app::{App, short};
 
-/// Changes that wait to be shown; when there are more, the rest is seen at the next look.
+/// News that waits to be shown. When there is more, whoever brings it waits: it is told on a thread of its own.
 const WAITING_MAX: usize = 256;
-/// How often the server is asked for news.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How long one exchange may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Something to show.
 enum News {
+    Listed,
     Changed(DocId),
     Deleted(DocId),
     Status(String),
@@ -28,52 +25,62 @@ pub fn watch(app: &App) -> Result<(), Box<dyn Error>> {
     let (sender, news) = sync_channel(WAITING_MAX);
     let told = sender.clone();
     let _status = app.client.on_status(move |status| {
-        // When the screen does not keep up, a later status tells more than this one.
-        let _ = told.try_send(News::Status(format!("{status:?}").to_lowercase()));
+        let _ = told.send(News::Status(format!("{status:?}").to_lowercase()));
+    });
+    let told = sender.clone();
+    let _list = app.client.on_documents(app.space, move || {
+        let _ = told.send(News::Listed);
     });
     app.client.start()?;
     let mut watched = BTreeMap::new();
     let mut shown = String::new();
+    list(app, &mut watched, &sender)?;
     // Ends with the process: Ctrl-C loses nothing, every edit is on disk.
-    loop {
-        for id in app.ids()? {
-            if let std::collections::btree_map::Entry::Vacant(place) = watched.entry(id) {
-                println!("{}", app.line(id)?);
-                place.insert(observe(app, id, &sender)?);
-            }
-        }
-        match news.recv_timeout(ASK_EVERY) {
-            Ok(News::Changed(id)) => println!("{}", app.line(id)?),
-            Ok(News::Deleted(id)) => {
+    for news in news {
+        match news {
+            News::Listed => list(app, &mut watched, &sender)?,
+            News::Changed(id) => println!("{}", app.line(id)?),
+            News::Deleted(id) => {
                 watched.remove(&id);
                 println!("{}  (deleted)", short(id));
             }
-            Ok(News::Status(status)) if status != shown => {
-                // Each look for news passes through these two; only a change of fortune is worth a line.
-                if !matches!(status.as_str(), "syncing" | "connecting") {
-                    println!("-- {status}");
-                    shown = status;
-                }
+            // Each exchange passes through these two; only a change of fortune is worth a line.
+            News::Status(status) if status != shown && !matches!(status.as_str(), "syncing" | "connecting") => {
+                println!("-- {status}");
+                shown = status;
             }
-            Ok(News::Status(_)) => {}
-            Err(RecvTimeoutError::Timeout) => {
-                // Without a network the background session tries again by itself, and says how it stands.
-                let _ = app.client.sync_once(PATIENCE);
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            News::Status(_) => {}
         }
     }
+    Ok(())
+}
+
+/// Shows the notes that are not watched yet, and watches them.
+fn list(
+    app: &App,
+    watched: &mut BTreeMap<DocId, Subscription>,
+    sender: &SyncSender<News>,
+) -> Result<(), Box<dyn Error>> {
+    for id in app.ids()? {
+        if let Entry::Vacant(place) = watched.entry(id) {
+            place.insert(observe(app, id, sender)?);
+            println!("{}", app.line(id)?);
+        }
+    }
+    Ok(())
 }
 
 fn observe(app: &App, id: DocId, sender: &SyncSender<News>) -> Result<Subscription, Box<dyn Error>> {
     let sender = sender.clone();
     let note = app.client.open_doc(app.space, id)?;
     Ok(note.observe(move |event| {
+        let by_others = |step: &Patched| step.origin == Origin::Remote;
         let news = match &event.kind {
             EventKind::Deleted => News::Deleted(id),
-            EventKind::Patches(steps) if steps.iter().all(|step| step.origin == Origin::Local) => return,
-            EventKind::Patches(_) | EventKind::LookAgain => News::Changed(id),
+            EventKind::LookAgain => News::Changed(id),
+            EventKind::Patches(steps) if steps.iter().any(by_others) => News::Changed(id),
+            EventKind::Patches(_) => return,
         };
-        let _ = sender.try_send(news);
+        let _ = sender.send(news);
     }))
 }

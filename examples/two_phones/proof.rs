@@ -100,7 +100,9 @@ fn figures(play: &Play, outcome: &Outcome, display: &mut Display) {
         let (live, all) = (grouped(outcome.seen.live_ms.len() as u64), grouped(outcome.seen.edits as u64));
         row(
             "seen on the other phone after",
-            format!("{half:.1} ms (median), {most:.1} ms (p99): {live} of {all} edits, those made while both were connected"),
+            format!(
+                "{half:.1} ms (median), {most:.1} ms (p99): {live} of {all} edits, those made while both were connected"
+            ),
         );
     }
     row("cuts and kills survived", format!("{} and {}", outcome.cuts, outcome.kills));

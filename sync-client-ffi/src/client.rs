@@ -129,6 +129,7 @@ impl Client {
     /// Creates a document. It is durable when this returns, and exists on the server after the next exchange.
     pub fn create(&self, space: SpaceId, collection: &str) -> Result<Doc, ClientError> {
         let id = self.engine().create(space, collection)?;
+        self.shared.observers.listed(space);
         self.shared.inbox.edited(space);
         self.open_doc(space, id)
     }
@@ -156,9 +157,16 @@ impl Client {
         Ok(wanted.map(|(id, collection)| DocumentInfo { id, collection }).collect())
     }
 
+    /// Tells `callback` that documents of a space came or went, here or elsewhere: [`documents`](Self::documents) has the
+    /// new list.
+    pub fn on_documents(&self, space: SpaceId, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
+        self.shared.observers.observe_list(space, Arc::new(callback))
+    }
+
     /// Deletes a document for good, on every device.
     pub fn delete(&self, space: SpaceId, doc: DocId) -> Result<(), ClientError> {
         self.engine().delete(space, doc)?;
+        self.shared.observers.listed(space);
         self.shared.observers.deleted(space, doc);
         self.shared.inbox.edited(space);
         Ok(())

@@ -17,8 +17,3 @@ pub use sync_core::path;
 pub use sync_core::session::{Status, Trouble};
 pub use sync_core::value::{Path, Step, Value};
 pub use sync_core::version::VersionVector;
-
-/// T
-pub static TRACE: std::sync::Mutex<Vec<(&str, std::time::Instant)>> = std::sync::Mutex::new(Vec::new());
-/// T
-pub fn tr(l: &'static str) { TRACE.lock().unwrap().push((l, std::time::Instant::now())); }

@@ -308,6 +308,11 @@ pub(crate) fn hash_of(chunk: &[u8]) -> Hash {
     Hash::of(&[chunk.get(TYPE_AT..).unwrap_or_default()])
 }
 
+/// How many operations a chunk claims; its hash is not looked at.
+pub(crate) fn operations_of(chunk: &[u8]) -> Result<u64, ChunkError> {
+    Ok(Chunk::parse(chunk, data(chunk)?, Hash([0; 32]))?.operations)
+}
+
 /// What stands behind the header of a plain change that fills `bytes` exactly.
 fn data(bytes: &[u8]) -> Result<&[u8], ChunkError> {
     const SHORT: ChunkError = ChunkError::Malformed("too short");

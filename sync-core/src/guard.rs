@@ -10,7 +10,7 @@ use std::panic::catch_unwind;
 use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::{ActorId, ExpandedChange, ObjType};
 
-use crate::chunk::{Chunk, ChunkError, hash_of};
+use crate::chunk::{Chunk, ChunkError, hash_of, operations_of};
 use crate::code::RejectCode;
 use crate::id::{Actor, Hash};
 use crate::limits::{CHANGE_BYTES_MAX, NESTING_DEPTH_MAX, OPERATION_COUNTER_MAX};
@@ -52,6 +52,15 @@ pub fn inspect(bytes: &[u8]) -> Result<Guarded, RejectCode> {
 /// The same for what [`settle`] is to judge: the hash is taken from the declaration, and compared there.
 pub(crate) fn inspect_declared(bytes: &[u8], declared: Hash) -> Result<(Chunk<'_>, Guarded), RejectCode> {
     look(bytes, |bytes| Chunk::read_as(bytes, declared))
+}
+
+/// How many operations a change claims to have, by its run lengths alone: what checking it may cost, at most. 0 for what is
+/// refused without looking at operations.
+pub fn claimed_operations(bytes: &[u8]) -> u64 {
+    if bytes.len() > CHANGE_BYTES_MAX {
+        return 0;
+    }
+    operations_of(bytes).unwrap_or(0)
 }
 
 fn look<'a>(

@@ -99,20 +99,21 @@ pub struct Entry {
 pub struct Receipt(Hash);
 
 /// The key of receipts. It must not live in the database whose loss the receipts are there to survive.
+// As HMAC's state after the key, so that it is not hashed for each receipt.
 #[derive(Clone)]
-pub struct ReceiptKey([u8; 32]);
+pub struct ReceiptKey(Hmac<Sha256>);
 
 impl ReceiptKey {
     /// From 32 secret random bytes.
     pub fn new(secret: [u8; 32]) -> Self {
-        Self(secret)
+        // HMAC pads a short key with zeros to SHA-256's block of 64 bytes.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(&secret);
+        Self(Hmac::new(&block.into()))
     }
 
     fn mac(&self, space: SpaceId, place: &Cursor) -> Hmac<Sha256> {
-        // HMAC pads a short key with zeros to SHA-256's block of 64 bytes.
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&self.0);
-        let mut mac = Hmac::<Sha256>::new(&block.into());
+        let mut mac = self.0.clone();
         mac.update(b"rejoin receipt");
         mac.update(space.as_bytes());
         mac.update(&place.seq.to_be_bytes());

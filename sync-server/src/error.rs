@@ -144,6 +144,11 @@ impl ApiError {
         self.retry
     }
 
+    /// Whether it is the server that failed, or had no room.
+    pub(crate) fn is_of_the_server(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// What happened, for the log alone.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.cause.as_deref()

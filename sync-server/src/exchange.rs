@@ -69,19 +69,26 @@ fn is_short(run: &Run) -> bool {
     })
 }
 
+/// How much one page may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageMax {
+    pub(crate) bytes: usize,
+    pub(crate) changes: usize,
+}
+
 /// The page that a reader wants.
 pub(crate) async fn page(
     app: &App,
     reader: DeviceId,
     space: SpaceId,
     pull: &Pull,
-    bytes_max: usize,
+    max: PageMax,
 ) -> Result<PullAnswer, ApiError> {
-    let wanted = pull.bytes_max.map_or(bytes_max, |bytes| bytes as usize);
+    let wanted = pull.bytes_max.map_or(max.bytes, |bytes| bytes as usize);
     let request = PageRequest {
         since: pull.since,
-        bytes_max: wanted.min(bytes_max),
-        changes_max: PAGE_CHANGES_MAX,
+        bytes_max: wanted.min(max.bytes),
+        changes_max: max.changes,
         reader,
         own: pull.own,
         version: pull.version,

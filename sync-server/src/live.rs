@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sync_core::limits::LIVE_FRAME_BYTES_MAX;
+use sync_core::limits::{LIVE_PAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::bus::Bus;
 use crate::config;
 use crate::error::ApiError;
+use crate::exchange::PageMax;
 use crate::fanout::{Fanout, sweep};
 use crate::store::Store;
 use users::{Bucket, Seat, Users};
@@ -31,7 +32,11 @@ mod writer;
 pub(crate) use converse::{Arrival, converse};
 pub(crate) use stream::{Audience, EventId, stream};
 
-const _: () = assert!(LIVE_FRAME_BYTES_MAX < u32::MAX as usize, "a frame's length is counted in 32 bits");
+/// A page on a live connection. As many changes as have that many bytes when they are keystrokes: entries without a payload
+/// take memory, too.
+const PAGE_MAX: PageMax = PageMax { bytes: LIVE_PAGE_BYTES_MAX, changes: 512 };
+/// Large messages of one user that are on their way at the same time, so that one alone cannot take all places.
+const LARGE_PER_USER_MAX: usize = 4;
 
 /// After the deadline connections are only dropped, which takes no time worth speaking of.
 const DROPPING_MAX: Duration = Duration::from_secs(1);
@@ -43,8 +48,10 @@ pub(crate) struct Live {
     users: Arc<Users>,
     /// Connections without a name yet.
     strangers: Arc<Semaphore>,
-    /// Large frames.
+    /// Places for large messages.
     large: Arc<Semaphore>,
+    /// Turns for messages that are worked on, but for short ones.
+    working: Semaphore,
     next: AtomicU64,
     open: Arc<watch::Sender<usize>>,
     phase: watch::Sender<Phase>,
@@ -83,6 +90,7 @@ impl Live {
             users: Arc::default(),
             strangers: Arc::new(Semaphore::new(config.hello_pending_max)),
             large: Arc::new(Semaphore::new(config.large_frames_max)),
+            working: Semaphore::new(REQUESTS_IN_FLIGHT_MAX),
             next: AtomicU64::new(random),
             open: Arc::new(watch::Sender::new(0)),
             phase: watch::Sender::new(Phase::Open),

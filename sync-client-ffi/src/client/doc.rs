@@ -118,10 +118,10 @@ impl Doc {
             let mut engine = self.client.engine();
             let (number, patches) = engine.edit(self.space, self.id, edit.ops)?;
             // Told under the lock, so that observers hear of edits and merges in the order in which they took effect.
-            self.client.shared.observers.patches(self.space, self.id, Origin::Local, patches);
+            let through = engine.through(self.space, self.id);
+            self.client.shared.observers.patches(self.space, self.id, Origin::Local, patches, through);
             number
         };
-        crate::tr("W edit durable");
         self.client.shared.inbox.edited(self.space);
         Ok(number)
     }

@@ -65,6 +65,8 @@ pub(super) struct OpenDocument {
     pub(super) edits: u64,
     /// Changes up to this arrival are applied, and own ones behind it.
     arrival: u64,
+    /// Everything in the log up to this place is in it, as far as it concerns it; 0 where that is not known.
+    through: u64,
     /// Encoded bytes of what is loaded.
     bytes: usize,
     /// While a copy takes in remote changes.

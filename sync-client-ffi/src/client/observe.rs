@@ -44,6 +44,9 @@ pub struct DocEvent {
     pub doc: DocId,
     /// What happened.
     pub kind: EventKind,
+    /// Everything in the space's log up to this place is in the document, as far as it concerns it: an edit that another
+    /// device knows as [`Durable`](super::EditState::Durable) there is shown. 0 where that is not known.
+    pub through: u64,
 }
 
 /// What happened to a document.
@@ -61,6 +64,7 @@ type DocCallback = Arc<dyn Fn(&DocEvent) + Send + Sync>;
 type StatusCallback = Arc<dyn Fn(Status) + Send + Sync>;
 type PresenceCallback = Arc<dyn Fn(&[PeerInfo]) + Send + Sync>;
 type TokenCallback = Arc<dyn Fn() + Send + Sync>;
+type ListCallback = Arc<dyn Fn() + Send + Sync>;
 
 type Key = (SpaceId, DocId);
 
@@ -71,6 +75,7 @@ struct Listeners {
     docs: BTreeMap<Key, BTreeMap<u64, DocCallback>>,
     statuses: BTreeMap<u64, StatusCallback>,
     presences: BTreeMap<SpaceId, BTreeMap<u64, PresenceCallback>>,
+    lists: BTreeMap<SpaceId, BTreeMap<u64, ListCallback>>,
     tokens: BTreeMap<u64, TokenCallback>,
 }
 
@@ -98,6 +103,7 @@ enum Subject {
     Doc(Key),
     Status,
     Presence(SpaceId),
+    List(SpaceId),
     Token,
 }
 
@@ -122,6 +128,7 @@ impl Listeners {
         match subject {
             Subject::Doc(key) => remove(&mut self.docs, &key, id),
             Subject::Presence(space) => remove(&mut self.presences, &space, id),
+            Subject::List(space) => remove(&mut self.lists, &space, id),
             Subject::Status => drop(self.statuses.remove(&id)),
             Subject::Token => drop(self.tokens.remove(&id)),
         }
@@ -164,6 +171,12 @@ impl Observers {
         })
     }
 
+    pub(super) fn observe_list(self: &Arc<Self>, space: SpaceId, callback: ListCallback) -> Subscription {
+        self.subscribe(Subject::List(space), |state, id| {
+            state.listeners.lists.entry(space).or_default().insert(id, callback);
+        })
+    }
+
     /// Who begins to listen when a token is wanted already hears of it.
     pub(super) fn observe_token(self: &Arc<Self>, callback: TokenCallback) -> Subscription {
         self.subscribe(Subject::Token, |state, id| {
@@ -203,11 +216,11 @@ impl Observers {
         }
     }
 
-    pub(super) fn patches(&self, space: SpaceId, doc: DocId, origin: Origin, patches: Vec<Patch>) {
+    pub(super) fn patches(&self, space: SpaceId, doc: DocId, origin: Origin, patches: Vec<Patch>, through: u64) {
         self.tell(|state| {
             if state.listeners.docs.contains_key(&(space, doc)) && !patches.is_empty() {
                 let steps = patches.into_iter().map(|patch| Patched { origin, patch });
-                state.waiting.steps((space, doc), steps);
+                state.waiting.steps((space, doc), steps, through);
             }
         });
     }
@@ -224,6 +237,15 @@ impl Observers {
         self.tell(|state| {
             if state.listeners.docs.contains_key(&(space, doc)) {
                 state.waiting.deleted((space, doc));
+            }
+        });
+    }
+
+    /// Documents of a space came or went.
+    pub(super) fn listed(&self, space: SpaceId) {
+        self.tell(|state| {
+            if state.listeners.lists.contains_key(&space) {
+                state.waiting.listed(space);
             }
         });
     }

@@ -54,3 +54,44 @@ fn page_entry(entry: NewEntry) -> Option<PageEntry> {
     };
     Some(PageEntry::whole(Entry { header, body }))
 }
+
+#[cfg(test)]
+mod tests {
+    use sync_core::code::RejectCode;
+    use sync_core::feed::ChangeId;
+    use sync_core::id::{DeviceId, DocId, Hash};
+    use sync_core::log::{Cursor, Header};
+
+    use super::*;
+
+    fn entry(kind: ItemKind, verdict: Verdict, payload: Option<Vec<u8>>) -> NewEntry {
+        let (id, doc) = (ChangeId { device: DeviceId::from_bytes([1; 16]), n: 1 }, DocId::from_bytes([2; 16]));
+        let header = Header { id, kind, doc, hash: Hash([3; 32]), verdict };
+        let at = Cursor { seq: 1, chain: Hash([4; 32]) };
+        NewEntry { header, at, change: None, payload }
+    }
+
+    #[test]
+    fn entries_are_as_readers_get_them_from_the_log() {
+        let refused = Verdict::Rejected(RejectCode::TooDeep);
+        let entries = vec![
+            entry(ItemKind::Create, Verdict::Applied, Some(b"notes".to_vec())),
+            entry(ItemKind::Change, Verdict::Applied, Some(vec![7])),
+            entry(ItemKind::Delete, Verdict::Applied, None),
+            entry(ItemKind::Change, refused, None),
+        ];
+        let bodies: Vec<_> = small(entries).unwrap().into_iter().map(|entry| entry.body).collect();
+        let create = Body::Create { collection: "notes".to_owned() };
+        assert_eq!(bodies, [Some(create), Some(Body::Change { bytes: vec![7] }), Some(Body::Delete), None]);
+    }
+
+    #[test]
+    fn what_is_large_does_not_travel() {
+        let change = |bytes| entry(ItemKind::Change, Verdict::Applied, Some(vec![0; bytes]));
+        let room = NOTICE_BYTES_MAX - ENTRY_BYTES;
+        assert!(small(vec![change(room)]).is_some());
+        assert!(small(vec![change(room + 1)]).is_none());
+        let many = || (0..1_000).map(|_| entry(ItemKind::Delete, Verdict::Applied, None)).collect();
+        assert!(small(many()).is_none(), "also where it is their number");
+    }
+}

@@ -3,14 +3,14 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
-use sync_core::limits::PAGE_BYTES_MAX;
+use sync_core::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX};
 use sync_core::wire::{FrameError, SCHEMA, SyncRequest, SyncResponse};
 
 use super::body;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::exchange::{self, INLINE_BYTES_MAX, aside};
+use crate::exchange::{self, INLINE_BYTES_MAX, PageMax, aside};
 use crate::router::format::Format;
 
 /// One exchange. The push is taken first, so the page may hold what it added.
@@ -31,7 +31,8 @@ pub(crate) async fn sync(State(app): State<App>, caller: Caller, request: Reques
     };
     let (pull, page_bytes) = match pull {
         Some(pull) => {
-            let answer = exchange::page(&app, caller.device, space, &pull, PAGE_BYTES_MAX).await?;
+            let max = PageMax { bytes: PAGE_BYTES_MAX, changes: PAGE_CHANGES_MAX };
+            let answer = exchange::page(&app, caller.device, space, &pull, max).await?;
             let bytes = exchange::weigh_answer(&answer);
             (Some(answer), bytes)
         }

@@ -39,8 +39,7 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(app: App, stream
         Ok(access) => {
             drop(stranger);
             line.caller = Some(access.caller.clone());
-            receiver.trust();
-            serve(app, &access, &mut receiver, &mut sender).await
+            serve(app, &line.request_id, &access, &mut receiver, &mut sender).await
         }
         Err(end) => end,
     };
@@ -51,12 +50,14 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(app: App, stream
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     app: App,
+    request_id: &str,
     access: &Access,
     receiver: &mut Receiver<S>,
     sender: &mut Sender<S>,
 ) -> End {
     let Some(seat) = app.live.sit(&access.caller.user) else { return End::Close(CloseCode::Flood) };
-    let session = Session::new(app, access, seat);
+    receiver.trust(seat.large());
+    let session = Session::new(app, request_id, access, seat);
     let config = &session.app.live.config;
     let idle = Duration::from_millis(config.idle_timeout_ms);
     session.mailbox.answer(LiveResponse::Hello(session.welcome(config.heartbeat_ms)), 0);

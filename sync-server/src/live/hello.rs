@@ -50,6 +50,7 @@ async fn first<S: AsyncRead + AsyncWrite + Unpin>(receiver: &mut Receiver<S>) ->
         Incoming::Sign | Incoming::Malformed => Err(End::Close(CloseCode::BadFrame)),
         Incoming::Text => Err(End::Close(CloseCode::NotBinary)),
         Incoming::TooLarge => Err(End::Close(CloseCode::TooLarge)),
+        Incoming::TooSlow => Err(End::Close(CloseCode::Idle)),
         Incoming::Close(code) => Err(End::Closed(code)),
         Incoming::Gone => Err(End::Gone),
     }

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sync_core::feed::Run;
 use sync_core::id::SpaceId;
-use sync_core::limits::{LIVE_PAGE_BYTES_MAX, LIVE_PUSH_BYTES_MAX, SESSION_SPACES_MAX};
+use sync_core::limits::{LIVE_PUSH_BYTES_MAX, SESSION_SPACES_MAX};
 use sync_core::wire::{self, CloseCode, LiveRequest, LiveResponse, Pull, PullAnswer, PushAnswer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep_until, timeout};
 
+use super::PAGE_MAX;
 use super::session::{End, Session};
 use super::socket::{Incoming, Receiver};
 use crate::error::ApiError;
@@ -61,6 +62,7 @@ impl Session {
                 Incoming::Sign => {}
                 Incoming::Text => return End::Close(CloseCode::NotBinary),
                 Incoming::TooLarge => return End::Close(CloseCode::TooLarge),
+                Incoming::TooSlow => return End::Close(CloseCode::Idle),
                 Incoming::Malformed => return End::Close(CloseCode::BadFrame),
                 Incoming::Close(code) => return End::Closed(code),
                 Incoming::Gone => return End::Gone,
@@ -69,11 +71,10 @@ impl Session {
     }
 
     async fn take_frame(&self, frame: Bytes) -> Result<(), CloseCode> {
-        let request = if frame.len() > INLINE_BYTES_MAX {
-            aside(true, move || wire::decode(&frame)).await.map_err(|_| CloseCode::Internal)?
-        } else {
-            wire::decode(&frame)
-        };
+        let long = frame.len() > INLINE_BYTES_MAX;
+        // A hundred times as much may come out of it. All of it is here, so nobody on a slow network keeps others waiting.
+        let _turn = if long { self.app.live.working.acquire().await.ok() } else { None };
+        let request = aside(long, move || wire::decode(&frame)).await.map_err(|_| CloseCode::Internal)?;
         match request.map_err(|_| CloseCode::BadFrame)? {
             // It comes first, and once.
             LiveRequest::Hello { .. } => return Err(CloseCode::BadFrame),
@@ -160,7 +161,7 @@ impl Session {
     }
 
     async fn page(&self, space: SpaceId, pull: &Pull) -> Result<PullAnswer, ApiError> {
-        exchange::page(&self.app, self.caller.device, space, pull, LIVE_PAGE_BYTES_MAX).await
+        exchange::page(&self.app, self.caller.device, space, pull, PAGE_MAX).await
     }
 
     fn answer(&self, id: u64, space: SpaceId, push: Option<PushAnswer>, pull: Option<PullAnswer>) {

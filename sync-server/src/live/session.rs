@@ -19,6 +19,8 @@ const TOKEN_MAX: Duration = Duration::from_hours(24 * 365);
 
 /// A connection that has said hello.
 pub(super) struct Session {
+    /// The upgrade's, which the connection goes by in the log.
+    request_id: String,
     pub(super) app: App,
     pub(super) caller: Caller,
     pub(super) number: u64,
@@ -32,11 +34,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(app: App, access: &Access, seat: Seat) -> Self {
+    pub(super) fn new(app: App, request_id: &str, access: &Access, seat: Seat) -> Self {
         let caller = access.caller.clone();
         let number = app.live.number();
         let mailbox = Arc::new(Mailbox::new(caller.device));
         let session = Self {
+            request_id: request_id.to_owned(),
             app,
             caller,
             number,
@@ -89,14 +92,25 @@ impl Session {
     /// Tells why a request came to nothing, or a space is not followed any more.
     pub(super) fn refuse(&self, id: Option<u64>, space: Option<SpaceId>, error: &ApiError) {
         let request_id = self.app.request_ids.next();
-        tracing::debug!(
-            request_id,
-            user = self.caller.user,
-            device = %self.caller.device,
-            code = error.code_name(),
-            cause = error.cause(),
-            "a live request was refused"
-        );
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id,
+                    connection = self.request_id,
+                    user = self.caller.user,
+                    device = %self.caller.device,
+                    code = error.code_name(),
+                    cause = error.cause(),
+                    "live request refused"
+                )
+            };
+        }
+        // What callers do wrong, they may do a thousand times a second.
+        if error.is_of_the_server() {
+            log!(info);
+        } else {
+            log!(debug);
+        }
         let error = error.frame(&request_id, self.app.retry_after());
         let bytes = error.message.len();
         self.mailbox.answer(LiveResponse::Refused { id, space, error }, bytes);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
@@ -23,6 +24,8 @@ mod metered;
 
 /// What an idle connection reads into.
 const READ_BYTES: usize = 4 << 10;
+/// The header of a client's control frame.
+const SIGN_HEADER_BYTES: usize = 6;
 /// What is gathered before it is written, if nobody flushes.
 const WRITE_BYTES: usize = 16 << 10;
 
@@ -37,6 +40,8 @@ pub(crate) enum Incoming {
     Text,
     /// A message larger than allowed.
     TooLarge,
+    /// A message that takes too long.
+    TooSlow,
     /// Not WebSocket.
     Malformed,
     /// The other side closes, with that code.
@@ -63,7 +68,7 @@ pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     let stream = Metered::new(stream, bytes_max, large);
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let socket = Arc::new(Mutex::new(socket));
-    let receiver = Receiver { socket: Arc::clone(&socket), ended: false, traffic: Traffic::default() };
+    let receiver = Receiver { socket: Arc::clone(&socket), ended: Ended::Nothing, traffic: Traffic::default() };
     (receiver, Sender { socket, ready: VecDeque::new(), traffic: Traffic::default() })
 }
 
@@ -72,11 +77,21 @@ fn lock<S>(socket: &Shared<S>) -> MutexGuard<'_, WebSocketStream<Metered<S>>> {
     socket.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What ended last.
+#[derive(Default)]
+enum Ended {
+    #[default]
+    Nothing,
+    Message,
+    /// Of so many bytes. It may stand between the fragments of a message.
+    Sign(usize),
+}
+
 /// The direction in.
 pub(crate) struct Receiver<S> {
     socket: Shared<S>,
-    /// Whether a message was handed out, which keeps its place until the next is asked for.
-    ended: bool,
+    /// What was handed out last, which keeps its place until the next is asked for.
+    ended: Ended,
     traffic: Traffic,
 }
 
@@ -86,28 +101,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
         self.traffic
     }
 
-    /// From now on messages may be as large as any.
-    pub(crate) fn trust(&mut self) {
-        lock(&self.socket).get_mut().set_bytes_max(usize::MAX);
+    /// From now on messages may be as large as any. Large ones need one of the user's `own` places, too.
+    pub(crate) fn trust(&mut self, own: Arc<Semaphore>) {
+        lock(&self.socket).get_mut().trust(own);
     }
 
     /// What comes next. Whoever stops waiting for it loses nothing.
     pub(crate) async fn next(&mut self) -> Incoming {
-        if std::mem::take(&mut self.ended) {
-            lock(&self.socket).get_mut().message_ended();
+        match std::mem::take(&mut self.ended) {
+            Ended::Nothing => {}
+            Ended::Message => lock(&self.socket).get_mut().message_ended(),
+            Ended::Sign(bytes) => lock(&self.socket).get_mut().sign_ended(bytes),
         }
         let next = poll_fn(|context| Pin::new(&mut *lock(&self.socket)).poll_next(context)).await;
-        self.ended = true;
         match next {
             Some(Ok(Message::Binary(frame))) => {
+                self.ended = Ended::Message;
                 self.traffic.count(frame.len());
                 Incoming::Frame(frame)
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Sign,
+            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                self.ended = Ended::Sign(SIGN_HEADER_BYTES + payload.len());
+                Incoming::Sign
+            }
             Some(Ok(Message::Text(_))) => Incoming::Text,
             Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
             Some(Err(Error::Capacity(_))) => Incoming::TooLarge,
             Some(Err(Error::Io(error))) if metered::is_too_large(&error) => Incoming::TooLarge,
+            Some(Err(Error::Io(error))) if error.kind() == ErrorKind::TimedOut => Incoming::TooSlow,
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_))) => Incoming::Gone,
             Some(Err(Error::Protocol(_) | Error::Utf8(_))) => Incoming::Malformed,
             Some(Ok(Message::Frame(_)) | Err(_)) | None => Incoming::Gone,

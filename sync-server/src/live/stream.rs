@@ -58,7 +58,7 @@ pub(crate) async fn stream(app: App, audience: Audience, events: mpsc::Sender<By
     let seat = app.live.sit(&access.caller.user).ok_or_else(ApiError::busy)?;
     let mut line = Line::new("events", request_id);
     line.caller = Some(access.caller.clone());
-    let session = Session::new(app, &access, seat);
+    let session = Session::new(app, &line.request_id, &access, seat);
     tokio::spawn(async move {
         session.tell(spaces, &events, &mut line).await;
         // Both to the end of the task, whatever becomes of it.
@@ -110,4 +110,19 @@ fn event(outgoing: Outgoing, device: DeviceId, is_resumable: bool) -> Option<Byt
     let Ok(Value::Object(frame)) = serde_json::to_value(&response) else { return None };
     let (kind, data) = frame.into_iter().next()?;
     Some(Bytes::from(format!("event: {kind}\n{id}data: {data}\n\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_places_and_nothing_else() {
+        let place = Cursor { seq: 12, chain: Hash::of(&[b"chain"]) };
+        let id = EventId(place).to_string();
+        assert_eq!(id.parse(), Ok(EventId(place)));
+        for wrong in ["", ".", "12", "12.", "x.00", "-1.00", &id[..id.len() - 1], &format!("{id}0"), &format!(" {id}")] {
+            assert_eq!(wrong.parse::<EventId>(), Err(()), "{wrong}");
+        }
+    }
 }

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sync_core::id::DeviceId;
-use sync_core::limits::LIVE_PAGE_BYTES_MAX;
 use sync_core::wire::{self, CloseCode, LiveResponse, Pull, PullAnswer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
+use super::PAGE_MAX;
 use super::session::{End, Session};
 use super::socket::Sender;
 use crate::error::ApiError;
@@ -65,7 +65,7 @@ impl Session {
             let behind = self.mailbox.behind().await;
             let (own, version) = (behind.wish.own, behind.wish.version);
             let pull = Pull { since: Some(behind.since), bytes_max: None, own, version };
-            let read = exchange::page(&self.app, self.caller.device, behind.space, &pull, LIVE_PAGE_BYTES_MAX).await;
+            let read = exchange::page(&self.app, self.caller.device, behind.space, &pull, PAGE_MAX).await;
             let lost = match read {
                 Ok(PullAnswer::Page(page)) => {
                     let bytes = exchange::weigh(&page);

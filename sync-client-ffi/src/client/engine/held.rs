@@ -40,7 +40,7 @@ impl Engine {
         open.edits = stored.edits;
         open.bytes = bytes;
         // When the last hold goes, everything is looked at again; what the document has already is passed over then.
-        open.arrival = 0;
+        (open.arrival, open.through) = (0, 0);
         open.merged = VersionVector::default();
         self.set_behind(space, doc, true);
         self.turns += 1;
@@ -74,6 +74,6 @@ impl Engine {
         if payloads.is_empty() {
             return Ok(None);
         }
-        self.merge_of(space, doc, payloads, arrival)
+        self.merge_of(space, doc, payloads, arrival, 0)
     }
 }

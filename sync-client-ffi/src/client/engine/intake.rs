@@ -23,6 +23,8 @@ const STORED_AT_ONCE_MAX: usize = 500;
 pub(in crate::client) struct Stored {
     /// Documents that must be read again: a change of this device was refused.
     pub(in crate::client) refused: BTreeSet<DocId>,
+    /// Whether others made documents.
+    pub(in crate::client) created: bool,
     /// Documents that were deleted.
     pub(in crate::client) deleted: BTreeSet<DocId>,
 }
@@ -179,7 +181,8 @@ impl Engine {
         effects: Effects,
         stored: &mut Stored,
     ) {
-        let Effects { feeds, refused, deleted, touched, .. } = effects;
+        let Effects { feeds, refused, created, deleted, touched, .. } = effects;
+        stored.created |= created;
         let Some(state) = self.spaces.get_mut(&space) else { return };
         let acked_before = state.row.acked.n;
         state.row = row;

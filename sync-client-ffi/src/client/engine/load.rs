@@ -50,11 +50,13 @@ impl Engine {
             }
         }
         let bytes = changes.payloads.iter().map(Vec::len).sum();
-        let unseen = self.space(space)?.behind.contains(&doc);
+        let state = self.space(space)?;
+        let (unseen, through) = (state.behind.contains(&doc), state.row.cursor.seq);
         let open = self.documents.entry((space, doc)).or_default();
         open.unseen |= unseen;
         open.edits = stored.edits;
         open.arrival = changes.last_arrival;
+        open.through = through;
         open.bytes = bytes;
         open.merging = None;
         match journal {
@@ -75,7 +77,7 @@ impl Engine {
                     Err(ClientError::DiskFull) => {
                         let open = self.documents.entry((space, doc)).or_default();
                         open.edits = stored.edits;
-                        open.arrival = 0;
+                        (open.arrival, open.through) = (0, 0);
                         self.set_behind(space, doc, true);
                         self.replay(space, doc, &journal, &base)
                     }

@@ -15,6 +15,7 @@ pub(in crate::client) struct Merge {
     copy: Document,
     changes: Vec<Vec<u8>>,
     arrival: u64,
+    through: u64,
     patches: Vec<Patch>,
     /// Whether the copy holds edits that were made after it was taken.
     caught_up: bool,
@@ -61,6 +62,11 @@ impl Merge {
 }
 
 impl Engine {
+    /// How far of the log a document shows.
+    pub(in crate::client) fn through(&self, space: SpaceId, doc: DocId) -> u64 {
+        self.documents.get(&(space, doc)).map_or(0, |open| open.through)
+    }
+
     /// Documents of a space that others have changed, and about which something is to be done now.
     pub(in crate::client) fn behind(&self, space: SpaceId) -> Vec<DocId> {
         let Some(state) = self.spaces.get(&space) else { return Vec::new() };
@@ -102,6 +108,7 @@ impl Engine {
             return Ok(Begun::Nothing);
         }
         let unseen = open.unseen;
+        let through = self.space(space)?.row.cursor.seq;
         let changes = self.store.read().changes(space, doc, open.arrival)?;
         let device = self.device;
         let foreign = |payload: &Vec<u8>| match sync_core::guard::inspect(payload) {
@@ -112,13 +119,14 @@ impl Engine {
         if payloads.is_empty() {
             if let Some(open) = self.documents.get_mut(&(space, doc)) {
                 open.arrival = changes.last_arrival;
+                open.through = through;
                 open.unseen = false;
             }
             self.set_behind(space, doc, false);
             return Ok(if unseen { Begun::LookAgain } else { Begun::Nothing });
         }
         self.seal(space, Some(doc))?;
-        let merge = self.merge_of(space, doc, payloads, changes.last_arrival)?;
+        let merge = self.merge_of(space, doc, payloads, changes.last_arrival, through)?;
         self.set_behind(space, doc, false);
         Ok(merge.map_or(Begun::Nothing, |merge| Begun::Merge(Box::new(merge))))
     }
@@ -130,6 +138,7 @@ impl Engine {
         doc: DocId,
         changes: Vec<Vec<u8>>,
         arrival: u64,
+        through: u64,
     ) -> Result<Option<Merge>> {
         let Some(open) = self.documents.get_mut(&(space, doc)) else { return Ok(None) };
         let Some(document) = &open.document else { return Ok(None) };
@@ -139,7 +148,7 @@ impl Engine {
         let id = self.merges;
         open.merging = Some(Merging { id, sealed: Vec::new() });
         let (patches, caught_up, careful) = (Vec::new(), false, false);
-        Ok(Some(Merge { id, space, doc, copy, changes, arrival, patches, caught_up, careful }))
+        Ok(Some(Merge { id, space, doc, copy, changes, arrival, through, patches, caught_up, careful }))
     }
 
     /// Gives a merge whose copy broke another one, on which its changes are tried one by one; `None` if the document was
@@ -189,6 +198,7 @@ impl Engine {
             let patches = if merge.caught_up { merge.copy.diff(&old.heads()) } else { merge.patches };
             open.document = Some(merge.copy);
             open.arrival = open.arrival.max(merge.arrival);
+            open.through = open.through.max(merge.through);
             open.merging = None;
             let unseen = std::mem::take(&mut open.unseen);
             self.turns += 1;

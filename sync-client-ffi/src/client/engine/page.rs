@@ -87,6 +87,7 @@ pub(super) struct Effects {
     /// Documents of which a change of this device was refused.
     pub(super) refused: BTreeSet<DocId>,
     pub(super) deleted: BTreeSet<DocId>,
+    pub(super) created: bool,
     /// Documents that others have changed.
     pub(super) touched: BTreeSet<DocId>,
     /// Why the rest of the page was left.
@@ -197,7 +198,10 @@ impl Effects {
             return Ok(());
         }
         match (header.kind, &entry.body) {
-            (ItemKind::Create, Some(Body::Create { collection })) => writer.add_document(space, header.doc, collection),
+            (ItemKind::Create, Some(Body::Create { collection })) => {
+                self.created = true;
+                writer.add_document(space, header.doc, collection)
+            }
             (ItemKind::Delete, _) => {
                 self.deleted.insert(header.doc);
                 writer.set_deleted(space, header.doc, true)

@@ -9,7 +9,7 @@ use sync_core::id::SpaceId;
 use sync_core::limits::APPLY_INTERVAL_MS;
 use sync_core::session::Status;
 
-use super::{DocCallback, DocEvent, Observers, PresenceCallback, State, StatusCallback, TokenCallback};
+use super::{DocCallback, DocEvent, ListCallback, Observers, PresenceCallback, State, StatusCallback, TokenCallback};
 use crate::client::presence::PeerInfo;
 
 const FRAME: Duration = Duration::from_millis(APPLY_INTERVAL_MS);
@@ -19,6 +19,7 @@ const FRAME: Duration = Duration::from_millis(APPLY_INTERVAL_MS);
 struct Telling {
     status: Option<(Status, Vec<StatusCallback>)>,
     tokens: Vec<TokenCallback>,
+    lists: Vec<ListCallback>,
     docs: Vec<(DocEvent, Vec<DocCallback>)>,
     presences: Vec<(Vec<PeerInfo>, Vec<PresenceCallback>)>,
 }
@@ -71,6 +72,9 @@ fn take(state: &mut State, paced: bool, now: Instant) -> Telling {
         telling.tokens = callbacks(Some(&listeners.tokens));
     }
     if paced {
+        for space in state.waiting.take_lists() {
+            telling.lists.extend(callbacks(listeners.lists.get(&space)));
+        }
         let (events, presences) = state.waiting.take_paced();
         for event in events {
             let of = callbacks(listeners.docs.get(&(event.space, event.doc)));
@@ -98,6 +102,8 @@ impl Telling {
         for tell in &self.tokens {
             guarded(|| tell());
         }
+        // A document is known before its changes are told.
+        self.lists.iter().for_each(|tell| guarded(|| tell()));
         for (event, callbacks) in &self.docs {
             for tell in callbacks {
                 guarded(|| tell(event));

@@ -21,12 +21,14 @@ pub(super) struct Waiting {
     places: BTreeMap<Key, usize>,
     bytes: usize,
     presences: BTreeSet<SpaceId>,
+    lists: BTreeSet<SpaceId>,
     pub(super) status: Option<Status>,
     pub(super) token: bool,
 }
 
 struct News {
     kind: EventKind,
+    through: u64,
     bytes: usize,
 }
 
@@ -42,21 +44,22 @@ impl Waiting {
 
     /// Whether something waits that is told once a frame of the screen.
     pub(super) fn is_paced(&self) -> bool {
-        !self.docs.is_empty() || !self.presences.is_empty()
+        !self.docs.is_empty() || !self.presences.is_empty() || !self.lists.is_empty()
     }
 
     fn news(&mut self, key: Key) -> &mut News {
         let at = *self.places.entry(key).or_insert_with(|| {
-            self.docs.push((key, News { kind: EventKind::Patches(Vec::new()), bytes: 0 }));
+            self.docs.push((key, News { kind: EventKind::Patches(Vec::new()), through: 0, bytes: 0 }));
             self.docs.len() - 1
         });
         &mut self.docs[at].1
     }
 
     /// One document changed.
-    pub(super) fn steps(&mut self, key: Key, steps: impl Iterator<Item = Patched>) {
+    pub(super) fn steps(&mut self, key: Key, steps: impl Iterator<Item = Patched>, through: u64) {
         let elsewhere = self.bytes;
         let news = self.news(key);
+        news.through = news.through.max(through);
         let before = news.bytes;
         let mut fits = true;
         // Whoever looks again, or has lost the document, sees these steps anyway.
@@ -92,11 +95,21 @@ impl Waiting {
         self.presences.insert(space);
     }
 
-    /// Everything that is told once a frame.
+    /// Documents of a space came or went.
+    pub(super) fn listed(&mut self, space: SpaceId) {
+        self.lists.insert(space);
+    }
+
+    /// The spaces in which they did.
+    pub(super) fn take_lists(&mut self) -> BTreeSet<SpaceId> {
+        std::mem::take(&mut self.lists)
+    }
+
+    /// Everything else that is told once a frame.
     pub(super) fn take_paced(&mut self) -> (Vec<DocEvent>, BTreeSet<SpaceId>) {
         self.places.clear();
         self.bytes = 0;
-        let event = |((space, doc), news): (Key, News)| DocEvent { space, doc, kind: news.kind };
+        let event = |((space, doc), news): (Key, News)| DocEvent { space, doc, kind: news.kind, through: news.through };
         let events = std::mem::take(&mut self.docs).into_iter().map(event).collect();
         (events, std::mem::take(&mut self.presences))
     }
@@ -154,7 +167,7 @@ mod tests {
     fn documents_are_told_in_the_order_in_which_they_changed_first() {
         let mut waiting = Waiting::default();
         for (number, text) in [(2, "a"), (1, "b"), (2, "c")] {
-            waiting.steps(key(number), std::iter::once(typed(text)));
+            waiting.steps(key(number), std::iter::once(typed(text)), 0);
         }
         let (events, _) = waiting.take_paced();
         let told: Vec<_> = events.into_iter().map(|event| (event.doc, event.kind)).collect();
@@ -166,9 +179,9 @@ mod tests {
     #[test]
     fn too_many_steps_are_a_look_of_that_document_alone() {
         let mut waiting = Waiting::default();
-        waiting.steps(key(1), std::iter::once(typed("a")));
-        waiting.steps(key(2), (0..=OBSERVER_QUEUE_MAX).map(|_| typed("b")));
-        waiting.steps(key(2), std::iter::once(typed("c")));
+        waiting.steps(key(1), std::iter::once(typed("a")), 0);
+        waiting.steps(key(2), (0..=OBSERVER_QUEUE_MAX).map(|_| typed("b")), 0);
+        waiting.steps(key(2), std::iter::once(typed("c")), 0);
         let (events, _) = waiting.take_paced();
         assert_eq!(events[0].kind, EventKind::Patches(vec![typed("a")]));
         assert_eq!(events[1].kind, EventKind::LookAgain);
@@ -179,7 +192,7 @@ mod tests {
         let mut waiting = Waiting::default();
         let long = "x".repeat(1 << 20);
         for number in 1..=8 {
-            waiting.steps(key(number), std::iter::once(typed(&long)));
+            waiting.steps(key(number), std::iter::once(typed(&long)), 0);
         }
         let (events, _) = waiting.take_paced();
         let kept = events.iter().filter(|event| event.kind != EventKind::LookAgain).count();
@@ -190,9 +203,9 @@ mod tests {
     #[test]
     fn a_deletion_takes_the_place_of_what_was_before() {
         let mut waiting = Waiting::default();
-        waiting.steps(key(1), std::iter::once(typed("a")));
+        waiting.steps(key(1), std::iter::once(typed("a")), 0);
         waiting.deleted(key(1));
-        waiting.steps(key(1), std::iter::once(typed("b")));
+        waiting.steps(key(1), std::iter::once(typed("b")), 0);
         assert_eq!(waiting.take_paced().0[0].kind, EventKind::Deleted);
         waiting.deleted(key(1));
         // The deletion was refused: the document is there again.

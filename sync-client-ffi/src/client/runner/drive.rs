@@ -134,9 +134,7 @@ impl Runner {
     fn take_effect(&mut self, shared: &Arc<Shared>, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Collect { space, bytes_max, again } => {
-                crate::tr("W collect begins");
                 let collected = lock(&shared.engine).collect(space, bytes_max, again);
-                crate::tr("W collected");
                 return Some(match collected {
                     Ok(collected) => Event::Collected(space, collected),
                     Err(error) => {
@@ -149,7 +147,7 @@ impl Runner {
                 return Some(Event::Stored(space, self.store(shared, space, *response)));
             }
             Effect::Open { link } => return self.connection.open(shared, link),
-            Effect::Say { link, frame } => { let r = self.connection.say(link, &frame); crate::tr("W said"); return r },
+            Effect::Say { link, frame } => return self.connection.say(link, &frame),
             Effect::SayToken { link } => return self.connection.say_token(link, lock(&shared.token).clone()),
             Effect::Shut { link } => self.connection.shut(link),
             Effect::Send { id, request } => {
@@ -172,14 +170,15 @@ impl Runner {
 
     fn store(&mut self, shared: &Arc<Shared>, space: SpaceId, response: SyncResponse) -> StoreOutcome {
         let mut stored = Stored::default();
-        crate::tr("R store begins");
         let outcome = take(shared, space, response, &mut stored).unwrap_or_else(|error| {
             tracing::error!(%error, "an answer could not be stored");
             StoreOutcome::Failed
         });
-        crate::tr("R stored");
         for doc in stored.refused {
             shared.observers.look_again(space, doc);
+        }
+        if stored.created || !stored.deleted.is_empty() {
+            shared.observers.listed(space);
         }
         for doc in stored.deleted {
             shared.observers.deleted(space, doc);
@@ -187,7 +186,6 @@ impl Runner {
         // At once: what has arrived is waited for more eagerly than anything that is to be sent.
         self.pace.arrived(space);
         self.pace.merge_due(shared);
-        crate::tr("R merged");
         shared.arrived.notify_all();
         outcome
     }

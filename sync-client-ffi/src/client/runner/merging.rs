@@ -74,8 +74,9 @@ fn finish(shared: &Arc<Shared>, space: SpaceId, mut merges: Vec<Merge>, failed: 
             Swap::Again(again) => merges = again,
             Swap::Done(changed) => {
                 for (doc, patches) in changed {
+                    let through = engine.through(space, doc);
                     match patches {
-                        Some(patches) => shared.observers.patches(space, doc, Origin::Remote, patches),
+                        Some(patches) => shared.observers.patches(space, doc, Origin::Remote, patches, through),
                         None => shared.observers.look_again(space, doc),
                     }
                 }

@@ -165,7 +165,6 @@ impl Line for Socket {
             match message {
                 Message::Binary(bytes) => {
                     Meter::add(&self.meter.frames_received, 1);
-                    crate::tr("R frame read");
                     Meter::add(&self.meter.bytes_received, bytes.len());
                     match LiveResponse::read(&bytes) {
                         Ok(Some(frame)) => return Poll::Ready(Ok(frame)),

@@ -16,6 +16,8 @@ use super::super::presence::Peers;
 use super::*;
 use crate::bus::{Notice, Presence};
 
+mod model;
+
 const SPACE: SpaceId = SpaceId::from_bytes([1; 16]);
 const OTHER: SpaceId = SpaceId::from_bytes([2; 16]);
 const READER: DeviceId = DeviceId::from_bytes([1; 16]);

@@ -13,7 +13,7 @@ const MAX: usize = LIVE_FRAME_BYTES_MAX;
 async fn pair() -> (DuplexStream, Receiver<DuplexStream>, Sender<DuplexStream>) {
     let (client, server) = duplex(1 << 12);
     let (mut receiver, sender) = open(server, 1 << 10, Arc::new(Semaphore::new(1))).await;
-    receiver.trust();
+    receiver.trust(Arc::new(Semaphore::new(1)));
     (client, receiver, sender)
 }
 
@@ -127,6 +127,44 @@ async fn a_large_message_waits_for_a_place_and_a_small_one_does_not() {
     client.write_all(&frame(0x82, b"next")).await.unwrap();
     assert_eq!(receiver.next().await, whole(b"next"));
     assert_eq!(large.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_user_who_has_all_its_places_keeps_none_of_the_others() {
+    let (large, own) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(0)));
+    let (mut client, server) = duplex(1 << 20);
+    let (mut receiver, _sender) = open(server, 1 << 10, Arc::clone(&large)).await;
+    receiver.trust(Arc::clone(&own));
+    let bytes = vec![2; 300_000];
+    client.write_all(&frame(0x82, &bytes)).await.unwrap();
+    assert_eq!(futures_util::FutureExt::now_or_never(receiver.next()), None);
+    assert_eq!(large.available_permits(), 1);
+    own.add_permits(1);
+    assert_eq!(receiver.next().await, whole(&bytes));
+}
+
+#[tokio::test]
+async fn pings_do_not_make_a_large_message_small() {
+    let large = Arc::new(Semaphore::new(0));
+    let (mut client, server) = duplex(1 << 20);
+    let (mut receiver, _sender) = open(server, usize::MAX, large).await;
+    client.write_all(&frame(0x02, &[1; 40_000])).await.unwrap();
+    for _ in 0..3 {
+        client.write_all(&frame(0x89, &[0; 100])).await.unwrap();
+        assert_eq!(receiver.next().await, Incoming::Sign);
+    }
+    client.write_all(&frame(0x80, &[1; 40_000])).await.unwrap();
+    assert_eq!(futures_util::FutureExt::now_or_never(receiver.next()), None, "it needs a place");
+}
+
+#[tokio::test]
+async fn any_number_of_pings_needs_no_place() {
+    let (mut client, server) = duplex(1 << 20);
+    let (mut receiver, _sender) = open(server, usize::MAX, Arc::new(Semaphore::new(0))).await;
+    for _ in 0..2_000 {
+        client.write_all(&frame(0x8a, &[0; 100])).await.unwrap();
+        assert_eq!(receiver.next().await, Incoming::Sign);
+    }
 }
 
 #[tokio::test]

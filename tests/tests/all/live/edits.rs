@@ -1,7 +1,5 @@
 //! Edits on their way from phone to phone.
 
-use std::time::Instant;
-
 use sync_client_ffi::{Client, EventKind, Origin, SpaceId, Status, Value};
 use sync_core::ledger::Role;
 use sync_tests::proxy::Proxy;
@@ -145,29 +143,6 @@ fn a_reader_that_was_stalled_gets_everything() {
     assert!(text.len() > 1 << 20);
     assert!(shows(&pair.same, &text));
     assert_eq!(pair.same.heads().unwrap(), pair.doc.heads().unwrap());
-}
-
-#[test]
-fn how_long_an_edit_takes_to_be_seen() {
-    let rig = Rig::start();
-    let pair = Pair::start(&rig);
-    let mut took: Vec<u128> = (1..=200)
-        .map(|round| {
-            let began = Instant::now();
-            sync_client_ffi::tr("W edit begins");
-            count(&pair.doc, 1);
-            assert!(counts(&pair.same, round));
-            sync_client_ffi::tr("T seen");
-            pair.ann.wait_acknowledged(pair.space, PATIENCE);
-            began.elapsed().as_micros()
-        })
-        .collect();
-    let trace = sync_client_ffi::TRACE.lock().unwrap().clone();
-    for (at, (label, when)) in trace.iter().enumerate().skip(trace.len().saturating_sub(60)) {
-        println!("{label:20} +{} us", when.duration_since(trace[at - 1].1).as_micros());
-    }
-    took.sort_unstable();
-    println!("edit to visible: p50 {} µs, p99 {} µs", took[took.len() / 2], took[took.len() * 99 / 100]);
 }
 
 #[test]
