@@ -43,7 +43,7 @@ impl Times {
             }
         }
         dark.extend(since.map(|from_us| (from_us, u64::MAX)));
-        Ok(Self { typed, shown: shown.into_iter().map(|(seq, at_us)| (seq, at_us)).collect(), dark })
+        Ok(Self { typed, shown, dark })
     }
 
     fn was_dark(&self, from_us: u64, until_us: u64) -> bool {

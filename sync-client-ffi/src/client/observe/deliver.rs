@@ -103,7 +103,9 @@ impl Telling {
             guarded(|| tell());
         }
         // A document is known before its changes are told.
-        self.lists.iter().for_each(|tell| guarded(|| tell()));
+        for tell in &self.lists {
+            guarded(|| tell());
+        }
         for (event, callbacks) in &self.docs {
             for tell in callbacks {
                 guarded(|| tell(event));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sync_client_ffi::{Action, ClientError, Doc, EventKind, Origin, Patched, Subscription, path};
+use sync_client_ffi::{Action, ClientError, Doc, EditState, EventKind, Origin, Patched, Subscription, path};
 use sync_core::limits::{APPLY_INTERVAL_MS, OBSERVER_QUEUE_MAX};
 use sync_tests::rig::{PATIENCE, Rig, Seeded};
 use sync_tests::seen::Seen;
@@ -72,6 +72,38 @@ fn rapid_edits_come_in_frames_and_every_step_once_and_in_order() {
         });
     }
     drop((remote, local));
+}
+
+#[test]
+fn an_event_says_how_far_of_the_log_the_document_is() {
+    let rig = Rig::start();
+    let pair = Pair::start(&rig);
+    let seen = Seen::default();
+    let told = seen.clone();
+    let subscription = pair.same.observe(move |event| told.see(event.through));
+    for _ in 0..5 {
+        append(&pair.doc, "x");
+        let edit = pair.doc.edits().unwrap();
+        assert!(pair.ann.wait_acknowledged(pair.space, PATIENCE));
+        let EditState::Durable { seq } = pair.doc.edit_state(edit).unwrap() else { panic!("not durable") };
+        seen.wait(|events| events.iter().any(|(_, through)| *through >= seq).then_some(()));
+    }
+    drop(subscription);
+}
+
+#[test]
+fn documents_that_come_and_go_elsewhere_are_told() {
+    let rig = Rig::start();
+    let pair = Pair::start(&rig);
+    let seen = Seen::default();
+    let (told, reader, space) = (seen.clone(), pair.other.clone(), pair.space);
+    let subscription = pair.other.on_documents(space, move || told.see(reader.documents(space, None).unwrap().len()));
+    let doc = pair.ann.create(space, "notes").unwrap();
+    seen.wait_for(0, &2);
+    let before = seen.count();
+    pair.ann.delete(space, doc.id()).unwrap();
+    seen.wait_for(before, &1);
+    drop(subscription);
 }
 
 #[test]
