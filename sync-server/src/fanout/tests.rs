@@ -72,7 +72,7 @@ fn follower(fanout: &Fanout, space: SpaceId, number: u16) -> Arc<Mailbox> {
     fanout.join(space, u64::from(number), &mailbox);
     let first = First { next: at(0), more: false, wish: Wish::default() };
     mailbox.followed(space, first, LiveResponse::Pong { nonce: 0 }, 0);
-    assert!(next(&mailbox).is_some());
+    assert!(next(&mailbox).is_some() && next(&mailbox).is_none());
     mailbox
 }
 

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::{FutureExt, Sink, Stream};
 use sync_core::limits::LIVE_FRAME_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
@@ -24,10 +25,10 @@ mod metered;
 
 /// What an idle connection reads into.
 const READ_BYTES: usize = 4 << 10;
-/// The header of a client's control frame.
-const SIGN_HEADER_BYTES: usize = 6;
+/// The shortest header of a client's frame.
+const HEADER_BYTES: usize = 6;
 /// What is gathered before it is written, if nobody flushes.
-const WRITE_BYTES: usize = 16 << 10;
+const WRITE_BYTES: usize = 4 << 10;
 
 /// What arrived.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +51,22 @@ pub(crate) enum Incoming {
     Gone,
 }
 
-type Shared<S> = Arc<Mutex<WebSocketStream<Metered<S>>>>;
+/// Frames beyond this leave a mark: tungstenite keeps the buffers that it once needed.
+const LARGE_BYTES: usize = 4 << 10;
+
+type Shared<S> = Arc<Mutex<Socket<S>>>;
+
+/// What both halves share.
+struct Socket<S> {
+    /// There but while it is exchanged.
+    stream: Option<WebSocketStream<Metered<S>>>,
+    /// What all messages took on the wire that have come in, at least.
+    consumed: u64,
+    /// Whether something large went through.
+    is_bloated: bool,
+    /// Whether neither side has begun to close, and nothing has failed.
+    is_open: bool,
+}
 
 /// Both directions of a stream, for two halves of one task. `large` has room for so many large messages on their way, of all
 /// connections; before [`Receiver::trust`] none is taken that is larger than `bytes_max`.
@@ -59,22 +75,59 @@ pub(crate) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     bytes_max: usize,
     large: Arc<Semaphore>,
 ) -> (Receiver<S>, Sender<S>) {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
-        .write_buffer_size(WRITE_BYTES)
-        .max_write_buffer_size(WRITE_BYTES + 2 * LIVE_FRAME_BYTES_MAX)
-        .max_message_size(Some(LIVE_FRAME_BYTES_MAX))
-        .max_frame_size(Some(LIVE_FRAME_BYTES_MAX));
     let stream = Metered::new(stream, bytes_max, large);
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await;
+    let socket = Socket { stream: Some(stream), consumed: 0, is_bloated: false, is_open: true };
     let socket = Arc::new(Mutex::new(socket));
     let receiver = Receiver { socket: Arc::clone(&socket), ended: Ended::Nothing, traffic: Traffic::default() };
     (receiver, Sender { socket, ready: VecDeque::new(), traffic: Traffic::default() })
 }
 
-fn lock<S>(socket: &Shared<S>) -> MutexGuard<'_, WebSocketStream<Metered<S>>> {
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_write_buffer_size(WRITE_BYTES + 2 * LIVE_FRAME_BYTES_MAX)
+        .max_message_size(Some(LIVE_FRAME_BYTES_MAX))
+        .max_frame_size(Some(LIVE_FRAME_BYTES_MAX))
+}
+
+fn lock<S>(socket: &Shared<S>) -> MutexGuard<'_, Socket<S>> {
     // Both halves are of one task, so nobody waits here.
     socket.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_next(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// A message of so many bytes came in. Its header took this much, or more.
+    fn consumed(&mut self, bytes: usize) {
+        let length = match bytes {
+            0..126 => 0,
+            126..0x1_0000 => 2,
+            _ => 8,
+        };
+        self.consumed += (HEADER_BYTES + length + bytes) as u64;
+        self.is_bloated |= bytes > LARGE_BYTES;
+    }
+
+    /// Exchanges the buffers for small ones, if nothing is in them: as much was read as the messages that came out of it took
+    /// at least, and the caller has flushed what went out.
+    fn shed(&mut self) {
+        let is_empty = self.stream.as_ref().is_some_and(|stream| stream.get_ref().total() == self.consumed);
+        if !(self.is_bloated && self.is_open && is_empty) {
+            return;
+        }
+        self.is_bloated = false;
+        let Some(stream) = self.stream.take().map(WebSocketStream::into_inner) else { return };
+        // Nothing is exchanged with the other side, so it does not wait.
+        self.stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).now_or_never();
+    }
 }
 
 /// What ended last.
@@ -103,27 +156,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
 
     /// From now on messages may be as large as any. Large ones need one of the user's `own` places, too.
     pub(crate) fn trust(&mut self, own: Arc<Semaphore>) {
-        lock(&self.socket).get_mut().trust(own);
+        self.metered(|metered| metered.trust(own));
     }
 
     /// What comes next. Whoever stops waiting for it loses nothing.
     pub(crate) async fn next(&mut self) -> Incoming {
-        match std::mem::take(&mut self.ended) {
+        match mem::take(&mut self.ended) {
             Ended::Nothing => {}
-            Ended::Message => lock(&self.socket).get_mut().message_ended(),
-            Ended::Sign(bytes) => lock(&self.socket).get_mut().sign_ended(bytes),
+            Ended::Message => self.metered(Metered::message_ended),
+            Ended::Sign(bytes) => self.metered(|metered| metered.sign_ended(bytes)),
         }
-        let next = poll_fn(|context| Pin::new(&mut *lock(&self.socket)).poll_next(context)).await;
+        let next = poll_fn(|context| lock(&self.socket).poll_next(context)).await;
         match next {
             Some(Ok(Message::Binary(frame))) => {
                 self.ended = Ended::Message;
                 self.traffic.count(frame.len());
-                Incoming::Frame(frame)
+                lock(&self.socket).consumed(frame.len());
+                return Incoming::Frame(frame);
             }
             Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
-                self.ended = Ended::Sign(SIGN_HEADER_BYTES + payload.len());
-                Incoming::Sign
+                self.ended = Ended::Sign(HEADER_BYTES + payload.len());
+                lock(&self.socket).consumed(payload.len());
+                return Incoming::Sign;
             }
+            _ => lock(&self.socket).is_open = false,
+        }
+        match next {
             Some(Ok(Message::Text(_))) => Incoming::Text,
             Some(Ok(Message::Close(frame))) => Incoming::Close(frame.map(|frame| frame.code.into())),
             Some(Err(Error::Capacity(_))) => Incoming::TooLarge,
@@ -131,7 +189,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
             Some(Err(Error::Io(error))) if error.kind() == ErrorKind::TimedOut => Incoming::TooSlow,
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_))) => Incoming::Gone,
             Some(Err(Error::Protocol(_) | Error::Utf8(_))) => Incoming::Malformed,
-            Some(Ok(Message::Frame(_)) | Err(_)) | None => Incoming::Gone,
+            Some(Ok(_) | Err(_)) | None => Incoming::Gone,
+        }
+    }
+
+    fn metered(&self, change: impl FnOnce(&mut Metered<S>)) {
+        if let Some(stream) = &mut lock(&self.socket).stream {
+            change(stream.get_mut());
         }
     }
 
@@ -140,9 +204,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
         let mut scratch = [0; 1024];
         poll_fn(|context| {
             let mut socket = lock(&self.socket);
+            let Some(stream) = &mut socket.stream else { return Poll::Ready(()) };
             loop {
                 let mut into = ReadBuf::new(&mut scratch);
-                match Pin::new(socket.get_mut().unmetered()).poll_read(context, &mut into) {
+                match Pin::new(stream.get_mut().unmetered()).poll_read(context, &mut into) {
                     Poll::Ready(Ok(())) if !into.filled().is_empty() => {}
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => return Poll::Pending,
@@ -170,12 +235,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
     pub(crate) fn put(&mut self, payload: Bytes) -> usize {
         let length = payload.len();
         self.traffic.count(length);
+        lock(&self.socket).is_bloated |= length > LARGE_BYTES;
         self.ready.push_back(Message::Binary(payload));
         length
     }
 
     /// The last message: nothing may follow it.
     pub(crate) fn put_close(&mut self, code: u16, reason: &'static str) {
+        lock(&self.socket).is_open = false;
         self.ready.push_back(Message::Close(Some(CloseFrame { code: Number::from(code), reason: reason.into() })));
     }
 
@@ -184,16 +251,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sender<S> {
         let Self { socket, ready, .. } = self;
         poll_fn(|context| {
             let mut socket = lock(socket);
-            let mut socket = Pin::new(&mut *socket);
+            let Some(stream) = &mut socket.stream else { return Poll::Ready(Err(Error::AlreadyClosed)) };
+            let mut stream = Pin::new(stream);
             while !ready.is_empty() {
-                ready!(socket.as_mut().poll_ready(context))?;
+                ready!(stream.as_mut().poll_ready(context))?;
                 if let Some(message) = ready.pop_front() {
-                    socket.as_mut().start_send(message)?;
+                    stream.as_mut().start_send(message)?;
                 }
             }
-            socket.as_mut().poll_flush(context)
+            stream.as_mut().poll_flush(context)
         })
         .await
+    }
+
+    /// Gives back the memory that large messages took, if nothing is under way. To be called now and then, after a flush.
+    pub(crate) fn shed(&mut self) {
+        // The other half waits in this task, which polls it again before long: what woke it before still does.
+        lock(&self.socket).shed();
     }
 }
 

@@ -121,7 +121,8 @@ mod tests {
         let place = Cursor { seq: 12, chain: Hash::of(&[b"chain"]) };
         let id = EventId(place).to_string();
         assert_eq!(id.parse(), Ok(EventId(place)));
-        for wrong in ["", ".", "12", "12.", "x.00", "-1.00", &id[..id.len() - 1], &format!("{id}0"), &format!(" {id}")] {
+        for wrong in ["", ".", "12", "12.", "x.00", "-1.00", &id[..id.len() - 1], &format!("{id}0"), &format!(" {id}")]
+        {
             assert_eq!(wrong.parse::<EventId>(), Err(()), "{wrong}");
         }
     }

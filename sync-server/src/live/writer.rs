@@ -35,13 +35,18 @@ impl Session {
         first: Outgoing,
         sender: &mut Sender<S>,
     ) -> Result<(), End> {
-        let mut bytes = 0;
+        let (mut bytes, mut beats) = (0, false);
         let mut next = Some(first);
         while let Some(outgoing) = next {
+            beats |= matches!(outgoing, Outgoing::Beat(_));
             bytes += self.put(outgoing, sender).await?;
             next = if bytes < BATCH_BYTES { self.mailbox.take_more() } else { None };
         }
-        sender.flush().await.map_err(|_| End::Gone)
+        sender.flush().await.map_err(|_| End::Gone)?;
+        if beats {
+            sender.shed();
+        }
+        Ok(())
     }
 
     async fn put<S: AsyncRead + AsyncWrite + Unpin>(

@@ -64,9 +64,9 @@ impl Events {
     /// The next event; `None` at the end of the stream.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let event = parse(event);
-                self.text = rest.to_owned();
+            if let Some(end) = self.text.find("\n\n") {
+                let event = parse(&self.text[..end]);
+                self.text.drain(..end + 2);
                 return Some(event);
             }
             let chunk = self.response.chunk().await.unwrap()?;

@@ -24,8 +24,9 @@ const LARGE_MAX: Duration = Duration::from_mins(1);
 pub(super) struct Metered<S> {
     stream: S,
     bytes_max: usize,
-    /// What was read since the last message ended.
+    /// What was read since the last message ended, and in all.
     bytes: usize,
+    total: u64,
     /// Of all connections, and of the user where it is known.
     large: Arc<Semaphore>,
     own: Option<Arc<Semaphore>>,
@@ -45,7 +46,7 @@ pub(super) fn is_too_large(error: &io::Error) -> bool {
 
 impl<S> Metered<S> {
     pub(super) fn new(stream: S, bytes_max: usize, large: Arc<Semaphore>) -> Self {
-        Self { stream, bytes_max, bytes: 0, large, own: None, place: None, acquiring: None }
+        Self { stream, bytes_max, bytes: 0, total: 0, large, own: None, place: None, acquiring: None }
     }
 
     /// Whoever sends is known, and may send messages of any size.
@@ -62,6 +63,11 @@ impl<S> Metered<S> {
     /// What comes now may be of the same message as before.
     pub(super) fn sign_ended(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// What was read in all.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// The stream itself.
@@ -103,7 +109,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         ready!(metered.poll_place(context));
         let before = into.filled().len();
         let read = ready!(Pin::new(&mut metered.stream).poll_read(context, into));
-        metered.bytes += into.filled().len() - before;
+        let count = into.filled().len() - before;
+        metered.bytes += count;
+        metered.total += count as u64;
         Poll::Ready(read)
     }
 }

@@ -148,12 +148,12 @@ async fn pings_do_not_make_a_large_message_small() {
     let large = Arc::new(Semaphore::new(0));
     let (mut client, server) = duplex(1 << 20);
     let (mut receiver, _sender) = open(server, usize::MAX, large).await;
-    client.write_all(&frame(0x02, &[1; 40_000])).await.unwrap();
+    client.write_all(&frame(0x02, &vec![1; 40_000])).await.unwrap();
     for _ in 0..3 {
         client.write_all(&frame(0x89, &[0; 100])).await.unwrap();
         assert_eq!(receiver.next().await, Incoming::Sign);
     }
-    client.write_all(&frame(0x80, &[1; 40_000])).await.unwrap();
+    client.write_all(&frame(0x80, &vec![1; 40_000])).await.unwrap();
     assert_eq!(futures_util::FutureExt::now_or_never(receiver.next()), None, "it needs a place");
 }
 
@@ -165,6 +165,50 @@ async fn any_number_of_pings_needs_no_place() {
         client.write_all(&frame(0x8a, &[0; 100])).await.unwrap();
         assert_eq!(receiver.next().await, Incoming::Sign);
     }
+}
+
+#[tokio::test]
+async fn buffers_are_exchanged_only_when_nothing_is_in_them() {
+    let (mut client, mut receiver, mut sender) = pair().await;
+    let large: Vec<u8> = (0..100_000).map(|at| (at % 251) as u8).collect();
+    let (first, second) = (frame(0x82, &large), frame(0x82, b"second"));
+    let is_bloated = |sender: &Sender<DuplexStream>| lock(&sender.socket).is_bloated;
+    let write = async {
+        client.write_all(&first).await.unwrap();
+        // The beginning of the next one comes along.
+        client.write_all(&second[..3]).await.unwrap();
+        client
+    };
+    let (mut client, incoming) = tokio::join!(write, receiver.next());
+    assert_eq!(incoming, whole(&large));
+    assert_eq!(futures_util::FutureExt::now_or_never(receiver.next()), None);
+    sender.shed();
+    assert!(is_bloated(&sender), "something was read that is no message yet");
+    client.write_all(&second[3..]).await.unwrap();
+    assert_eq!(receiver.next().await, whole(b"second"));
+    // Who waits before is woken after, though by another one's leave.
+    let exchange = async {
+        sender.shed();
+        assert!(!is_bloated(&sender));
+        tokio::task::yield_now().await;
+        client.write_all(&frame(0x82, b"third")).await.unwrap();
+    };
+    let (incoming, ()) = tokio::join!(biased; receiver.next(), exchange);
+    assert_eq!(incoming, whole(b"third"));
+    for message in [large, b"fourth".to_vec()] {
+        let bytes = Bytes::from(message);
+        sender.put(bytes.clone());
+        let mut client = WebSocketStream::from_raw_socket(&mut client, Role::Client, None).await;
+        let (sent, got) = tokio::join!(sender.flush(), client.next());
+        assert!(sent.is_ok());
+        assert_eq!(got.unwrap().unwrap(), Message::Binary(bytes));
+        sender.shed();
+        assert!(!is_bloated(&sender));
+    }
+    sender.put_close(1000, "");
+    sender.put(Bytes::from(vec![0; 10_000]));
+    sender.shed();
+    assert!(is_bloated(&sender), "not when one side closes");
 }
 
 #[tokio::test]

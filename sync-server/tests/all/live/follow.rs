@@ -258,8 +258,8 @@ async fn everybody_writes_and_everybody_sees_everything() {
             }
             while at.seq < 2 * PHONES * PUSHES {
                 let page = match link.hear().await {
-                    LiveResponse::Page { page, .. } => page,
-                    LiveResponse::Answer { pull: Some(PullAnswer::Page(page)), .. } => page,
+                    LiveResponse::Page { page, .. }
+                    | LiveResponse::Answer { pull: Some(PullAnswer::Page(page)), .. } => page,
                     LiveResponse::Answer { pull: None, .. } => continue,
                     other => panic!("{other:?}"),
                 };

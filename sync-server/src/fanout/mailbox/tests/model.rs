@@ -115,7 +115,9 @@ impl Model {
                 self.got(space, page.next.seq - entries, page.next.seq);
             }
             Outgoing::Answer(Answer::Pushed { log, .. }) => {
-                log.iter().for_each(|parcel| self.got(parcel.space(), parcel.from().seq, parcel.next().seq));
+                for parcel in log {
+                    self.got(parcel.space(), parcel.from().seq, parcel.next().seq);
+                }
             }
             Outgoing::Answer(Answer::Whole(response)) => {
                 let LiveResponse::Pong { nonce } = *response else { panic!("{response:?}") };
