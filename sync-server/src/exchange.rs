@@ -63,7 +63,7 @@ fn is_short(run: &Run) -> bool {
         }
         if let Body::Change { bytes } = &item.body {
             // What fails here is refused as quickly when it is checked.
-            operations += guard::inspect(bytes).map_or(0, |guarded| guarded.operations);
+            operations += guard::claimed_operations(bytes);
         }
         operations <= INLINE_OPERATIONS_MAX
     })

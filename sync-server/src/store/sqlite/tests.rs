@@ -1,9 +1,14 @@
 //! The embedded store conforms, survives being closed, and recovers from a full disk.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use sync_core::check::{Candidate, Checked, Push};
+use sync_core::feed::{FeedHead, ItemKind, create_hash};
+use sync_core::id::{DeviceId, DocId, SpaceId};
 
 use super::super::{Store, StoreError, conformance};
-use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate};
+use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate, schema, threads};
 
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(folder.path(), &SqliteOptions::default()).unwrap()
@@ -60,6 +65,39 @@ async fn a_job_that_panics_loses_its_own_answer_alone() {
     let panicked = store.write::<()>(|_| panic!("on purpose")).await;
     assert!(matches!(panicked, Err(StoreError::Unavailable(_))));
     store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fault_in_one_space_is_not_its_neighbours() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let users = ["ann", "bob", "cleo"];
+    for user in users {
+        store.ensure_personal(user).await.unwrap();
+    }
+    store.close().await.unwrap();
+    let mut database = schema::connect(&folder.path().join(FILE), Duration::from_secs(5)).unwrap();
+    let broken = SpaceId::personal("bob");
+    let spoil = "UPDATE spaces SET head_chain = x'00' WHERE space_id = ?1";
+    database.execute(spoil, [broken.as_bytes()]).unwrap();
+    let group = |user: &str| {
+        let (space, device) = (SpaceId::personal(user), DeviceId::from_bytes([7; 16]));
+        let (doc, base) = (DocId::from_bytes([8; 16]), FeedHead::start(space, device));
+        let hash = create_hash(doc, "notes");
+        let links = vec![base.next(ItemKind::Create, doc, hash).chain];
+        let candidates =
+            vec![Candidate { kind: ItemKind::Create, doc, hash, checked: Checked::Create("notes".into()) }];
+        (space, vec![Push { user: user.to_owned(), device, base, links, candidates }])
+    };
+    let unknown = (SpaceId::from_bytes([9; 16]), group("ann").1);
+    let groups = vec![group("ann"), group("bob"), unknown, group("cleo")];
+    let results = threads::commit_all(&mut database, groups).unwrap();
+    let [Ok(ann), Err(StoreError::Fault(_)), Err(StoreError::UnknownSpace), Ok(cleo)] = &results[..] else {
+        panic!("{results:?}");
+    };
+    assert_eq!((ann.head.seq, cleo.head.seq), (1, 1));
+    let count: i64 = database.query_row("SELECT count(*) FROM log", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 2, "each once");
 }
 
 #[test]

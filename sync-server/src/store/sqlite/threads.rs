@@ -164,7 +164,7 @@ impl Batch {
         None
     }
 
-    /// One transaction, a savepoint for each group, so that a fault in one space is not another's.
+    /// One transaction, and an answer for each group.
     fn commit(&mut self, connection: &mut Connection) {
         let (mut replies, mut groups) = (Vec::new(), Vec::new());
         for (space, pushes, reply) in mem::take(&mut self.groups) {
@@ -190,28 +190,39 @@ impl Batch {
     }
 }
 
-fn commit_all(
-    connection: &mut Connection,
-    groups: Vec<(SpaceId, Vec<Push>)>,
-) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+pub(super) type Group = (SpaceId, Vec<Push>);
+pub(super) type Results = Vec<Result<Committed, StoreError>>;
+
+/// All groups in one transaction. A fault in one space is not another's: then each gets a transaction of its own. No
+/// savepoints, since each of them writes every page that it touched to the log once more.
+pub(super) fn commit_all(connection: &mut Connection, groups: Vec<Group>) -> Result<Results, StoreError> {
+    let one = groups.len() == 1;
+    let again = if one { Vec::new() } else { groups.clone() };
+    match commit_together(connection, groups) {
+        Ok(results) => Ok(results),
+        // A full disk or a failing one is no fault of a space.
+        Err(StoreError::Unavailable(cause)) => Err(StoreError::Unavailable(cause)),
+        Err(error) if one => Ok(vec![Err(error)]),
+        Err(error) => {
+            tracing::warn!(%error, groups = again.len(), "a fault in a space: its neighbours are committed one by one");
+            let alone = again.into_iter().map(|group| commit_together(connection, vec![group]));
+            Ok(alone
+                .map(|result| result.and_then(|results| results.into_iter().next().unwrap_or_else(|| Err(gone()))))
+                .collect())
+        }
+    }
+}
+
+fn commit_together(connection: &mut Connection, groups: Vec<Group>) -> Result<Results, StoreError> {
     // Dropping it on any way out rolls back, so the next group finds a clean connection.
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut results = Vec::with_capacity(groups.len());
     for (space, pushes) in groups {
-        let savepoint = transaction.savepoint()?;
-        match commit::group(&savepoint, space, pushes) {
-            Ok(committed) => {
-                savepoint.commit()?;
-                results.push(Ok(committed));
-            }
-            // A full disk or a failing one is no fault of this space: SQLite may have rolled everything back already.
-            Err(StoreError::Unavailable(cause)) => return Err(StoreError::Unavailable(cause)),
-            Err(error) => {
-                let mut savepoint = savepoint;
-                savepoint.rollback()?;
-                savepoint.commit()?;
-                results.push(Err(error));
-            }
+        match commit::group(&transaction, space, pushes) {
+            Ok(committed) => results.push(Ok(committed)),
+            // Found before anything is written.
+            Err(StoreError::UnknownSpace) => results.push(Err(StoreError::UnknownSpace)),
+            Err(error) => return Err(error),
         }
     }
     transaction.commit()?;
