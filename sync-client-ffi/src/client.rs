@@ -253,6 +253,11 @@ impl Client {
         Ok(self.engine().row(space)?.own)
     }
 
+    /// How far the server has acknowledged this device's own feed.
+    pub fn acknowledged(&self, space: SpaceId) -> Result<FeedHead, ClientError> {
+        Ok(self.engine().row(space)?.acked)
+    }
+
     /// How many entries of the space's log have been read.
     pub fn log_position(&self, space: SpaceId) -> Result<u64, ClientError> {
         Ok(self.engine().row(space)?.cursor.seq)

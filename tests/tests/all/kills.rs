@@ -55,17 +55,14 @@ fn fifty_kills_lose_nothing_and_double_nothing() {
     for kill in 0..KILLS {
         // Some way into the work, at no particular moment of it.
         let busy = &phones[kill % phones.len()];
-        let acked = busy.feed(space).unwrap().n - busy.pending(space).unwrap().outbox_changes;
+        let acked = busy.acknowledged(space).unwrap().n;
         assert!(busy.wait_for(space, busy.device(), acked + 1 + random.below(4), PATIENCE), "no progress, kill {kill}");
         let moment = Instant::now();
         while moment.elapsed().as_micros() < u128::from(random.below(8_000)) {
             std::hint::spin_loop();
         }
         server.kill();
-        let acknowledged: Vec<u64> = phones
-            .iter()
-            .map(|phone| phone.feed(space).unwrap().n - phone.pending(space).unwrap().outbox_changes)
-            .collect();
+        let acknowledged: Vec<u64> = phones.iter().map(|phone| phone.acknowledged(space).unwrap().n).collect();
         server.restart();
         for (phone, acknowledged) in phones.iter().zip(acknowledged) {
             let held = server.acked(space, &token(&data, "ann", phone.device()));
