@@ -146,6 +146,8 @@ impl Session {
                     self.network_changed(self.online, now_ms, &mut effects);
                 } else {
                     self.hurry(now_ms);
+                    // A connection closes when it has sent what is left; requests need one more round for that.
+                    self.called |= self.link.leaves_it_to_requests() && !self.spaces.is_empty();
                 }
             }
             Event::Present(space, presence) => self.present(space, presence),

@@ -189,6 +189,24 @@ fn in_the_background_it_sends_what_is_left_and_closes() {
 }
 
 #[test]
+fn in_the_background_the_last_edits_leave_by_requests_too() {
+    let mut world = World::opening(2, 19, |_| Err(Ending::Blocked));
+    world.run_ms(1_000);
+    world.edit(1);
+    world.tell(Event::Foreground(false));
+    world.run_ms(1_000);
+    assert!(world.is_even(1));
+    assert_eq!(world.session.status(), Status::Asleep);
+    let before = (world.opens.len(), world.requests.len());
+    world.edit(1);
+    world.run_ms(HOUR_MS);
+    assert_eq!((world.opens.len(), world.requests.len()), before, "and then it is silent");
+    world.tell(Event::Foreground(true));
+    world.run_ms(1_000);
+    assert!(world.is_even(1));
+}
+
+#[test]
 fn a_token_is_renewed_on_the_open_connection() {
     let mut world = World::new(1, 11);
     world.run_ms(1_000);
