@@ -1,10 +1,12 @@
 //! The typed configuration. `config.default.toml` documents every key and holds the defaults.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sync_core::limits::REQUESTS_IN_FLIGHT_MAX;
 
@@ -12,6 +14,9 @@ use crate::store::sqlite::SqliteOptions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// Each request asks every rule, so they are few.
+const LIMIT_RULES_MAX: usize = 32;
 
 /// All that can be configured. An unknown key is an error: a misspelt limit is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +34,12 @@ pub struct Config {
     pub token: Token,
     /// The embedded store.
     pub sqlite: Sqlite,
+    /// Postgres, instead of the embedded store.
+    pub database: Database,
+    /// Redis, between nodes.
+    pub redis: Redis,
+    /// How often callers may call.
+    pub limits: Limits,
     /// Logs.
     pub log: Log,
 }
@@ -51,6 +62,10 @@ pub struct Http {
     pub shutdown_timeout_ms: u64,
     /// What `Retry-After` says when the server is busy or unavailable.
     pub retry_after_ms: u64,
+    /// Proxies that are believed when they say for whom they ask.
+    pub proxies: Vec<IpNet>,
+    /// The header in which they say so.
+    pub forwarded_header: String,
 }
 
 /// Live connections.
@@ -97,6 +112,98 @@ pub struct Sqlite {
     pub busy_timeout_ms: u64,
 }
 
+/// Postgres. Without `url` the server runs on the embedded store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// The primary, or a PgBouncer before it.
+    pub url: Option<Secret>,
+    /// A replica for long reads.
+    pub read_url: Option<Secret>,
+    /// Certificates that are believed besides those of the system, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Connections of this node to the primary, and as many to the replica.
+    pub connections_max: usize,
+    /// How long opening one may take.
+    pub connect_timeout_ms: u64,
+    /// How long to wait for one that is free.
+    pub acquire_timeout_ms: u64,
+    /// How long one group of pushes, or one page, may take.
+    pub statement_timeout_ms: u64,
+}
+
+/// Redis. Without `url` the node is alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// Where it is.
+    pub url: Option<Secret>,
+    /// What the names of all keys and channels begin with.
+    pub prefix: String,
+    /// Nodes that there are at least: while Redis is away, each lets its share of a limit pass.
+    pub nodes: u32,
+}
+
+/// How often callers may call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A request passes if every rule that fits it has room.
+    pub rules: Vec<LimitRule>,
+}
+
+/// So many requests in so much time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitRule {
+    /// What the rule is called in the answers' headers.
+    pub name: String,
+    /// Of whom requests are counted together.
+    pub of: LimitOf,
+    /// Method and route, such as `POST /v1/sync`; `*` stands for all that need a token.
+    pub route: String,
+    /// How many requests.
+    pub requests: u32,
+    /// In any stretch of time of this length.
+    pub seconds: u32,
+}
+
+/// Of whom requests are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOf {
+    /// One address; of IPv6 one /64.
+    Address,
+    /// One user.
+    User,
+    /// One device.
+    Device,
+}
+
+/// A text that no log shows, such as a URL with a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -114,6 +221,9 @@ impl Default for Config {
             live: Live::default(),
             token: Token::default(),
             sqlite: Sqlite::default(),
+            database: Database::default(),
+            redis: Redis::default(),
+            limits: Limits::default(),
             log: Log::default(),
         }
     }
@@ -129,6 +239,8 @@ impl Default for Http {
             request_timeout_ms: 30_000,
             shutdown_timeout_ms: 5_000,
             retry_after_ms: 1_000,
+            proxies: Vec::new(),
+            forwarded_header: "x-forwarded-for".to_owned(),
         }
     }
 }
@@ -159,6 +271,44 @@ impl Default for Sqlite {
     fn default() -> Self {
         let options = SqliteOptions::default();
         Self { readers: options.readers, busy_timeout_ms: options.busy_timeout.as_millis() as u64 }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            read_url: None,
+            ca_file: None,
+            connections_max: 16,
+            connect_timeout_ms: 3_000,
+            acquire_timeout_ms: 5_000,
+            statement_timeout_ms: 15_000,
+        }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: None, prefix: "rejoin".to_owned(), nodes: 1 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let rule = |name: &str, of, requests| LimitRule {
+            name: name.to_owned(),
+            of,
+            route: "*".to_owned(),
+            requests,
+            seconds: 60,
+        };
+        let rules = vec![
+            rule("address", LimitOf::Address, 12_000),
+            rule("user", LimitOf::User, 6_000),
+            rule("device", LimitOf::Device, 3_000),
+        ];
+        Self { rules }
     }
 }
 
@@ -243,7 +393,23 @@ impl Config {
         within(!self.token.issuer.is_empty(), "token.issuer", "a name")?;
         within(!self.token.audience.is_empty(), "token.audience", "a name")?;
         within((1..=64).contains(&self.sqlite.readers), "sqlite.readers", "1 to 64")?;
-        within(self.sqlite.busy_timeout_ms <= 60_000, "sqlite.busy_timeout_ms", "at most 1 min")
+        within(self.sqlite.busy_timeout_ms <= 60_000, "sqlite.busy_timeout_ms", "at most 1 min")?;
+        let database = &self.database;
+        within((1..=1_024).contains(&database.connections_max), "database.connections_max", "1 to 1,024")?;
+        within(time(database.connect_timeout_ms), "database.connect_timeout_ms", "1 ms to 1 h")?;
+        within(time(database.acquire_timeout_ms), "database.acquire_timeout_ms", "1 ms to 1 h")?;
+        within(time(database.statement_timeout_ms), "database.statement_timeout_ms", "1 ms to 1 h")?;
+        within(database.url.is_some() || database.read_url.is_none(), "database.url", "set where database.read_url is")?;
+        within(!self.redis.prefix.is_empty(), "redis.prefix", "a name")?;
+        within((1..=65_536).contains(&self.redis.nodes), "redis.nodes", "1 to 65,536")?;
+        within(!http.forwarded_header.is_empty(), "http.forwarded_header", "a header's name")?;
+        within(self.limits.rules.len() <= LIMIT_RULES_MAX, "limits.rules", "at most 32 rules")?;
+        self.limits.rules.iter().try_for_each(|rule| {
+            within((1..=1_000_000).contains(&rule.requests), "limits.rules.requests", "1 to 1,000,000")?;
+            within((1..=86_400).contains(&rule.seconds), "limits.rules.seconds", "1 to 86,400")?;
+            let name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            within(!rule.name.is_empty() && rule.name.bytes().all(name), "limits.rules.name", "of a-z, 0-9 and -")
+        })
     }
 }
 
