@@ -186,6 +186,17 @@ pub struct Decision {
     pub actors: BTreeSet<(DocId, Actor)>,
 }
 
+impl Decision {
+    /// Documents that were deleted, and by which entries of the log.
+    pub fn deletions(&self) -> BTreeMap<DocId, u64> {
+        let deletes = self.entries.iter().filter(|entry| {
+            let Header { kind, verdict, .. } = entry.header;
+            kind == ItemKind::Delete && verdict == Verdict::Applied
+        });
+        deletes.map(|entry| (entry.header.doc, entry.at.seq)).collect()
+    }
+}
+
 enum Judged {
     Verdict(Verdict),
     Need(Vec<Hash>),

@@ -8,8 +8,10 @@ use sync_core::log::Cursor;
 use sync_core::version::FeedHeads;
 use sync_core::wire::{PageEntry, PushAnswer};
 
+mod answer;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod postgres;
 pub mod sqlite;
 
 /// Why the storage did not do what it was asked to. Nothing of the request has taken effect, unless the answer to a

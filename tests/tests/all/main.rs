@@ -3,6 +3,7 @@
 mod hostile;
 mod kills;
 mod live;
+mod postgres;
 mod store;
 mod sync;
 mod tidy;

@@ -5,12 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, params};
 use sync_core::check::Push;
-use sync_core::feed::{FeedHead, ItemKind};
-use sync_core::id::{Hash, SpaceId};
-use sync_core::ledger::{Decision, Dependency, DocumentFacts, Fresh, Ledger, NewEntry, Outcome, Tail, Wanted};
+use sync_core::feed::FeedHead;
+use sync_core::id::SpaceId;
+use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
-use sync_core::wire::{ItemResult, ItemStatus, PushAnswer};
+use sync_core::wire::ItemResult;
 
+use super::super::answer::{self, Pushed, Stretch};
 use super::super::{Committed, StoreError};
 use super::{members, row};
 
@@ -27,22 +28,13 @@ pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) 
     let decision = ledger.decide(pushes);
     write(connection, &ledger, &decision)?;
     let outcomes = pushed.iter().zip(&decision.outcomes);
-    let answers = outcomes.map(|(pushed, outcome)| answer(connection, &ledger, pushed, outcome));
-    let answers = answers.collect::<Result<_, _>>()?;
+    let answers = outcomes.map(|(pushed, outcome)| {
+        let stretch = pushed.duplicates(outcome);
+        let known = stretch.map_or_else(|| Ok(Vec::new()), |stretch| known(connection, space, &stretch))?;
+        Ok(pushed.answer(&ledger, outcome, known))
+    });
+    let answers = answers.collect::<Result<_, StoreError>>()?;
     Ok(Committed { answers, before, head: ledger.head, entries: decision.entries })
-}
-
-/// What answering a push needs of it once it is decided on.
-struct Pushed {
-    device: sync_core::id::DeviceId,
-    base: FeedHead,
-    links: Vec<Hash>,
-}
-
-impl Pushed {
-    fn of(push: &Push) -> Self {
-        Self { device: push.device, base: push.base, links: push.links.clone() }
-    }
 }
 
 fn load(connection: &Connection, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {
@@ -143,11 +135,7 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
         let head = ledger.acked(device);
         feed.execute(params![id, device.as_bytes(), head.n as i64, head.chain.0])?;
     }
-    let deletions = decision
-        .entries
-        .iter()
-        .filter(|entry| entry.header.kind == ItemKind::Delete && entry.header.verdict == Verdict::Applied);
-    let deletions: BTreeMap<_, _> = deletions.map(|entry| (entry.header.doc, entry.at.seq as i64)).collect();
+    let deletions = decision.deletions();
     let mut document = connection.prepare_cached(
         "INSERT INTO documents (space_id, doc_id, collection, deleted_seq, operations, actors)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -158,7 +146,7 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
     for doc in &decision.documents {
         let facts = ledger.documents.get(doc).ok_or_else(|| row::corrupt("decision on a document"))?;
         let (operations, actors) = (facts.operations as i64, facts.actors as i64);
-        let deleted = deletions.get(doc);
+        let deleted = deletions.get(doc).map(|&seq| seq as i64);
         document.execute(params![id, doc.as_bytes(), facts.collection, deleted, operations, actors])?;
     }
     let mut actor = connection.prepare_cached(
@@ -211,54 +199,19 @@ fn write_entries(connection: &Connection, space: SpaceId, entries: &[NewEntry]) 
     Ok(())
 }
 
-fn answer(
-    connection: &Connection,
-    ledger: &Ledger,
-    pushed: &Pushed,
-    outcome: &Outcome,
-) -> Result<PushAnswer, StoreError> {
-    let acked = ledger.acked(pushed.device);
-    let (duplicates, fresh, need) = match outcome {
-        Outcome::Behind => return Ok(PushAnswer::Behind { acked }),
-        Outcome::Gap => return Ok(PushAnswer::Gap { acked }),
-        Outcome::Forked => return Ok(PushAnswer::Forked { acked }),
-        Outcome::Taken { duplicates, fresh, need } => (*duplicates, fresh, need),
-    };
-    let mut results = Vec::with_capacity(duplicates + fresh.len());
-    if duplicates > 0 {
-        let (after, through) = (pushed.base.n as i64, (pushed.base.n + duplicates as u64) as i64);
-        let mut statement = connection.prepare_cached(
-            "SELECT seq, verdict FROM log WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 AND n <= ?4 ORDER BY n",
-        )?;
-        let mut rows = statement.query(params![ledger.space.as_bytes(), pushed.device.as_bytes(), after, through])?;
-        while let Some(found) = rows.next()? {
-            let code = code_of(row::verdict(found, 1)?);
-            results.push(ItemResult { seq: row::number(found, 0)?, status: ItemStatus::Duplicate, code });
-        }
-        if results.len() != duplicates {
-            return Err(row::corrupt("log of an acknowledged feed"));
-        }
+/// The results of what the log holds already.
+fn known(connection: &Connection, space: SpaceId, stretch: &Stretch) -> Result<Vec<ItemResult>, StoreError> {
+    let (after, through) = (stretch.after as i64, stretch.through as i64);
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, verdict FROM log WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 AND n <= ?4 ORDER BY n",
+    )?;
+    let mut rows = statement.query(params![space.as_bytes(), stretch.device.as_bytes(), after, through])?;
+    let mut known = Vec::new();
+    while let Some(found) = rows.next()? {
+        known.push(answer::duplicate(row::number(found, 0)?, row::verdict(found, 1)?));
     }
-    results.extend(fresh.iter().map(result_of));
-    // What this run reached, not what a later run of the same group did.
-    let acked = match results.len() {
-        0 => pushed.base,
-        taken => FeedHead { n: pushed.base.n + taken as u64, chain: pushed.links[taken - 1] },
-    };
-    Ok(PushAnswer::Taken { acked, results, need: need.clone() })
-}
-
-fn result_of(fresh: &Fresh) -> ItemResult {
-    let status = match fresh.verdict {
-        Verdict::Applied => ItemStatus::Applied,
-        Verdict::Rejected(_) => ItemStatus::Rejected,
-    };
-    ItemResult { seq: fresh.seq, status, code: code_of(fresh.verdict) }
-}
-
-fn code_of(verdict: Verdict) -> Option<sync_core::code::RejectCode> {
-    match verdict {
-        Verdict::Applied => None,
-        Verdict::Rejected(code) => Some(code),
+    if known.len() as u64 != stretch.through - stretch.after {
+        return Err(row::corrupt("log of an acknowledged feed"));
     }
+    Ok(known)
 }

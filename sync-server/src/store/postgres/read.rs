@@ -1,0 +1,179 @@
+//! Pages of the log, and how far a space has come: each as of one moment.
+
+use sync_core::feed::{Body, FeedHead, ItemKind};
+use sync_core::id::SpaceId;
+use sync_core::limits::VECTOR_DEVICES_MAX;
+use sync_core::log::{Cursor, Entry, Header, Verdict};
+use sync_core::version::FeedHeads;
+use sync_core::wire::PageEntry;
+use tokio::try_join;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
+use super::row::{self, uuid};
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const COMMIT: &str = "COMMIT";
+
+const HEAD: &str = "SELECT head_seq, head_chain FROM spaces WHERE space_id = $1";
+const CHAIN: &str = "SELECT chain FROM log WHERE space_id = $1 AND seq = $2";
+const FEEDS: &str = "SELECT device_id, n, chain FROM feeds WHERE space_id = $1 ORDER BY device_id LIMIT $2";
+/// The page is cut by what the headers say of sizes; payloads are read of entries that are in it, and not of the reader's own.
+const ENTRIES: &str = "
+    SELECT e.seq, e.chain, e.device_id, e.n, e.kind, e.doc_id, e.hash, e.verdict,
+           CASE WHEN e.carries THEN (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = e.seq) END
+    FROM (SELECT l.*, row_number() OVER upwards AS place,
+                 sum(CASE WHEN l.carries THEN l.payload_bytes ELSE 0 END) OVER upwards AS total
+          FROM (SELECT seq, chain, device_id, n, kind, doc_id, hash, verdict, payload_bytes,
+                       verdict = 0 AND kind <> 3 AND (device_id <> $3 OR $4) AS carries
+                FROM log WHERE space_id = $1 AND seq > $2 ORDER BY seq LIMIT $5) l
+          WINDOW upwards AS (ORDER BY l.seq ROWS UNBOUNDED PRECEDING)) e
+    WHERE e.place = 1 OR e.total <= $6
+    ORDER BY e.seq";
+
+/// A page after the reader's place. One round trip; a second one where the version is wanted.
+pub(super) async fn page(client: &Client, space: SpaceId, request: &PageRequest) -> Result<PageAnswer, StoreError> {
+    let id = uuid(space.as_bytes());
+    let since = request.since.unwrap_or_else(|| Cursor::start(space));
+    let reader = uuid(request.reader.as_bytes());
+    let seq = since.seq as i64;
+    let entries_max = i64::try_from(request.changes_max.max(1)).unwrap_or(i64::MAX);
+    let bytes_max = i64::try_from(request.bytes_max).unwrap_or(i64::MAX);
+    let wanted: [(&(dyn ToSql + Sync), Type); 6] = [
+        (&id, Type::UUID),
+        (&seq, Type::INT8),
+        (&reader, Type::UUID),
+        (&request.own, Type::BOOL),
+        (&entries_max, Type::INT8),
+        (&bytes_max, Type::INT8),
+    ];
+    let ((), head, chain, entries, ()) = try_join!(
+        biased;
+        client.batch_execute(BEGIN),
+        async { client.query_typed(HEAD, &[(&id, Type::UUID)]).await },
+        async { client.query_typed(CHAIN, &[(&id, Type::UUID), (&seq, Type::INT8)]).await },
+        client.query_typed(ENTRIES, &wanted),
+        async { if request.version { Ok(()) } else { client.batch_execute(COMMIT).await } },
+    )?;
+    let answer = read_page(space, request, since, [&head, &chain, &entries]);
+    if !request.version {
+        return answer;
+    }
+    let at_end = matches!(&answer, Ok(PageAnswer::Page(page)) if !page.more);
+    let devices_max = if at_end { VECTOR_DEVICES_MAX as i64 } else { 0 };
+    let (feeds, ()) = try_join!(
+        biased;
+        async { client.query_typed(FEEDS, &[(&id, Type::UUID), (&devices_max, Type::INT8)]).await },
+        client.batch_execute(COMMIT),
+    )?;
+    let mut answer = answer?;
+    if let PageAnswer::Page(page) = &mut answer
+        && at_end
+    {
+        page.version = Some(feeds_of(&feeds)?);
+    }
+    Ok(answer)
+}
+
+/// What the rows say: the head, the chain at the reader's place, the entries after it.
+fn read_page(
+    space: SpaceId,
+    request: &PageRequest,
+    since: Cursor,
+    [head, chain, found]: [&[Row]; 3],
+) -> Result<PageAnswer, StoreError> {
+    let head = head_of(head)?.ok_or(StoreError::UnknownSpace)?;
+    if !holds(space, &head, &since, chain)? {
+        return Ok(PageAnswer::Diverged { head });
+    }
+    let (mut entries, mut payload_bytes, mut next) = (Vec::with_capacity(found.len()), 0, since);
+    for found in found {
+        let header = row::header(found, 2)?;
+        let own = header.id.device == request.reader && !request.own && header.verdict == Verdict::Applied;
+        entries.push(if own {
+            PageEntry::own(&header)
+        } else {
+            let (body, bytes) = body(found, &header)?;
+            payload_bytes += bytes;
+            PageEntry::whole(Entry { header, body })
+        });
+        next = cursor(found, 0)?;
+    }
+    let more = next.seq < head.seq;
+    Ok(PageAnswer::Page(LogPage { entries, payload_bytes, next, more, version: None }))
+}
+
+/// Where the log ends and how far every feed has come.
+pub(super) async fn version(client: &Client, space: SpaceId) -> Result<SpaceVersion, StoreError> {
+    let id = uuid(space.as_bytes());
+    let devices_max = VECTOR_DEVICES_MAX as i64;
+    let ((), head, feeds, ()) = try_join!(
+        biased;
+        client.batch_execute(BEGIN),
+        async { client.query_typed(HEAD, &[(&id, Type::UUID)]).await },
+        async { client.query_typed(FEEDS, &[(&id, Type::UUID), (&devices_max, Type::INT8)]).await },
+        client.batch_execute(COMMIT),
+    )?;
+    let head = head_of(&head)?.ok_or(StoreError::UnknownSpace)?;
+    Ok(SpaceVersion { head, feeds: feeds_of(&feeds)? })
+}
+
+/// Where the logs of those spaces end that exist.
+pub(super) async fn heads(client: &Client, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
+    let ids: Vec<_> = spaces.iter().map(|space| uuid(space.as_bytes())).collect();
+    let found = client
+        .query_typed(
+            "SELECT space_id, head_seq, head_chain FROM spaces WHERE space_id = ANY($1)",
+            &[(&ids, Type::UUID_ARRAY)],
+        )
+        .await?;
+    found.iter().map(|found| Ok((row::space(found, 0)?, cursor(found, 1)?))).collect()
+}
+
+fn cursor(found: &Row, at: usize) -> Result<Cursor, StoreError> {
+    Ok(Cursor { seq: row::number(found, at)?, chain: row::hash(found, at + 1)? })
+}
+
+fn head_of(found: &[Row]) -> Result<Option<Cursor>, StoreError> {
+    found.first().map(|found| cursor(found, 0)).transpose()
+}
+
+/// Whether the log has that chain at that place. A place that it does not have means that it lost its newest entries.
+fn holds(space: SpaceId, head: &Cursor, place: &Cursor, chain: &[Row]) -> Result<bool, StoreError> {
+    if place.seq == 0 {
+        return Ok(*place == Cursor::start(space));
+    }
+    if place.seq >= head.seq {
+        return Ok(place == head);
+    }
+    let found = chain.first().ok_or_else(|| row::corrupt("log without holes"))?;
+    Ok(row::hash(found, 0)? == place.chain)
+}
+
+fn feeds_of(found: &[Row]) -> Result<FeedHeads, StoreError> {
+    let mut heads = FeedHeads::default();
+    for found in found {
+        heads.set(row::device(found, 0)?, FeedHead { n: row::number(found, 1)?, chain: row::hash(found, 2)? });
+    }
+    Ok(heads)
+}
+
+/// What an entry carries, and how many payload bytes that is.
+fn body(found: &Row, header: &Header) -> Result<(Option<Body>, usize), StoreError> {
+    if header.verdict != Verdict::Applied {
+        return Ok((None, 0));
+    }
+    if header.kind == ItemKind::Delete {
+        return Ok((Some(Body::Delete), 0));
+    }
+    let bytes: Vec<u8> = row::get::<Option<Vec<u8>>>(found, 8)?.ok_or_else(|| row::corrupt("payload"))?;
+    let length = bytes.len();
+    let body = match header.kind {
+        ItemKind::Create => {
+            Body::Create { collection: String::from_utf8(bytes).map_err(|_| row::corrupt("collection"))? }
+        }
+        _ => Body::Change { bytes },
+    };
+    Ok((Some(body), length))
+}
