@@ -24,8 +24,10 @@ const LIMIT_RULES_MAX: usize = 32;
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The data folder: the database and the keys.
+    /// The data folder: the embedded database and the keys.
     pub data: PathBuf,
+    /// Where the keys are instead.
+    pub keys: Option<PathBuf>,
     /// Connections and requests.
     pub http: Http,
     /// Live connections.
@@ -217,6 +219,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
             data: PathBuf::from("data"),
+            keys: None,
             http: Http::default(),
             live: Live::default(),
             token: Token::default(),
@@ -350,6 +353,11 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The folder with the keys.
+    pub fn keys_folder(&self) -> &Path {
+        self.keys.as_deref().unwrap_or(&self.data)
+    }
+
     /// Reads a configuration file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path);

@@ -34,6 +34,7 @@ use crate::router::gate::Gate;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
 use crate::store::Store;
+use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::sqlite::{MigrateError, SqliteStore};
 use crate::writer::Writer;
 
@@ -67,6 +68,9 @@ pub enum BuildError {
     /// The embedded store is.
     #[error(transparent)]
     Store(#[from] MigrateError),
+    /// Postgres is.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -103,7 +107,7 @@ impl ServerBuilder {
         self
     }
 
-    /// A store of your own, instead of the embedded one.
+    /// A store of your own, instead of the one that the configuration names.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
@@ -121,16 +125,12 @@ impl ServerBuilder {
     pub async fn build(self) -> Result<Server, BuildError> {
         let Self { config, store, bus } = self;
         config.validate()?;
-        let (data, options) = (config.data.clone(), config.sqlite.options());
-        let open = move || -> Result<_, BuildError> {
-            let keys = Keys::open(&data)?;
-            let store = match store {
-                Some(store) => store,
-                None => Arc::new(SqliteStore::open(&data, &options)?) as Arc<dyn Store>,
-            };
-            Ok((keys, store))
+        let folder = config.keys_folder().to_owned();
+        let keys = aside(move || Keys::open(&folder)).await??;
+        let store = match store {
+            Some(store) => store,
+            None => open_store(&config, &keys).await?,
         };
-        let (keys, store) = tokio::task::spawn_blocking(open).await.map_err(|_| BuildError::Cancelled)??;
         let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
         let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
         let mut random = [0; 8];
@@ -148,6 +148,20 @@ impl ServerBuilder {
         };
         Ok(Server { app: App(Arc::new(parts)) })
     }
+}
+
+/// The store that the configuration names: Postgres where it has a URL, else the embedded one.
+pub async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, BuildError> {
+    if config.database.url.is_some() {
+        return Ok(Arc::new(PostgresStore::open(&config.database, &keys.ids()).await?));
+    }
+    let (data, options) = (config.data.clone(), config.sqlite.options());
+    Ok(Arc::new(aside(move || SqliteStore::open(&data, &options)).await??))
+}
+
+/// Files are opened where nobody else is held up.
+async fn aside<T: Send + 'static>(open: impl FnOnce() -> T + Send + 'static) -> Result<T, BuildError> {
+    tokio::task::spawn_blocking(open).await.map_err(|_| BuildError::Cancelled)
 }
 
 impl Server {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_server::auth::keys::Keys;
 use sync_server::auth::token::Tokens;
-use sync_server::store::Store;
-use sync_server::store::sqlite::{self, SqliteStore};
+use sync_server::store::postgres::{self, PostgresStore};
+use sync_server::store::sqlite;
 use sync_server::{Caller, Config, Server, config, telemetry};
 use tokio::net::TcpListener;
 
@@ -34,8 +35,10 @@ enum Command {
     Serve(Serve),
     /// Bring the database to this version's schema, and say what was done
     ///
-    /// `serve` does so by itself when it starts.
-    Migrate(Place),
+    /// On the embedded store `serve` does so by itself. On Postgres it only makes sure: migrate first, then start nodes of
+    /// the new version; those of the old one keep running on the new schema. Give this command the database's own URL, not
+    /// that of a pooler.
+    Migrate(Migrate),
     /// Print an access token for development
     ///
     /// The token alone goes to standard output, so that it can be taken into a variable; the device's id goes to standard
@@ -57,6 +60,21 @@ struct Place {
     /// Data folder [default: ./data]
     #[arg(long, env = "REJOIN_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Folder with the keys [default: the data folder]
+    #[arg(long, env = "REJOIN_KEYS", value_name = "FOLDER")]
+    keys: Option<PathBuf>,
+    /// Postgres, instead of the embedded store in the data folder
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[derive(Args)]
+struct Migrate {
+    #[command(flatten)]
+    place: Place,
+    /// The keys were replaced on purpose: from now on, nodes of this Postgres database must have the ones given here
+    #[arg(long)]
+    accept_keys: bool,
 }
 
 #[derive(Args)]
@@ -66,6 +84,9 @@ struct Serve {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8787]
     #[arg(long, env = "REJOIN_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// A replica of the Postgres database, for long reads
+    #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true, value_name = "URL")]
+    database_read_url: Option<String>,
     /// What to log: a level, or targets with levels [default: info]
     #[arg(long, env = "REJOIN_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -135,6 +156,12 @@ impl Place {
         if let Some(data) = &self.data {
             config.data.clone_from(data);
         }
+        if self.keys.is_some() {
+            config.keys.clone_from(&self.keys);
+        }
+        if let Some(url) = &self.database_url {
+            config.database.url = Some(url.clone().into());
+        }
         Ok(config)
     }
 }
@@ -162,7 +189,7 @@ fn lifetime(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(arguments) => serve(arguments),
-        Command::Migrate(place) => migrate(&place),
+        Command::Migrate(arguments) => migrate(&arguments),
         Command::Token(arguments) => token(&arguments),
         Command::Members(Members::Set { place, space, user, role }) => set_member(&place, space, &user, role.role()),
         Command::Config => print(config::DEFAULTS),
@@ -191,6 +218,9 @@ async fn serve(arguments: Serve) -> Done {
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
+    if let Some(url) = arguments.database_read_url {
+        config.database.read_url = Some(url.into());
+    }
     if let Some(filter) = arguments.log {
         config.log.filter = filter;
     }
@@ -198,7 +228,12 @@ async fn serve(arguments: Serve) -> Done {
     let shutdown = stop_signal()?;
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let server = Server::builder().config(config).build().await?;
+    let mut shutdown = pin!(shutdown);
+    let server = tokio::select! {
+        server = Server::builder().config(config).build() => server?,
+        // While it waits for its database.
+        () = &mut shutdown => return Ok(()),
+    };
     print(&format!("listening on http://{address}\n"))?;
     server.serve(listener, shutdown).await;
     Ok(())
@@ -227,14 +262,26 @@ fn stop_signal() -> Result<impl Future<Output = ()>, std::io::Error> {
     })
 }
 
-fn migrate(place: &Place) -> Done {
-    let config = place.config()?;
-    std::fs::create_dir_all(&config.data)?;
-    let migrated = sqlite::migrate(&config.data)?;
-    for name in &migrated.applied {
+#[tokio::main(flavor = "current_thread")]
+async fn migrate(arguments: &Migrate) -> Done {
+    let config = arguments.place.config()?;
+    let (applied, version) = if config.database.url.is_some() {
+        let migrated = postgres::migrate(&config.database).await?;
+        if arguments.accept_keys {
+            let ids = Keys::open(config.keys_folder())?.ids();
+            PostgresStore::accept_keys(&config.database, &ids).await?;
+            print(&format!("nodes must have signing key {} and receipt key {}\n", ids.signing, ids.receipts))?;
+        }
+        (migrated.applied, migrated.version)
+    } else {
+        std::fs::create_dir_all(&config.data)?;
+        let migrated = sqlite::migrate(&config.data)?;
+        (migrated.applied, migrated.version)
+    };
+    for name in &applied {
         print(&format!("applied {name}\n"))?;
     }
-    print(&format!("the schema is at version {}\n", migrated.version))
+    print(&format!("the schema is at version {version}\n"))
 }
 
 fn token(arguments: &Token) -> Done {
@@ -247,7 +294,7 @@ fn token(arguments: &Token) -> Done {
             DeviceId::from_random(random)
         }
     };
-    let tokens = Tokens::new(Keys::open(&config.data)?.signing, &config.token);
+    let tokens = Tokens::new(Keys::open(config.keys_folder())?.signing, &config.token);
     let caller = Caller { user: arguments.user.clone(), device };
     let token = tokens.issue(&caller, arguments.ttl)?;
     eprintln!("user           {}", caller.user);
@@ -259,7 +306,7 @@ fn token(arguments: &Token) -> Done {
 #[tokio::main(flavor = "current_thread")]
 async fn set_member(place: &Place, space: SpaceId, user: &str, role: Option<Role>) -> Done {
     let config = place.config()?;
-    let store = SqliteStore::open(&config.data, &config.sqlite.options())?;
+    let store = sync_server::open_store(&config, &Keys::open(config.keys_folder())?).await?;
     store.set_role(space, user, role).await?;
     Ok(store.close().await?)
 }

@@ -1,7 +1,7 @@
 //! The server's secrets: made on first start, kept in files of the data folder, never in the database.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -42,27 +42,40 @@ pub struct SigningKey {
     pub(super) decoding: DecodingKey,
 }
 
+/// What a node's keys go by. The ids tell nothing of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyIds {
+    /// Of the key that signs tokens.
+    pub signing: String,
+    /// Of the key that signs receipts.
+    pub receipts: String,
+}
+
 /// All secrets of a server.
 pub struct Keys {
     /// Signs tokens.
     pub signing: SigningKey,
     /// Signs receipts.
     pub receipts: ReceiptKey,
+    receipts_id: String,
 }
 
 impl Keys {
-    /// Reads the keys in a data folder; what is missing is made. Processes that start at once get the same keys.
-    pub fn open(data: &Path) -> Result<Self, KeyError> {
-        let folder = |error| KeyError::File { file: data.display().to_string(), error };
-        create_private_folder(data).map_err(folder)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(data.join("keys.lock"));
-        let lock = lock.map_err(folder)?;
-        lock.lock().map_err(folder)?;
-
-        let pem = read_or_make(data, SIGNING_KEY, new_signing_key)?;
-        let secret = read_or_make(data, RECEIPT_KEY, new_receipt_key)?;
+    /// Reads the keys in a folder; what is missing is made. Processes that start at once get the same keys. A folder that
+    /// has both is only read, so it may be a mounted secret.
+    pub fn open(folder: &Path) -> Result<Self, KeyError> {
+        let (pem, secret) = match (read(folder, SIGNING_KEY)?, read(folder, RECEIPT_KEY)?) {
+            (Some(pem), Some(secret)) => (pem, secret),
+            _ => make_missing(folder)?,
+        };
         let secret: [u8; 32] = secret.try_into().map_err(|_| KeyError::Invalid(RECEIPT_KEY))?;
-        Ok(Self { signing: SigningKey::from_pem(&pem)?, receipts: ReceiptKey::new(secret) })
+        let receipts_id = id(b"rejoin receipt key", &secret);
+        Ok(Self { signing: SigningKey::from_pem(&pem)?, receipts: ReceiptKey::new(secret), receipts_id })
+    }
+
+    /// What they go by, for comparing them with those of other nodes.
+    pub fn ids(&self) -> KeyIds {
+        KeyIds { signing: self.signing.id.clone(), receipts: self.receipts_id.clone() }
     }
 }
 
@@ -74,15 +87,20 @@ impl SigningKey {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, encoding.as_bytes());
         let Ok(pair) = pair else { return Err(invalid) };
         let public = pair.public_key().as_ref();
-        let mut id = Hash::of(&[b"rejoin key", public]).to_string();
-        id.truncate(16);
-        Ok(Self { id, decoding: DecodingKey::from_ec_der(public), encoding })
+        Ok(Self { id: id(b"rejoin key", public), decoding: DecodingKey::from_ec_der(public), encoding })
     }
 
     /// What tokens name it by.
     pub fn id(&self) -> &str {
         &self.id
     }
+}
+
+/// A name that tells nothing of what it is made of: 64 bits of a hash.
+fn id(tag: &[u8], of: &[u8]) -> String {
+    let mut id = Hash::of(&[tag, of]).to_string();
+    id.truncate(16);
+    id
 }
 
 /// A new signing key, as its file holds it.
@@ -99,26 +117,39 @@ fn new_receipt_key() -> Result<Vec<u8>, KeyError> {
     Ok(secret)
 }
 
-/// The caller holds the folder's lock. The file appears whole or not at all, also when the machine stops half-way.
-fn read_or_make(data: &Path, name: &'static str, make: fn() -> Result<Vec<u8>, KeyError>) -> Result<Vec<u8>, KeyError> {
-    let failed = |error| KeyError::File { file: name.to_owned(), error };
-    let path = data.join(name);
-    match File::open(&path) {
-        Ok(mut file) => {
-            let mut content = Vec::new();
-            file.read_to_end(&mut content).map_err(failed)?;
-            Ok(content)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let content = make()?;
-            let new = data.join(format!("{name}.new"));
-            write_private(&new, &content).map_err(failed)?;
-            fs::rename(&new, &path).map_err(failed)?;
-            File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
-            Ok(content)
-        }
-        Err(error) => Err(failed(error)),
+fn failed(name: &str) -> impl Fn(io::Error) -> KeyError {
+    move |error| KeyError::File { file: name.to_owned(), error }
+}
+
+fn read(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, KeyError> {
+    match fs::read(folder.join(name)) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(name)(error)),
     }
+}
+
+fn make_missing(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), KeyError> {
+    let name = folder.display().to_string();
+    let of_folder = failed(&name);
+    create_private_folder(folder).map_err(&of_folder)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(folder.join("keys.lock"));
+    let lock = lock.map_err(&of_folder)?;
+    lock.lock().map_err(&of_folder)?;
+    Ok((read_or_make(folder, SIGNING_KEY, new_signing_key)?, read_or_make(folder, RECEIPT_KEY, new_receipt_key)?))
+}
+
+/// The caller holds the folder's lock. The file appears whole or not at all, also when the machine stops half-way.
+fn read_or_make(folder: &Path, name: &str, make: fn() -> Result<Vec<u8>, KeyError>) -> Result<Vec<u8>, KeyError> {
+    if let Some(content) = read(folder, name)? {
+        return Ok(content);
+    }
+    let content = make()?;
+    let new = folder.join(format!("{name}.new"));
+    write_private(&new, &content).map_err(failed(name))?;
+    fs::rename(&new, folder.join(name)).map_err(failed(name))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(name))?;
+    Ok(content)
 }
 
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {

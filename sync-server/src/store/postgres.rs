@@ -15,6 +15,7 @@ use sync_core::log::Cursor;
 use self::pool::Pool;
 use self::replica::Replica;
 use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
+use crate::auth::keys::KeyIds;
 use crate::config::Database;
 
 mod cluster;
@@ -27,7 +28,6 @@ mod replica;
 mod row;
 mod schema;
 
-pub use cluster::KeyIds;
 pub use error::PostgresError;
 pub use schema::{Migrated, migrate};
 

@@ -8,15 +8,7 @@ use super::super::StoreError;
 use super::error::PostgresError;
 use super::pool::Pool;
 use super::row;
-
-/// What a node's keys go by. They tell nothing of the keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyIds {
-    /// Of the key that signs tokens.
-    pub signing: String,
-    /// Of the key that signs receipts.
-    pub receipts: String,
-}
+use crate::auth::keys::KeyIds;
 
 /// The first node's keys are written down, those of all others compared.
 pub(super) async fn same_keys(pool: &Pool, own: &KeyIds) -> Result<(), PostgresError> {
@@ -44,5 +36,5 @@ async fn known(client: &Client, own: &KeyIds) -> Result<KeyIds, StoreError> {
     client.execute_typed(insert, &[(&own.signing, Type::TEXT), (&own.receipts, Type::TEXT)]).await?;
     let found = client.query_typed("SELECT signing_key, receipt_key FROM cluster", &[]).await?;
     let read = |found: &Row| Ok(KeyIds { signing: row::get(found, 0)?, receipts: row::get(found, 1)? });
-    found.first().map(read).unwrap_or_else(|| Err(row::corrupt("row of keys")))
+    found.first().map_or_else(|| Err(row::corrupt("row of keys")), read)
 }

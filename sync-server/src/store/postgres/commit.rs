@@ -1,6 +1,7 @@
 //! A group of pushes to one space, in two round trips: lock the space and load what they are judged against; write what was
 //! decided, and commit.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use sync_core::check::Push;
@@ -102,7 +103,7 @@ pub(super) async fn group(
     let decision = ledger.decide(pushes);
     let stretches = pushed.iter().zip(&decision.outcomes).map(|(pushed, outcome)| pushed.duplicates(outcome));
     let stretches: Vec<Option<Stretch>> = stretches.collect();
-    let (_, mut known, ()) = try_join!(
+    let ((), mut known, ()) = try_join!(
         biased;
         write(client, &ledger, &decision),
         look_up(client, space, &stretches),
@@ -159,7 +160,7 @@ async fn load(client: &Client, begin: &str, space: SpaceId, wanted: &Wanted) -> 
         (&deps, Type::BYTEA_ARRAY),
     ];
     let of_space: [(&(dyn ToSql + Sync), Type); 1] = [(&id, Type::UUID)];
-    let (_, locked, facts) = try_join!(
+    let ((), locked, facts) = try_join!(
         biased;
         client.batch_execute(begin),
         client.query_typed(LOCK, &of_space),
@@ -173,12 +174,12 @@ async fn load(client: &Client, begin: &str, space: SpaceId, wanted: &Wanted) -> 
         space,
         head: Cursor { seq: row::number(locked, 0)?, chain: row::hash(locked, 1)? },
         documents_total: row::number(locked, 2)?,
-        roles: Default::default(),
-        feeds: Default::default(),
-        documents: Default::default(),
-        tails: Default::default(),
-        device_actors: Default::default(),
-        dependencies: Default::default(),
+        roles: BTreeMap::new(),
+        feeds: BTreeMap::new(),
+        documents: BTreeMap::new(),
+        tails: BTreeMap::new(),
+        device_actors: BTreeMap::new(),
+        dependencies: BTreeMap::new(),
     };
     facts.iter().try_for_each(|fact| learn(&mut ledger, fact))?;
     Ok(ledger)

@@ -108,12 +108,10 @@ fn is_passing(code: &str) -> bool {
 }
 
 /// The whole story: the error itself only says "db error".
-fn text(error: &tokio_postgres::Error) -> Cause {
-    match error.as_db_error() {
-        Some(of_database) => format!("{} ({})", of_database.message(), of_database.code().code()).into(),
-        None => {
-            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-            format!("{error}{}", cause.unwrap_or_default()).into()
-        }
+pub(super) fn text(error: &tokio_postgres::Error) -> Cause {
+    if let Some(of_database) = error.as_db_error() {
+        return format!("{} ({})", of_database.message(), of_database.code().code()).into();
     }
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default()).into()
 }

@@ -15,7 +15,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::StoreError;
-use super::error::PostgresError;
+use super::error::{self, PostgresError};
 use crate::config::{Database, Secret};
 
 /// What a node calls itself in `pg_stat_activity`.
@@ -109,8 +109,8 @@ impl Drop for Lease {
 fn unavailable(error: PoolError) -> StoreError {
     match error {
         PoolError::Timeout(TimeoutType::Wait) => StoreError::Busy,
-        // Whatever it is, the database is not to be had now; the log has the cause.
-        PoolError::Backend(error) => StoreError::Unavailable(error.into()),
+        // Whatever it is, the database is not to be had now.
+        PoolError::Backend(error) => StoreError::Unavailable(error::text(&error)),
         other => StoreError::Unavailable(Box::new(other)),
     }
 }

@@ -19,8 +19,9 @@ mod embedded {
 
 /// "RJoi": the advisory lock under which the schema is changed.
 const MIGRATION_LOCK: i64 = 0x524a_6f69;
-/// A database that does not answer yet is asked again after this.
+/// A database that does not answer yet is asked again after this, and then less and less often.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Settings without which a crash takes what was acknowledged.
 const DURABILITY: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
 
@@ -69,6 +70,7 @@ fn needed() -> i32 {
 /// Waits for a database that cannot be reached yet, and refuses one that is not to be relied on.
 pub(super) async fn wait_until_ready(pool: &Pool, patience: Duration) -> Result<(), PostgresError> {
     let until = Instant::now() + patience;
+    let mut pause = RETRY_PAUSE;
     loop {
         match pool.with(async |client| Ok((version(client).await?, not_durable(client).await?))).await {
             Ok((_, Some(setting))) => return Err(PostgresError::NotDurable { setting }),
@@ -78,7 +80,8 @@ pub(super) async fn wait_until_ready(pool: &Pool, patience: Duration) -> Result<
             }
             Err(error) => return Err(error.into()),
         }
-        sleep(RETRY_PAUSE).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(RETRY_PAUSE_MAX);
     }
 }
 

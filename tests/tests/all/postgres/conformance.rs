@@ -3,7 +3,8 @@
 mod needs_postgres {
     use std::sync::Arc;
 
-    use sync_server::store::postgres::{KeyIds, PostgresStore, migrate};
+    use sync_server::auth::keys::KeyIds;
+    use sync_server::store::postgres::{PostgresStore, migrate};
     use sync_server::store::{Store, conformance};
 
     #[tokio::test(flavor = "multi_thread")]
