@@ -45,6 +45,7 @@ mod error;
 mod exchange;
 mod fanout;
 mod handlers;
+pub mod limiter;
 mod live;
 mod router;
 pub mod store;
