@@ -11,18 +11,14 @@ use crate::handlers;
 pub(crate) mod address;
 pub(crate) mod format;
 pub(crate) mod gate;
+mod idempotent;
 pub(crate) mod limit;
 pub(crate) mod observe;
 pub(crate) mod serve;
 
 /// The routes of version 1 with their methods, as the rules of the configuration name them.
-pub(crate) const ROUTES: [(&str, &str); 5] = [
-    ("POST", SYNC),
-    ("GET", LIVE),
-    ("GET", EVENTS),
-    ("GET", SPACES),
-    ("GET", VERSION),
-];
+pub(crate) const ROUTES: [(&str, &str); 5] =
+    [("POST", SYNC), ("GET", LIVE), ("GET", EVENTS), ("GET", SPACES), ("GET", VERSION)];
 
 const SYNC: &str = "/v1/sync";
 const LIVE: &str = "/v1/live";
@@ -43,6 +39,7 @@ pub(crate) fn router(app: App) -> Router {
         .route(EVENTS, get(handlers::events::events))
         .route(SPACES, get(handlers::spaces::spaces))
         .route(VERSION, get(handlers::version::version))
+        .route_layer(from_fn_with_state(app.clone(), idempotent::once))
         .route_layer(from_fn_with_state(app.clone(), limit::limit))
         .route_layer(from_fn_with_state(app.clone(), gate::pass));
     Router::new()

@@ -72,7 +72,9 @@ impl Limits {
 
     fn quotas(&self, of: LimitOf, request: &Request, key: impl Fn() -> String) -> impl Iterator<Item = Quota> {
         let route = request.extensions().get::<MatchedPath>().map_or("", |path| route_of(path.as_str()));
-        let fitting = self.rules.iter().filter(move |rule| rule.fits(of, request.method(), route));
+        // A route that answers GET answers HEAD with the same work.
+        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+        let fitting = self.rules.iter().filter(move |rule| rule.fits(of, method, route));
         fitting.map(move |rule| rule.quota(key()))
     }
 
@@ -133,7 +135,8 @@ impl Limits {
 
     /// Until the last of its user's or device's rules has room.
     fn remember(&self, token: Hash, quotas: &[Quota], decision: &Decision) {
-        let of_caller = |rule: &Arc<str>| self.rules.iter().any(|known| known.name == *rule && known.of != LimitOf::Address);
+        let of_caller =
+            |rule: &Arc<str>| self.rules.iter().any(|known| known.name == *rule && known.of != LimitOf::Address);
         let used_up = decision.usage.iter().filter(|usage| usage.remaining == 0 && of_caller(&usage.rule));
         let Some(longest) = used_up.max_by_key(|usage| usage.frees_in) else { return };
         let Some(quota) = quotas.iter().find(|quota| quota.rule == longest.rule) else { return };
