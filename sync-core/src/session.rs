@@ -393,7 +393,8 @@ impl Session {
             ErrorCode::TooLarge if self.batch_bytes > BATCH_BYTES_MIN => {
                 self.batch_bytes = (self.batch_bytes / 4).max(BATCH_BYTES_MIN);
             }
-            ErrorCode::Busy | ErrorCode::Unavailable if way == Way::Request => {
+            // All three are about the whole server, or the whole device, so no space is asked about meanwhile.
+            ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::RateLimited if way == Way::Request => {
                 self.resume_at_ms = now_ms + self.backoff.next(retry_after_ms, random);
             }
             // What the server cannot do in one space does not hold up the others.

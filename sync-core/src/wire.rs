@@ -220,6 +220,12 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// Too much at once; come again.
     Busy,
+    /// The caller called too often; come again when it says.
+    RateLimited,
+    /// The idempotency key stands for another request.
+    IdempotencyMismatch,
+    /// The request with this idempotency key is still worked on; come again.
+    IdempotencyInFlight,
     /// The server cannot reach its storage, or is shutting down; come again.
     Unavailable,
     /// The app is too old.

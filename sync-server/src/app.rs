@@ -10,6 +10,7 @@ use crate::auth::token::Tokens;
 use crate::config::Http;
 use crate::live::Live;
 use crate::router::gate::Gate;
+use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::store::Store;
 use crate::writer::Writer;
@@ -26,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
     pub(crate) gate: Gate,
+    /// `None` where there are no rules, so that nothing is asked.
+    pub(crate) limits: Option<Limits>,
     pub(crate) live: Live,
     pub(crate) request_ids: RequestIds,
 }

@@ -20,7 +20,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        Ok(Access::from_request_parts(parts, app).await?.caller)
+        Ok(Access::verified(parts, app)?.caller)
     }
 }
 
@@ -29,18 +29,37 @@ impl FromRequestParts<App> for Access {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let mut values = parts.headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(ApiError::unauthorized("not exactly one Authorization header"));
-        };
-        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
-        let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
-            return Err(ApiError::unauthorized("not a bearer token"));
-        };
-        let access = app.tokens.verify(token.trim()).map_err(ApiError::unauthorized)?;
-        if let Some(note) = parts.extensions.get::<Arc<Note>>() {
+        Self::verified(parts, app)
+    }
+}
+
+/// What came of the request's token; it travels with the request, since verifying costs more than all other checks.
+#[derive(Clone)]
+struct Verified(Result<Access, ApiError>);
+
+impl Access {
+    /// Verifies the request's token, once.
+    pub(crate) fn verified(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        if let Some(Verified(result)) = parts.extensions.get() {
+            return result.clone();
+        }
+        let result = verify(parts, app);
+        if let (Ok(access), Some(note)) = (&result, parts.extensions.get::<Arc<Note>>()) {
             note.caller(&access.caller);
         }
-        Ok(access)
+        parts.extensions.insert(Verified(result.clone()));
+        result
     }
+}
+
+fn verify(parts: &Parts, app: &App) -> Result<Access, ApiError> {
+    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(ApiError::unauthorized("not exactly one Authorization header"));
+    };
+    let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+    let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+        return Err(ApiError::unauthorized("not a bearer token"));
+    };
+    app.tokens.verify(token.trim()).map_err(ApiError::unauthorized)
 }

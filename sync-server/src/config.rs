@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sync_core::limits::REQUESTS_IN_FLIGHT_MAX;
 
+use crate::router::ROUTES;
 use crate::store::sqlite::SqliteOptions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.
@@ -414,13 +415,19 @@ impl Config {
         )?;
         within(!self.redis.prefix.is_empty(), "redis.prefix", "a name")?;
         within((1..=65_536).contains(&self.redis.nodes), "redis.nodes", "1 to 65,536")?;
-        within(!http.forwarded_header.is_empty(), "http.forwarded_header", "a header's name")?;
+        let of_header = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let header = &http.forwarded_header;
+        within(!header.is_empty() && header.bytes().all(of_header), "http.forwarded_header", "a header's name")?;
         within(self.limits.rules.len() <= LIMIT_RULES_MAX, "limits.rules", "at most 32 rules")?;
         self.limits.rules.iter().try_for_each(|rule| {
             within((1..=1_000_000).contains(&rule.requests), "limits.rules.requests", "1 to 1,000,000")?;
             within((1..=86_400).contains(&rule.seconds), "limits.rules.seconds", "1 to 86,400")?;
             let name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            within(!rule.name.is_empty() && rule.name.bytes().all(name), "limits.rules.name", "of a-z, 0-9 and -")
+            within(!rule.name.is_empty() && rule.name.bytes().all(name), "limits.rules.name", "of a-z, 0-9 and -")?;
+            let of_that_name = self.limits.rules.iter().filter(|other| other.name == rule.name).count();
+            within(of_that_name == 1, "limits.rules.name", "another for each rule")?;
+            let known = ROUTES.iter().any(|(method, route)| rule.route.split_once(' ') == Some((method, route)));
+            within(known || rule.route == "*", "limits.rules.route", "* or a method and a route, as in POST /v1/sync")
         })
     }
 }

@@ -20,13 +20,22 @@ pub struct ApiError {
     code: ErrorCode,
     message: &'static str,
     detail: Option<String>,
-    retry: bool,
+    retry: Option<Retry>,
     cause: Option<String>,
+}
+
+/// When it is worth trying again.
+#[derive(Debug, Clone, Copy)]
+enum Retry {
+    /// Nobody knows: as the configuration says.
+    Soon,
+    /// Not before.
+    After(Duration),
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: ErrorCode, message: &'static str) -> Self {
-        Self { status, code, message, detail: None, retry: false, cause: None }
+        Self { status, code, message, detail: None, retry: None, cause: None }
     }
 
     fn because(mut self, cause: impl ToString) -> Self {
@@ -35,7 +44,7 @@ impl ApiError {
     }
 
     fn later(mut self) -> Self {
-        self.retry = true;
+        self.retry = Some(Retry::Soon);
         self
     }
 
@@ -119,6 +128,28 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, "The body broke off.").because(cause)
     }
 
+    pub(crate) fn rate_limited(retry_after: Duration) -> Self {
+        let message = "Too often; come again when `Retry-After` has passed.";
+        let mut refused = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message);
+        refused.retry = Some(Retry::After(retry_after));
+        refused
+    }
+
+    pub(crate) fn bad_idempotency_key() -> Self {
+        let message = "`Idempotency-Key` comes once, with 1 to 255 visible characters of ASCII.";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, message)
+    }
+
+    pub(crate) fn idempotency_mismatch() -> Self {
+        let message = "This `Idempotency-Key` stands for another request; take a new one.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::IdempotencyMismatch, message)
+    }
+
+    pub(crate) fn idempotency_in_flight() -> Self {
+        let message = "The request with this `Idempotency-Key` is still worked on; come again.";
+        Self::new(StatusCode::CONFLICT, ErrorCode::IdempotencyInFlight, message).later()
+    }
+
     pub(crate) fn busy() -> Self {
         let message = "Too much at once; come again.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Busy, message).later()
@@ -141,7 +172,14 @@ impl ApiError {
 
     /// Whether it may go well the next time.
     pub(crate) fn is_passing(&self) -> bool {
-        self.retry
+        self.retry.is_some()
+    }
+
+    fn retry_after(&self, configured: Duration) -> Option<Duration> {
+        self.retry.map(|retry| match retry {
+            Retry::Soon => configured,
+            Retry::After(time) => time,
+        })
     }
 
     /// Whether it is the server that failed, or had no room.
@@ -160,7 +198,8 @@ impl ApiError {
             Some(detail) => format!("{}{detail}.", self.message),
             None => self.message.to_owned(),
         };
-        let retry_after_ms = self.retry.then_some(retry_after.as_millis() as u64);
+        // Rounded up, since a moment too early is in vain.
+        let retry_after_ms = self.retry_after(retry_after).map(|time| time.as_micros().div_ceil(1_000) as u64);
         ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms }
     }
 
@@ -173,8 +212,8 @@ impl ApiError {
         };
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        if self.retry {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs_f64().ceil() as u64));
+        if let Some(time) = self.retry_after(retry_after) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(time.as_secs_f64().ceil() as u64));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

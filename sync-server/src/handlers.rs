@@ -1,6 +1,6 @@
 //! A file a route.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod live;

@@ -14,10 +14,15 @@
 //! # }
 //! ```
 //!
+//! Limits per address need to know it: serve with
+//! `app.into_make_service_with_connect_info::<std::net::SocketAddr>()`, or have a layer put axum's `ConnectInfo<SocketAddr>`
+//! into the extensions of requests; without, only the limits of users and devices apply.
+//!
 //! On its own: [`run`], or the binary `sync-server`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use axum::Router;
@@ -29,8 +34,12 @@ use crate::auth::keys::{KeyError, Keys};
 use crate::auth::token::{TokenError, Tokens};
 use crate::bus::memory::MemoryBus;
 use crate::bus::{Bus, Publisher};
+use crate::limiter::Limiter;
+use crate::limiter::memory::MemoryLimiter;
+use crate::limiter::redis::{RedisLimiter, RedisOptions};
 use crate::live::Live;
 use crate::router::gate::Gate;
+use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
 use crate::store::Store;
@@ -46,6 +55,7 @@ mod error;
 mod exchange;
 mod fanout;
 mod handlers;
+pub mod limiter;
 mod live;
 mod router;
 pub mod store;
@@ -71,6 +81,9 @@ pub enum BuildError {
     /// Postgres is.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// The URL of Redis is.
+    #[error("redis.url: {0}")]
+    Redis(#[source] store::Cause),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -133,6 +146,7 @@ impl ServerBuilder {
         };
         let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
         let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
+        let limits = limits(&config).await?;
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
@@ -142,6 +156,7 @@ impl ServerBuilder {
             live,
             tokens: Tokens::new(keys.signing, &config.token),
             receipts: keys.receipts,
+            limits,
             gate: Gate::new(config.http.requests_in_flight_max),
             http: config.http,
             request_ids: RequestIds::new()?,
@@ -162,6 +177,23 @@ pub async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, 
 /// Files are opened where nobody else is held up.
 async fn aside<T: Send + 'static>(open: impl FnOnce() -> T + Send + 'static) -> Result<T, BuildError> {
     tokio::task::spawn_blocking(open).await.map_err(|_| BuildError::Cancelled)
+}
+
+/// Who counts, where there are rules.
+async fn limits(config: &Config) -> Result<Option<Limits>, BuildError> {
+    if config.limits.rules.is_empty() {
+        return Ok(None);
+    }
+    let limiter: Arc<dyn Limiter> = match &config.redis.url {
+        Some(url) => {
+            let options = RedisOptions { url: url.expose().to_owned(), prefix: config.redis.prefix.clone() };
+            let nodes = Arc::new(AtomicU32::new(config.redis.nodes));
+            let opened = RedisLimiter::open(&options, nodes).await;
+            Arc::new(opened.map_err(|error| BuildError::Redis(error.into()))?)
+        }
+        None => Arc::new(MemoryLimiter::default()),
+    };
+    Ok(Some(Limits::new(config, limiter)))
 }
 
 impl Server {

@@ -1,5 +1,7 @@
 //! What the server keeps, and what it may fail with. Which backend is configuration; how it behaves is this trait.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sync_core::check::Push;
 use sync_core::id::{DeviceId, SpaceId};
@@ -8,9 +10,12 @@ use sync_core::log::Cursor;
 use sync_core::version::FeedHeads;
 use sync_core::wire::{PageEntry, PushAnswer};
 
+use self::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
+
 mod answer;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod idempotency;
 pub mod postgres;
 pub mod sqlite;
 
@@ -128,6 +133,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// A user's spaces, in ascending order.
     async fn spaces_of(&self, user: &str) -> Result<Vec<(SpaceId, Role)>, StoreError>;
+
+    /// Claims a request for oneself, unless somebody has, or it was answered. What has expired by the store's own clock is
+    /// as if it had never been, and is cleared away in small bunches.
+    async fn claim(&self, claim: NewClaim) -> Result<Claim, StoreError>;
+
+    /// Keeps the answer to a request for so long; `false`, and nothing happens, where the claim is not held any more.
+    async fn settle(
+        &self,
+        of: RequestKey,
+        token: ClaimToken,
+        answer: KeptAnswer,
+        kept: Duration,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives a claim up, if it is held still.
+    async fn release(&self, of: RequestKey, token: ClaimToken) -> Result<(), StoreError>;
 
     /// Whether both reading and writing would be tried.
     async fn ping(&self) -> Result<(), StoreError>;

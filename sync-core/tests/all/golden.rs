@@ -178,6 +178,7 @@ pub fn frames() -> Vec<Frame> {
             },
         ),
         frame("error_response_busy", false, &error(ErrorCode::Busy, Some(1500))),
+        frame("error_response_rate_limited", false, &error(ErrorCode::RateLimited, Some(41_237))),
         frame("error_response_internal", false, &error(ErrorCode::Internal, None)),
     ];
     frames.extend(live_frames::frames(run(), page()));

@@ -319,7 +319,9 @@ fn a_lost_answer_doubles_nothing() {
 #[test]
 fn retry_after_is_respected_and_bounded() {
     for (told, least, most) in [(5_000, 5_000, 6_000), (u64::MAX, RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS + 1_000)] {
-        for code in [ErrorCode::Busy, ErrorCode::Unavailable, ErrorCode::Internal, ErrorCode::Unknown] {
+        for code in
+            [ErrorCode::Busy, ErrorCode::Unavailable, ErrorCode::RateLimited, ErrorCode::Internal, ErrorCode::Unknown]
+        {
             let mut world = World::new(1, 5);
             world.policy = refusing(code, Some(told));
             world.run_ms(100);
@@ -331,6 +333,25 @@ fn retry_after_is_respected_and_bounded() {
             assert!((least..=most).contains(&wait), "{code:?}: told {told}, waited {wait}");
             assert!(world.sent(1));
         }
+    }
+}
+
+#[test]
+fn a_device_that_called_too_often_waits_with_all_its_spaces_and_loses_nothing() {
+    let mut world = World::new(3, 7);
+    world.policy = refusing(ErrorCode::RateLimited, Some(20_000));
+    for at in 1..=3 {
+        world.edit(at, 10);
+    }
+    world.run_ms(15_000);
+    assert_eq!(world.requests.len(), 1, "the refusal holds for every space");
+    world.policy = Box::new(|_, _| None);
+    world.run_ms(60_000);
+    let wait = world.requests[1].0 - world.requests[0].0;
+    assert!((20_000..=21_000).contains(&wait), "waited {wait}");
+    for at in 1..=3 {
+        assert!(world.sent(at));
+        assert_eq!(world.servers[&space(at)].log.len(), 1, "each edit once");
     }
 }
 

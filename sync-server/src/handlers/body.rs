@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
 use sync_core::limits::{BODY_BYTES_MAX, PAGE_BYTES_MAX};
@@ -20,16 +21,21 @@ const READ_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 
 /// The whole body.
 pub(super) async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
-    if request.headers().contains_key(CONTENT_ENCODING) {
-        return Err(ApiError::unsupported_media_type());
-    }
-    let note = request.extensions().get::<Arc<Note>>().cloned();
-    let limit = Duration::from_millis(app.http.body_timeout_ms);
-    let body = timeout(limit, collect(request.into_body())).await.map_err(|_| ApiError::body_timeout())??;
-    if let Some(note) = note {
+    let (parts, body) = request.into_parts();
+    let body = whole(app, &parts.headers, body).await?;
+    if let Some(note) = parts.extensions.get::<Arc<Note>>() {
         note.read(body.len());
     }
     Ok(body)
+}
+
+/// As [`read`], for a layer before the handler that notes it.
+pub(crate) async fn whole(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, ApiError> {
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(ApiError::unsupported_media_type());
+    }
+    let limit = Duration::from_millis(app.http.body_timeout_ms);
+    timeout(limit, collect(body)).await.map_err(|_| ApiError::body_timeout())?
 }
 
 async fn collect(mut body: Body) -> Result<Vec<u8>, ApiError> {

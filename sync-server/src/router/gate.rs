@@ -1,11 +1,12 @@
 //! How many requests are worked on at once, for how long, and what becomes of them when the server stops.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -23,9 +24,15 @@ enum Phase {
     Expired,
 }
 
+/// A request's place among those that are worked on, in its extensions: work that outlives the request keeps it.
+#[derive(Clone)]
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 /// The one way in.
 pub(crate) struct Gate {
-    room: Semaphore,
+    room: Arc<Semaphore>,
     size: u32,
     phase: watch::Sender<Phase>,
 }
@@ -33,12 +40,23 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn new(requests_max: usize) -> Self {
         let size = u32::try_from(requests_max).unwrap_or(u32::MAX);
-        Self { room: Semaphore::new(requests_max), size, phase: watch::Sender::new(Phase::Open) }
+        Self { room: Arc::new(Semaphore::new(requests_max)), size, phase: watch::Sender::new(Phase::Open) }
     }
 
     /// Whether requests are taken.
     pub(crate) fn is_open(&self) -> bool {
         *self.phase.borrow() == Phase::Open
+    }
+
+    /// Works for no longer than that, and not past the deadline of the shutdown.
+    pub(crate) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, ApiError> {
+        let mut phase = self.phase.subscribe();
+        tokio::select! {
+            done = timeout(limit, work) => done.map_err(|_| ApiError::unavailable("the request took too long")),
+            _ = phase.wait_for(|phase| *phase == Phase::Expired) => {
+                Err(ApiError::unavailable("not done when the server had to stop"))
+            }
+        }
     }
 
     /// Refuses new requests, waits for those under way until the deadline, and refuses what is left of them.
@@ -54,23 +72,18 @@ impl Gate {
 }
 
 /// The layer over every route that works.
-pub(crate) async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn pass(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let gate = &app.gate;
     if !gate.is_open() {
         return ApiError::unavailable("shutting down").into_response();
     }
-    let Ok(_permit) = gate.room.try_acquire() else {
+    let Ok(permit) = Arc::clone(&gate.room).try_acquire_owned() else {
         return ApiError::busy().into_response();
     };
-    let mut phase = gate.phase.subscribe();
+    let place = Place { _permit: Arc::new(permit) };
+    request.extensions_mut().insert(place.clone());
     let limit = Duration::from_millis(app.http.request_timeout_ms);
-    tokio::select! {
-        answered = timeout(limit, next.run(request)) => match answered {
-            Ok(response) => response,
-            Err(_) => ApiError::unavailable("the request took too long").into_response(),
-        },
-        _ = phase.wait_for(|phase| *phase == Phase::Expired) => {
-            ApiError::unavailable("not done when the server had to stop").into_response()
-        }
-    }
+    let answered = gate.within(limit, next.run(request)).await;
+    drop(place);
+    answered.unwrap_or_else(IntoResponse::into_response)
 }

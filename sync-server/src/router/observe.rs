@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -112,7 +112,13 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         line.refused = Some(error.clone());
+        let told = std::mem::take(response.headers_mut());
         response = error.render(format, &id, app.retry_after());
+        // What layers and routes said besides goes with it, but not about the body that it had before: none.
+        let about_body = [header::CONTENT_LENGTH, header::CONTENT_TYPE];
+        for (name, value) in told.iter().filter(|(name, _)| !about_body.contains(name)) {
+            response.headers_mut().append(name, value.clone());
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -16,8 +16,10 @@ use self::author::{Author, create, delete, new_doc, new_space, new_user, refused
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
 mod author;
+mod idempotency;
 mod pages;
 
+pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
 
 /// All of it, but for what needs the store to be opened again.
@@ -32,6 +34,9 @@ pub async fn all(store: Arc<dyn Store>) {
     members(plain).await;
     pages_and_budgets(plain).await;
     diverged_cursors(plain).await;
+    idempotency(plain).await;
+    leases(plain).await;
+    one_of_many_claims(Arc::clone(&store)).await;
     many_writers(store).await;
 }
 

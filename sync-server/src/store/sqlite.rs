@@ -14,9 +14,11 @@ use sync_core::ledger::Role;
 use sync_core::log::Cursor;
 
 use self::threads::{ReadJob, Readers, WriteJob, WriterThread};
+use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
 
 mod commit;
+mod idempotency;
 mod members;
 mod read;
 mod row;
@@ -127,6 +129,24 @@ impl Store for SqliteStore {
     async fn spaces_of(&self, user: &str) -> Result<Vec<(SpaceId, Role)>, StoreError> {
         let user = user.to_owned();
         self.read(move |connection| members::spaces_of(connection, &user)).await
+    }
+
+    async fn claim(&self, claim: NewClaim) -> Result<Claim, StoreError> {
+        self.write(move |connection| idempotency::claim(connection, &claim)).await
+    }
+
+    async fn settle(
+        &self,
+        of: RequestKey,
+        token: ClaimToken,
+        answer: KeptAnswer,
+        kept: Duration,
+    ) -> Result<bool, StoreError> {
+        self.write(move |connection| idempotency::settle(connection, &of, token, &answer, kept)).await
+    }
+
+    async fn release(&self, of: RequestKey, token: ClaimToken) -> Result<(), StoreError> {
+        self.write(move |connection| idempotency::release(connection, &of, token)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The writer over a store that waits, and fails, when it is told to.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sync_core::feed::FeedHead;
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::bus::memory::MemoryBus;
+use crate::store::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 use crate::store::{Committed, PageAnswer, PageRequest, SpaceVersion};
 
 /// Tells of each group, and waits for the word what to do with it.
@@ -67,6 +69,18 @@ impl Store for Told {
 
     async fn spaces_of(&self, _: &str) -> Result<Vec<(SpaceId, Role)>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn claim(&self, _: NewClaim) -> Result<Claim, StoreError> {
+        Ok(Claim::Fresh)
+    }
+
+    async fn settle(&self, _: RequestKey, _: ClaimToken, _: KeptAnswer, _: Duration) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn release(&self, _: RequestKey, _: ClaimToken) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -4,6 +4,8 @@ mod access;
 mod binary;
 mod events;
 mod health;
+mod idempotency;
+mod limits;
 mod link;
 mod live;
 mod shutdown;

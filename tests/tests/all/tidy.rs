@@ -118,6 +118,8 @@ fn arrows_point_one_way() {
         ("sync-server/src/writer.rs", "use axum::Json;", "axum"),
         ("sync-server/src/writer.rs", "use rusqlite::Row;", "rusqlite"),
         ("sync-client-ffi/src/client.rs", "use rusqlite::Row;", "rusqlite"),
+        ("sync-server/src/lib.rs", "use redis::Script;", "use redis"),
+        ("sync-server/src/bus/memory.rs", "let client = redis::Client::open(url);", "redis::Client"),
         ("sync-client-ffi/src/client.rs", "#[uniffi::export]", "uniffi"),
         ("sync-client-ffi/src/lib.rs", "use uniffi::Object;", "uniffi"),
         ("sync-server/src/lib.rs", "use sync_client_ffi::Client;", "sync_client_ffi"),

@@ -84,6 +84,7 @@ impl Http {
             // A proxy or captive portal speaks for itself; only a status that says enough is believed.
             Err(_) if status.as_u16() == 401 => (ErrorCode::Unauthorized, header_ms),
             Err(_) if status.as_u16() == 413 => (ErrorCode::TooLarge, header_ms),
+            Err(_) if status.as_u16() == 429 => (ErrorCode::RateLimited, header_ms),
             Err(_) => (ErrorCode::Unavailable, header_ms),
         };
         Err(Failure::Refused { code, retry_after_ms })

@@ -202,7 +202,7 @@ async fn refusal(mut response: reqwest::Response, meter: &Meter) -> Ending {
     }
     let code = match status {
         StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized,
-        StatusCode::TOO_MANY_REQUESTS => ErrorCode::Busy,
+        StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
         StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable,
         // Somebody on the way answers for the server.
         _ => return Ending::Blocked,

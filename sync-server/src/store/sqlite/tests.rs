@@ -121,7 +121,7 @@ fn a_database_of_another_program_is_left_alone() {
 }
 
 #[test]
-fn every_key_of_a_space_begins_with_the_space() {
+fn every_key_begins_with_its_space_or_its_user() {
     let folder = tempfile::tempdir().unwrap();
     migrate(folder.path()).unwrap();
     let database = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
@@ -132,7 +132,8 @@ fn every_key_of_a_space_begins_with_the_space() {
     for name in names {
         let key = "SELECT name FROM pragma_table_info(?1) WHERE pk = 1";
         let first: String = database.query_row(key, [&name], |row| row.get(0)).unwrap();
-        assert_eq!(first, "space_id", "{name}");
+        let leads = if name == "idempotency" { "user_id" } else { "space_id" };
+        assert_eq!(first, leads, "{name}");
         let foreign = "SELECT count(*) FROM pragma_foreign_key_list(?1)";
         let foreign: i64 = database.query_row(foreign, [&name], |row| row.get(0)).unwrap();
         assert_eq!(foreign, 0, "{name}");
