@@ -14,6 +14,7 @@ use sync_core::log::Cursor;
 
 use self::pool::Pool;
 use self::replica::Replica;
+use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
 use crate::auth::keys::KeyIds;
 use crate::config::Database;
@@ -21,6 +22,7 @@ use crate::config::Database;
 mod cluster;
 mod commit;
 mod error;
+mod idempotency;
 mod members;
 mod pool;
 mod read;
@@ -99,6 +101,24 @@ impl Store for PostgresStore {
 
     async fn spaces_of(&self, user: &str) -> Result<Vec<(SpaceId, Role)>, StoreError> {
         self.primary.with(async |client| members::spaces_of(client, user).await).await
+    }
+
+    async fn claim(&self, claim: NewClaim) -> Result<Claim, StoreError> {
+        self.primary.with(async |client| idempotency::claim(client, &claim).await).await
+    }
+
+    async fn settle(
+        &self,
+        of: RequestKey,
+        token: ClaimToken,
+        answer: KeptAnswer,
+        kept: Duration,
+    ) -> Result<bool, StoreError> {
+        self.primary.with(async |client| idempotency::settle(client, &of, token, &answer, kept).await).await
+    }
+
+    async fn release(&self, of: RequestKey, token: ClaimToken) -> Result<(), StoreError> {
+        self.primary.with(async |client| idempotency::release(client, &of, token).await).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
