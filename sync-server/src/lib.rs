@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use sync_core::id::SpaceId;
+use sync_core::ledger;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -28,12 +30,13 @@ use crate::app::{App, Parts};
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::token::{TokenError, Tokens};
 use crate::bus::memory::MemoryBus;
+use crate::bus::redis::{RedisBus, UrlError};
 use crate::bus::{Bus, Publisher};
 use crate::live::Live;
 use crate::router::gate::Gate;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::store::sqlite::{MigrateError, SqliteStore};
 use crate::writer::Writer;
 
@@ -46,6 +49,7 @@ mod exchange;
 mod fanout;
 mod handlers;
 mod live;
+mod random;
 mod router;
 pub mod store;
 pub mod telemetry;
@@ -67,6 +71,9 @@ pub enum BuildError {
     /// The embedded store is.
     #[error(transparent)]
     Store(#[from] MigrateError),
+    /// The URL of Redis is.
+    #[error(transparent)]
+    Redis(#[from] UrlError),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -110,7 +117,8 @@ impl ServerBuilder {
         self
     }
 
-    /// This node's end of a bus that others are on, too; without, the server is alone.
+    /// This node's end of a bus that others are on, too, instead of the one that `redis.url` names; without either, the server
+    /// is alone.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
         self.bus = Some(bus);
@@ -131,7 +139,11 @@ impl ServerBuilder {
             Ok((keys, store))
         };
         let (keys, store) = tokio::task::spawn_blocking(open).await.map_err(|_| BuildError::Cancelled)??;
-        let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
+        let bus: Arc<dyn Bus> = match (bus, &config.redis.url) {
+            (Some(bus), _) => bus,
+            (None, Some(url)) => Arc::new(RedisBus::open(url, &config.redis)?),
+            (None, None) => Arc::new(MemoryBus::new()),
+        };
         let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
@@ -166,6 +178,14 @@ impl Server {
         &self.app.store
     }
 
+    /// Sets what a user may do in a space, which comes into being where it was not; `None` ends the membership. Live
+    /// connections on all nodes hear of it; of what is set in the [`store`](Self::store) alone they learn within half a minute.
+    pub async fn set_role(&self, space: SpaceId, user: &str, role: Option<ledger::Role>) -> Result<(), StoreError> {
+        self.app.store.set_role(space, user, role).await?;
+        self.app.live.fanout.tell_access(space, user.to_owned());
+        Ok(())
+    }
+
     /// A token for a user on a device, signed with the server's own key.
     pub fn issue_token(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
         self.app.tokens.issue(caller, lifetime)
@@ -193,6 +213,7 @@ impl Server {
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }
+        self.app.live.fanout.close().await;
         if let Err(error) = self.app.store.close().await {
             tracing::warn!(%error, "closing the store");
         }

@@ -67,7 +67,7 @@ fn presence(space: SpaceId, device: DeviceId, session: u64, data: Option<&[u8]>)
 
 /// A connection that follows a space from its beginning.
 fn follower(fanout: &Fanout, space: SpaceId, number: u16) -> Arc<Mailbox> {
-    let mailbox = Arc::new(Mailbox::new(device(number)));
+    let mailbox = Arc::new(Mailbox::new("ann", device(number)));
     assert!(mailbox.follow(space, 1));
     fanout.join(space, u64::from(number), &mailbox);
     let first = First { next: at(0), more: false, wish: Wish::default() };
