@@ -399,7 +399,11 @@ impl Config {
         within(time(database.connect_timeout_ms), "database.connect_timeout_ms", "1 ms to 1 h")?;
         within(time(database.acquire_timeout_ms), "database.acquire_timeout_ms", "1 ms to 1 h")?;
         within(time(database.statement_timeout_ms), "database.statement_timeout_ms", "1 ms to 1 h")?;
-        within(database.url.is_some() || database.read_url.is_none(), "database.url", "set where database.read_url is")?;
+        within(
+            database.url.is_some() || database.read_url.is_none(),
+            "database.url",
+            "set where database.read_url is",
+        )?;
         within(!self.redis.prefix.is_empty(), "redis.prefix", "a name")?;
         within((1..=65_536).contains(&self.redis.nodes), "redis.nodes", "1 to 65,536")?;
         within(!http.forwarded_header.is_empty(), "http.forwarded_header", "a header's name")?;

@@ -36,8 +36,8 @@ use crate::live::Live;
 use crate::router::gate::Gate;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
-use crate::store::{Store, StoreError};
 use crate::store::sqlite::{MigrateError, SqliteStore};
+use crate::store::{Store, StoreError};
 use crate::writer::Writer;
 
 mod app;

@@ -213,7 +213,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_url_is_refused_without_being_shown() {
-        for wrong in ["", "redis", "http://:hidden@localhost", "redis://:hidden@localhost/many", "redis://:hidden@h:99999"] {
+        for wrong in
+            ["", "redis", "http://:hidden@localhost", "redis://:hidden@localhost/many", "redis://:hidden@h:99999"]
+        {
             let error = open(wrong).unwrap_err();
             assert!(!error.to_string().contains("hidden") && !format!("{error:?}").contains("hidden"));
         }

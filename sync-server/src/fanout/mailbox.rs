@@ -100,7 +100,7 @@ impl Mailbox {
     }
 
     /// What is kept for this connection, in bytes.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.lock().outbox.bytes()
     }

@@ -128,6 +128,23 @@ fn what_may_have_been_lost_is_looked_up_once() {
 }
 
 #[test]
+fn whose_access_changed_looks_it_up_and_nobody_else() {
+    let fanout = Fanout::new(Arc::new(MemoryBus::new()));
+    let other = follower(&fanout, OTHER, 2);
+    let doubts = |mailbox: &Mailbox| mailbox.doubted().now_or_never().is_some();
+    assert!(doubts(&other), "who joins may have missed something");
+    assert!(!doubts(&other));
+    let ann = follower(&fanout, SPACE, 1);
+    let bob = Arc::new(Mailbox::new("bob", device(3)));
+    fanout.join(SPACE, 3, &bob);
+    assert!(doubts(&ann) && doubts(&bob));
+    fanout.tell_access(SPACE, "bob".to_owned());
+    assert!(!doubts(&ann) && doubts(&bob) && !doubts(&other));
+    fanout.lost(Some(SPACE));
+    assert!(doubts(&ann) && doubts(&bob) && !doubts(&other), "perhaps one of them");
+}
+
+#[test]
 fn whoever_is_behind_the_database_reads_the_log() {
     let fanout = Fanout::new(Arc::new(MemoryBus::new()));
     let (one, other) = (follower(&fanout, SPACE, 1), follower(&fanout, OTHER, 2));

@@ -90,7 +90,8 @@ mod tests {
         use sync_core::feed::{Body, ChangeId, ItemKind};
         use sync_core::log::{Entry, Header, Verdict};
         let entry = |bytes| {
-            let (id, doc) = (ChangeId { device: DeviceId::from_bytes([255; 16]), n: u64::MAX }, DocId::from_bytes([255; 16]));
+            let (id, doc) =
+                (ChangeId { device: DeviceId::from_bytes([255; 16]), n: u64::MAX }, DocId::from_bytes([255; 16]));
             let header = Header { id, kind: ItemKind::Change, doc, hash: Hash([255; 32]), verdict: Verdict::Applied };
             PageEntry::whole(Entry { header, body: Some(Body::Change { bytes: vec![255; bytes] }) })
         };

@@ -92,10 +92,7 @@ fn timeouts() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_MAX)).set_response_timeout(Some(RESPONSE_MAX))
 }
 
-async fn connect(
-    shared: &Shared,
-    ear: &Arc<Ear>,
-) -> RedisResult<(MultiplexedConnection, MultiplexedConnection)> {
+async fn connect(shared: &Shared, ear: &Arc<Ear>) -> RedisResult<(MultiplexedConnection, MultiplexedConnection)> {
     let open = async || {
         let ear = Arc::clone(ear);
         let hear = move |push| {
@@ -193,11 +190,7 @@ async fn watch(shared: &Shared, mut knocks: watch::Receiver<u64>) -> Ended {
 }
 
 /// Tells all nodes something, from outside of any.
-pub async fn announce(
-    url: &config::Secret,
-    config: &config::Redis,
-    message: &BusMessage,
-) -> Result<(), AnnounceError> {
+pub async fn announce(url: &config::Secret, config: &config::Redis, message: &BusMessage) -> Result<(), AnnounceError> {
     let payload = pack(NodeId::random(), message).ok_or(AnnounceError::Message)?;
     let mut publisher = client(url)?.get_multiplexed_async_connection_with_config(&timeouts()).await?;
     let channel = Names::new(&config.prefix).space(message.space());
