@@ -1,8 +1,9 @@
-//! How nodes tell each other what happened: what was committed, and who shows itself. It is a shortcut past the database
-//! and may lose messages: whoever listens finds out from the log.
+//! How nodes tell each other what happened: what was committed, who shows itself, whose access changed. It is a shortcut
+//! past the database and may lose messages: whoever listens finds out from the database.
 
 use std::sync::Weak;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sync_core::id::{DeviceId, SpaceId};
@@ -13,13 +14,14 @@ use sync_core::wire::Entries;
 pub mod conformance;
 pub mod memory;
 mod publisher;
+pub mod redis;
 
 pub use publisher::Publisher;
 
 /// What an entry takes in memory besides its payload, about.
 pub(crate) const ENTRY_BYTES: usize = 160;
 
-/// What travels between nodes.
+/// What travels between nodes. A node passes over kinds that it does not know: newer nodes run beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BusMessage {
@@ -27,6 +29,8 @@ pub enum BusMessage {
     Log(Notice),
     /// Somebody shows itself, or leaves.
     Presence(Presence),
+    /// What somebody may do in a space has changed.
+    Access(Access),
 }
 
 impl BusMessage {
@@ -35,6 +39,7 @@ impl BusMessage {
         match self {
             Self::Log(notice) => notice.space,
             Self::Presence(presence) => presence.space,
+            Self::Access(access) => access.space,
         }
     }
 }
@@ -73,6 +78,15 @@ pub struct Presence {
     pub ttl_ms: u32,
 }
 
+/// Whose access changed: what it is now is in the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// To which space.
+    pub space: SpaceId,
+    /// Whose.
+    pub user: String,
+}
+
 /// Who is told, on one node. It is called from the middle of other work: it neither waits nor calls the bus.
 pub trait Listener: Send + Sync + 'static {
     /// A message of a space that was joined. Messages that one node publishes on one space come in their order.
@@ -82,7 +96,8 @@ pub trait Listener: Send + Sync + 'static {
     fn lost(&self, space: Option<SpaceId>);
 }
 
-/// One node's end of the bus. None of its methods waits: what cannot be sent at once is dropped.
+/// One node's end of the bus. None of its methods but [`close`](Bus::close) waits: what cannot be sent at once is dropped.
+#[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Says who hears what is published from now on. Called once.
     fn listen(&self, listener: Weak<dyn Listener>);
@@ -96,4 +111,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Tells every node that has joined the message's space. This node's own listener has heard it, if at all, when this
     /// returns.
     fn publish(&self, message: BusMessage);
+
+    /// Whether messages get through just now. [`Listener::lost`] is called when that changes.
+    fn is_up(&self) -> bool {
+        true
+    }
+
+    /// Sends what was published before, where that takes little time, and ends.
+    async fn close(&self) {}
 }

@@ -9,7 +9,7 @@ use sync_core::id::SpaceId;
 use sync_core::log::Cursor;
 use tokio::sync::Notify;
 
-use crate::bus::{Bus, BusMessage, Listener, Presence};
+use crate::bus::{Access, Bus, BusMessage, Listener, Presence};
 use mailbox::Mailbox;
 use parcel::Parcel;
 use presence::Peers;
@@ -76,6 +76,8 @@ impl Fanout {
             Arc::default()
         });
         lock(&room.0).followers.insert(connection, Arc::clone(mailbox));
+        // Access that ended since it was looked up ended unheard.
+        mailbox.doubt();
     }
 
     /// And no longer.
@@ -103,6 +105,21 @@ impl Fanout {
     /// Shows somebody to those who follow the space, on every node.
     pub(crate) fn show(&self, presence: Presence) {
         self.bus.publish(BusMessage::Presence(presence));
+    }
+
+    /// Has what a user may do in a space looked up by those who follow it, on every node.
+    pub(crate) fn tell_access(&self, space: SpaceId, user: String) {
+        self.bus.publish(BusMessage::Access(Access { space, user }));
+    }
+
+    /// Whether other nodes are heard.
+    fn hears_others(&self) -> bool {
+        self.bus.is_up()
+    }
+
+    /// Nothing is told any more, once what was told is sent.
+    pub(crate) async fn close(&self) {
+        self.bus.close().await;
     }
 
     fn room(&self, space: SpaceId) -> Option<Arc<Room>> {
@@ -156,10 +173,19 @@ impl Listener for Fanout {
                 let Some(shown) = present.peers.hear(presence, Instant::now()) else { return };
                 present.followers.values().for_each(|mailbox| mailbox.show(space, &shown));
             }
+            BusMessage::Access(Access { user, .. }) => {
+                let present = lock(&room.0);
+                let theirs = present.followers.values().filter(|mailbox| mailbox.user() == user);
+                theirs.for_each(|mailbox| mailbox.doubt());
+            }
         }
     }
 
     fn lost(&self, space: Option<SpaceId>) {
+        // Of all spaces it would be all connections at once: they look by themselves before long.
+        if let Some(room) = space.and_then(|space| self.room(space)) {
+            lock(&room.0).followers.values().for_each(|mailbox| mailbox.doubt());
+        }
         {
             let mut lost = lock(&self.lost);
             match (&mut *lost, space) {

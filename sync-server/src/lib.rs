@@ -26,6 +26,8 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use axum::Router;
+use sync_core::id::SpaceId;
+use sync_core::ledger;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -33,6 +35,7 @@ use crate::app::{App, Parts};
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::token::{TokenError, Tokens};
 use crate::bus::memory::MemoryBus;
+use crate::bus::redis::{RedisBus, UrlError};
 use crate::bus::{Bus, Publisher};
 use crate::limiter::Limiter;
 use crate::limiter::memory::MemoryLimiter;
@@ -42,9 +45,9 @@ use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
-use crate::store::Store;
 use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::sqlite::{MigrateError, SqliteStore};
+use crate::store::{Store, StoreError};
 use crate::writer::Writer;
 
 mod app;
@@ -57,6 +60,7 @@ mod fanout;
 mod handlers;
 pub mod limiter;
 mod live;
+mod random;
 mod router;
 pub mod store;
 pub mod telemetry;
@@ -82,8 +86,11 @@ pub enum BuildError {
     #[error(transparent)]
     Postgres(#[from] PostgresError),
     /// The URL of Redis is.
-    #[error("redis.url: {0}")]
-    Redis(#[source] store::Cause),
+    #[error(transparent)]
+    Redis(#[from] UrlError),
+    /// Counting in Redis is.
+    #[error("limits in Redis: {0}")]
+    Limiter(#[source] store::Cause),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -127,7 +134,8 @@ impl ServerBuilder {
         self
     }
 
-    /// This node's end of a bus that others are on, too; without, the server is alone.
+    /// This node's end of a bus that others are on, too, instead of the one that `redis.url` names; without either, the server
+    /// is alone.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
         self.bus = Some(bus);
@@ -144,9 +152,18 @@ impl ServerBuilder {
             Some(store) => store,
             None => open_store(&config, &keys).await?,
         };
-        let bus = bus.unwrap_or_else(|| Arc::new(MemoryBus::new()));
+        let mut nodes = Arc::new(AtomicU32::new(config.redis.nodes));
+        let bus: Arc<dyn Bus> = match (bus, &config.redis.url) {
+            (Some(bus), _) => bus,
+            (None, Some(url)) => {
+                let bus = RedisBus::open(url, &config.redis)?;
+                nodes = bus.nodes();
+                Arc::new(bus)
+            }
+            (None, None) => Arc::new(MemoryBus::new()),
+        };
         let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
-        let limits = limits(&config).await?;
+        let limits = limits(&config, nodes).await?;
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
@@ -180,16 +197,15 @@ async fn aside<T: Send + 'static>(open: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 /// Who counts, where there are rules.
-async fn limits(config: &Config) -> Result<Option<Limits>, BuildError> {
+async fn limits(config: &Config, nodes: Arc<AtomicU32>) -> Result<Option<Limits>, BuildError> {
     if config.limits.rules.is_empty() {
         return Ok(None);
     }
     let limiter: Arc<dyn Limiter> = match &config.redis.url {
         Some(url) => {
             let options = RedisOptions { url: url.expose().to_owned(), prefix: config.redis.prefix.clone() };
-            let nodes = Arc::new(AtomicU32::new(config.redis.nodes));
             let opened = RedisLimiter::open(&options, nodes).await;
-            Arc::new(opened.map_err(|error| BuildError::Redis(error.into()))?)
+            Arc::new(opened.map_err(|error| BuildError::Limiter(error.into()))?)
         }
         None => Arc::new(MemoryLimiter::default()),
     };
@@ -210,6 +226,14 @@ impl Server {
     /// Its store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.app.store
+    }
+
+    /// Sets what a user may do in a space, which comes into being where it was not; `None` ends the membership. Live
+    /// connections on all nodes hear of it; of what is set in the [`store`](Self::store) alone they learn within half a minute.
+    pub async fn set_role(&self, space: SpaceId, user: &str, role: Option<ledger::Role>) -> Result<(), StoreError> {
+        self.app.store.set_role(space, user, role).await?;
+        self.app.live.fanout.tell_access(space, user.to_owned());
+        Ok(())
     }
 
     /// A token for a user on a device, signed with the server's own key.
@@ -239,6 +263,7 @@ impl Server {
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }
+        self.app.live.fanout.close().await;
         if let Err(error) = self.app.store.close().await {
             tracing::warn!(%error, "closing the store");
         }

@@ -13,6 +13,7 @@ use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_server::auth::keys::Keys;
 use sync_server::auth::token::Tokens;
+use sync_server::bus::{Access, BusMessage, redis};
 use sync_server::store::postgres::{self, PostgresStore};
 use sync_server::store::sqlite;
 use sync_server::{Caller, Config, Server, config, telemetry};
@@ -77,10 +78,21 @@ struct Migrate {
     accept_keys: bool,
 }
 
+/// What goes between nodes.
+#[derive(Args)]
+struct Between {
+    /// Redis, for more than one node
+    // The URL may hold a password: help is not to show what the environment has.
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    redis_url: Option<String>,
+}
+
 #[derive(Args)]
 struct Serve {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    between: Between,
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8787]
     #[arg(long, env = "REJOIN_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -110,9 +122,13 @@ struct Token {
 #[derive(Subcommand)]
 enum Members {
     /// Set what a user may do in a space; the space is created where it does not exist
+    ///
+    /// With Redis, live connections hear of it at once, else within half a minute.
     Set {
         #[command(flatten)]
         place: Place,
+        #[command(flatten)]
+        between: Between,
         /// Id of the space (a UUID)
         #[arg(long, value_name = "UUID")]
         space: SpaceId,
@@ -166,6 +182,14 @@ impl Place {
     }
 }
 
+impl Between {
+    fn configure(self, config: &mut Config) {
+        if let Some(url) = self.redis_url {
+            config.redis.url = Some(url.into());
+        }
+    }
+}
+
 fn device(text: &str) -> Result<DeviceChoice, String> {
     if text == "new" {
         return Ok(DeviceChoice::New);
@@ -191,7 +215,9 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve(arguments),
         Command::Migrate(arguments) => migrate(&arguments),
         Command::Token(arguments) => token(&arguments),
-        Command::Members(Members::Set { place, space, user, role }) => set_member(&place, space, &user, role.role()),
+        Command::Members(Members::Set { place, between, space, user, role }) => {
+            set_member(&place, between, Access { space, user }, role.role())
+        }
         Command::Config => print(config::DEFAULTS),
     };
     match result {
@@ -215,6 +241,7 @@ fn print(text: &str) -> Done {
 #[tokio::main]
 async fn serve(arguments: Serve) -> Done {
     let mut config = arguments.place.config()?;
+    arguments.between.configure(&mut config);
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
@@ -304,9 +331,16 @@ fn token(arguments: &Token) -> Done {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn set_member(place: &Place, space: SpaceId, user: &str, role: Option<Role>) -> Done {
-    let config = place.config()?;
+async fn set_member(place: &Place, between: Between, access: Access, role: Option<Role>) -> Done {
+    let mut config = place.config()?;
+    between.configure(&mut config);
     let store = sync_server::open_store(&config, &Keys::open(config.keys_folder())?).await?;
-    store.set_role(space, user, role).await?;
-    Ok(store.close().await?)
+    store.set_role(access.space, &access.user, role).await?;
+    store.close().await?;
+    let Some(url) = &config.redis.url else { return Ok(()) };
+    if let Err(error) = redis::announce(url, &config.redis, &BusMessage::Access(access)).await {
+        // It is done, and nodes find out by themselves.
+        eprintln!("sync-server: set, but live connections hear of it within half a minute only: {error}");
+    }
+    Ok(())
 }

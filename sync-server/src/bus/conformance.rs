@@ -1,14 +1,16 @@
 //! What every bus must do, as plain functions over two nodes of it. They panic where it does not conform.
 
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use sync_core::id::{DeviceId, Hash, SpaceId};
 use sync_core::log::{Cursor, Receipt};
 use sync_core::wire::Entries;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use super::{Bus, BusMessage, Listener, Notice, Presence};
+use super::{Access, Bus, BusMessage, Listener, Notice, Presence};
 
 /// Writes down what it hears.
 struct Ear(Mutex<mpsc::UnboundedSender<BusMessage>>);
@@ -54,8 +56,14 @@ fn presence(space: SpaceId, session: u64) -> BusMessage {
     BusMessage::Presence(Presence { space, session, user, device, data, ttl_ms: 1_000 })
 }
 
+fn access(space: SpaceId) -> BusMessage {
+    BusMessage::Access(Access { space, user: "ann".to_owned() })
+}
+
 /// Marks messages that only find out whether a space is joined already.
 const KNOCK: u64 = 0;
+/// How long they wait for each other, so that they do not fill any queue.
+const BETWEEN_KNOCKS: Duration = Duration::from_millis(5);
 
 /// All of it, over two nodes of the same bus.
 pub async fn all(one: &dyn Bus, other: &dyn Bus) {
@@ -82,6 +90,9 @@ pub async fn all(one: &dyn Bus, other: &dyn Bus) {
     for seq in 1..=10 {
         assert_eq!(next(&mut there).await, notice(both, seq), "each once and in order");
     }
+    other.publish(access(both));
+    assert_eq!(next(&mut here).await, access(both));
+    assert_eq!(next(&mut there).await, access(both));
     other.publish(presence(both, 7));
     assert_eq!(next(&mut here).await, presence(both, 7), "what is heard is what was said");
     assert_eq!(next(&mut there).await, presence(both, 7));
@@ -92,14 +103,14 @@ pub async fn all(one: &dyn Bus, other: &dyn Bus) {
     other.publish(notice(both, 1));
     assert_eq!(next(&mut here).await, notice(both, 1), "and nothing of spaces that it has not joined");
     assert_eq!(here.messages.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+    assert!(one.is_up() && other.is_up(), "whoever gets messages through says so");
 }
 
 /// Knocks from the other side until it is heard: joining may take its time.
 async fn joined(elsewhere: &dyn Bus, heard: &mut Heard, space: SpaceId) {
     loop {
         elsewhere.publish(presence(space, KNOCK));
-        tokio::task::yield_now().await;
-        while let Ok(message) = heard.messages.try_recv() {
+        while let Ok(Some(message)) = timeout(BETWEEN_KNOCKS, heard.messages.recv()).await {
             if message.space() == space {
                 return;
             }

@@ -20,6 +20,7 @@ mod outbox;
 
 /// The mailbox of one connection. All that waits for it waits in one task.
 pub(crate) struct Mailbox {
+    user: String,
     device: DeviceId,
     state: Mutex<State>,
 }
@@ -29,6 +30,8 @@ struct State {
     /// The connection's task, where it waits.
     waker: Option<Waker>,
     outbox: Outbox,
+    /// What the user may do in a followed space may have changed.
+    doubted: bool,
     closing: Option<CloseCode>,
 }
 
@@ -69,8 +72,13 @@ enum Wake {
 }
 
 impl Mailbox {
-    pub(crate) fn new(device: DeviceId) -> Self {
-        Self { device, state: Mutex::default() }
+    pub(crate) fn new(user: &str, device: DeviceId) -> Self {
+        Self { user: user.to_owned(), device, state: Mutex::default() }
+    }
+
+    /// Whose it is.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -92,7 +100,7 @@ impl Mailbox {
     }
 
     /// What is kept for this connection, in bytes.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.lock().outbox.bytes()
     }
@@ -113,6 +121,18 @@ impl Mailbox {
     pub(crate) fn show(&self, space: SpaceId, shown: &Arc<Shown>) {
         if shown.device() != self.device {
             self.change(Wake::IfIdle, |outbox| outbox.show(space, shown));
+        }
+    }
+
+    /// What its user may do in a followed space is to be looked up.
+    pub(crate) fn doubt(&self) {
+        let waker = {
+            let mut state = self.lock();
+            state.doubted = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -201,6 +221,11 @@ impl Mailbox {
     /// Returns when it was asked to end.
     pub(crate) async fn closing(&self) -> CloseCode {
         self.until(|state| state.closing).await
+    }
+
+    /// Returns when what its user may do is to be looked up.
+    pub(crate) async fn doubted(&self) {
+        self.until(|state| std::mem::take(&mut state.doubted).then_some(())).await;
     }
 
     // What the writer does.

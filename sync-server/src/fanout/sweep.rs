@@ -3,24 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
 use super::Fanout;
+use crate::random::jittered;
 use crate::store::Store;
 
 /// Spaces that are looked up at once: between two of them others get to read.
 const SPACES_AT_ONCE: usize = 512;
+/// How often they are looked up while other nodes are not heard: what its loss adds to a message between nodes, at most.
+const DEAF_PERIOD: Duration = Duration::from_secs(1);
 
-/// Looks up every followed space once a period, and at once where messages may have been lost. Never ends.
+/// Looks up every followed space once a period, more often while the bus is down, and at once where messages may have been
+/// lost. Never ends.
 pub(crate) async fn sweep(fanout: Arc<Fanout>, store: Arc<dyn Store>, period: Duration) {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut swept_at = None;
     loop {
+        // Not longer than that after the last time, however often something was lost in between.
+        let wait = if fanout.hears_others() { period } else { period.min(jittered(DEAF_PERIOD)) };
+        let due = swept_at.map_or_else(Instant::now, |at: Instant| at + wait);
         let spaces = tokio::select! {
-            _ = ticks.tick() => {
+            () = sleep_until(due) => {
+                swept_at = Some(Instant::now());
                 fanout.sweep_peers();
                 fanout.spaces()
             }
+            // Also when the bus goes down, and is up again.
             () = fanout.has_lost.notified() => fanout.take_lost(),
         };
         for some in spaces.chunks(SPACES_AT_ONCE) {

@@ -67,7 +67,7 @@ fn presence(space: SpaceId, device: DeviceId, session: u64, data: Option<&[u8]>)
 
 /// A connection that follows a space from its beginning.
 fn follower(fanout: &Fanout, space: SpaceId, number: u16) -> Arc<Mailbox> {
-    let mailbox = Arc::new(Mailbox::new(device(number)));
+    let mailbox = Arc::new(Mailbox::new("ann", device(number)));
     assert!(mailbox.follow(space, 1));
     fanout.join(space, u64::from(number), &mailbox);
     let first = First { next: at(0), more: false, wish: Wish::default() };
@@ -125,6 +125,23 @@ fn what_may_have_been_lost_is_looked_up_once() {
     fanout.lost(Some(OTHER));
     assert_eq!(fanout.take_lost(), [SPACE, OTHER]);
     assert!(fanout.has_lost.notified().now_or_never().is_some(), "whoever looks it up is called");
+}
+
+#[test]
+fn whose_access_changed_looks_it_up_and_nobody_else() {
+    let fanout = Fanout::new(Arc::new(MemoryBus::new()));
+    let other = follower(&fanout, OTHER, 2);
+    let doubts = |mailbox: &Mailbox| mailbox.doubted().now_or_never().is_some();
+    assert!(doubts(&other), "who joins may have missed something");
+    assert!(!doubts(&other));
+    let ann = follower(&fanout, SPACE, 1);
+    let bob = Arc::new(Mailbox::new("bob", device(3)));
+    fanout.join(SPACE, 3, &bob);
+    assert!(doubts(&ann) && doubts(&bob));
+    fanout.tell_access(SPACE, "bob".to_owned());
+    assert!(!doubts(&ann) && doubts(&bob) && !doubts(&other));
+    fanout.lost(Some(SPACE));
+    assert!(doubts(&ann) && doubts(&bob) && !doubts(&other), "perhaps one of them");
 }
 
 #[test]

@@ -13,6 +13,11 @@ use crate::error::ApiError;
 const TOKEN_WARNING: Duration = Duration::from_mins(1);
 /// Whether a caller is still a member is looked up every so many heartbeats.
 const BEATS_A_LOOK: u32 = 6;
+/// When that may have changed, it is looked up after a moment, in which more may come: a phone follows many spaces at once,
+/// and an owner who goes through a list of members changes many.
+const DOUBT_DELAY: Duration = Duration::from_millis(100);
+/// And when the storage did not answer, again and again.
+const DOUBT_RETRY: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Minds the time, until the connection's is up. `idle` is how long it may say nothing, where it can say something.
@@ -22,14 +27,20 @@ impl Session {
         let mut beat_at = Instant::now() + spread(self.number, heartbeat);
         let mut beats = 0;
         let mut warned_of = None;
+        let mut look_at = None;
         loop {
             let expires_at = self.expires_at();
             let idle_at = idle.map(|idle| self.heard_at() + idle);
             let warn_at = if warned_of == Some(expires_at) { expires_at } else { before(expires_at, TOKEN_WARNING) };
             let next = beat_at.min(warn_at).min(expires_at);
             let next = idle_at.map_or(next, |idle_at| idle_at.min(next));
+            let next = look_at.map_or(next, |look_at: Instant| look_at.min(next));
             tokio::select! {
                 () = sleep_until(next.into()) => {}
+                () = self.mailbox.doubted() => {
+                    look_at.get_or_insert_with(|| Instant::now() + DOUBT_DELAY);
+                    continue;
+                }
                 _ = phase.wait_for(|phase| *phase != Phase::Open) => break,
             }
             let now = Instant::now();
@@ -48,8 +59,12 @@ impl Session {
                 self.mailbox.beat();
                 beats += 1;
                 if beats % BEATS_A_LOOK == 0 {
+                    // Where the storage cannot be asked, the next look will.
                     self.look_at_members().await;
                 }
+            }
+            if look_at.is_some_and(|look_at| now >= look_at) {
+                look_at = if self.look_at_members().await { None } else { Some(Instant::now() + DOUBT_RETRY) };
             }
         }
         // What was begun is answered before.
@@ -59,16 +74,16 @@ impl Session {
         End::Close(CloseCode::GoingAway)
     }
 
-    /// Whoever lost access to a space is no longer sent anything of it.
-    async fn look_at_members(&self) {
-        // Where the storage cannot be asked, the next look will.
-        let Ok(spaces) = self.app.store.spaces_of(&self.caller.user).await else { return };
+    /// Whoever lost access to a space is no longer sent anything of it. `false` where the storage cannot be asked.
+    async fn look_at_members(&self) -> bool {
+        let Ok(spaces) = self.app.store.spaces_of(&self.caller.user).await else { return false };
         for space in self.mailbox.spaces() {
             if spaces.binary_search_by_key(&space, |(space, _)| *space).is_err() {
                 self.unfollow(space);
                 self.refuse(None, Some(space), &ApiError::not_found());
             }
         }
+        true
     }
 }
 

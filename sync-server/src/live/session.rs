@@ -37,7 +37,7 @@ impl Session {
     pub(super) fn new(app: App, request_id: &str, access: &Access, seat: Seat) -> Self {
         let caller = access.caller.clone();
         let number = app.live.number();
-        let mailbox = Arc::new(Mailbox::new(caller.device));
+        let mailbox = Arc::new(Mailbox::new(&caller.user, caller.device));
         let session = Self {
             request_id: request_id.to_owned(),
             app,

@@ -8,6 +8,7 @@ mod idempotency;
 mod limits;
 mod link;
 mod live;
+mod needs_redis;
 mod shutdown;
 mod spaces;
 mod sync;

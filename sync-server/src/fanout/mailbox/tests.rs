@@ -47,7 +47,7 @@ fn page(from: u64, to: u64, more: bool) -> Page {
 
 /// A mailbox that follows the space and has its log up to there.
 fn following(seq: u64) -> Mailbox {
-    let mailbox = Mailbox::new(READER);
+    let mailbox = Mailbox::new("ann", READER);
     follow(&mailbox, SPACE, seq);
     mailbox
 }
@@ -167,7 +167,7 @@ fn a_log_that_could_not_be_read_is_read_later() {
 
 #[test]
 fn a_connection_follows_first_and_reads_second() {
-    let mailbox = Mailbox::new(READER);
+    let mailbox = Mailbox::new("ann", READER);
     assert!(mailbox.follow(SPACE, 8));
     mailbox.offer(&notice(SPACE, 3, WRITER, 10));
     assert!(sent(&mailbox).is_empty(), "nothing before the first page");
@@ -196,7 +196,7 @@ fn a_page_that_was_read_for_an_earlier_life_is_thrown_away() {
 
 #[test]
 fn a_wish_holds_until_the_end_of_the_log() {
-    let mailbox = Mailbox::new(READER);
+    let mailbox = Mailbox::new("ann", READER);
     let wish = Wish { own: true, version: true };
     assert!(mailbox.follow(SPACE, 8));
     mailbox.followed(SPACE, First { next: at(3), more: true, wish }, pong(0), 0);
@@ -304,7 +304,7 @@ fn an_answer_survives_an_overflow_without_its_page() {
 
 #[test]
 fn who_does_not_read_its_answers_gets_no_room_for_more() {
-    let mailbox = Mailbox::new(READER);
+    let mailbox = Mailbox::new("ann", READER);
     let mut answers = 0;
     while mailbox.room().now_or_never().is_some() {
         mailbox.answer(pong(answers), 1_000);

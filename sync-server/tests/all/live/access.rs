@@ -1,10 +1,13 @@
 //! Spaces that one may enter, and may no longer.
 
+use std::time::Duration;
+
 use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
 use sync_core::ledger::Role;
 use sync_core::wire::{ErrorCode, LiveRequest, LiveResponse};
 use sync_server::Config;
+use tokio::time::timeout;
 
 use crate::link::since;
 use crate::world::{World, typing};
@@ -37,6 +40,27 @@ async fn who_loses_access_is_told_and_gets_nothing_more() {
     reader.say(&LiveRequest::Ping { nonce: 1 }).await;
     assert_eq!(reader.hear().await, LiveResponse::Pong { nonce: 1 });
     reader.follow(bob.space, None).await;
+}
+
+#[tokio::test]
+async fn who_loses_access_is_cut_off_within_a_second() {
+    let mut config = Config::default();
+    config.live.heartbeat_ms = 60_000;
+    let world = World::with(config).await;
+    for user in ["ann", "bob"] {
+        world.server.set_role(SHARED, user, Some(Role::Writer)).await.unwrap();
+    }
+    let (ann, bob) = (world.phone("ann"), world.phone("bob"));
+    let (mut stays, mut goes) = (ann.link().await, bob.link().await);
+    stays.follow(SHARED, None).await;
+    goes.follow(SHARED, None).await;
+    world.server.set_role(SHARED, "bob", None).await.unwrap();
+    match timeout(Duration::from_secs(1), goes.hear()).await.expect("in time") {
+        LiveResponse::Refused { id: None, space: Some(SHARED), error } => assert_eq!(error.code, ErrorCode::NotFound),
+        other => panic!("{other:?}"),
+    }
+    stays.say(&LiveRequest::Ping { nonce: 1 }).await;
+    assert_eq!(stays.hear().await, LiveResponse::Pong { nonce: 1 }, "and nobody else");
 }
 
 #[tokio::test]

@@ -1,43 +1,56 @@
 //! Several nodes, and messages that are lost between them.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use sync_core::id::SpaceId;
 use sync_core::wire::LiveResponse;
 use sync_server::Config;
 use sync_server::bus::memory::MemoryBus;
 use sync_server::bus::{Bus, BusMessage, Listener};
+use tokio::time::timeout;
 
 use crate::world::{World, typing};
 
-/// Loses every notice.
-struct Forgetful(MemoryBus);
+/// Loses every notice, and perhaps says so.
+struct Forgetful {
+    bus: MemoryBus,
+    is_up: bool,
+}
 
 impl Bus for Forgetful {
     fn listen(&self, listener: Weak<dyn Listener>) {
-        self.0.listen(listener);
+        self.bus.listen(listener);
     }
 
     fn join(&self, space: SpaceId) {
-        self.0.join(space);
+        self.bus.join(space);
     }
 
     fn leave(&self, space: SpaceId) {
-        self.0.leave(space);
+        self.bus.leave(space);
     }
 
     fn publish(&self, message: BusMessage) {
         if !matches!(message, BusMessage::Log(_)) {
-            self.0.publish(message);
+            self.bus.publish(message);
         }
     }
+
+    fn is_up(&self) -> bool {
+        self.is_up
+    }
+}
+
+fn forgetful(is_up: bool) -> Arc<dyn Bus> {
+    Arc::new(Forgetful { bus: MemoryBus::new(), is_up })
 }
 
 #[tokio::test]
 async fn a_lost_notice_is_found_by_the_next_heartbeat() {
     let mut config = Config::default();
     config.live.heartbeat_ms = 50;
-    let world = World::on(|server| server.config(config).bus(Arc::new(Forgetful(MemoryBus::new())))).await;
+    let world = World::on(|server| server.config(config).bus(forgetful(true))).await;
     let (mut ann, tablet) = (world.phone("ann"), world.phone("ann"));
     let (mut writer, mut reader) = (ann.link().await, tablet.link().await);
     writer.follow(ann.space, None).await;
@@ -56,6 +69,23 @@ async fn a_lost_notice_is_found_by_the_next_heartbeat() {
                 break;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn while_the_bus_is_down_the_database_is_looked_at_every_second() {
+    let mut config = Config::default();
+    config.live.heartbeat_ms = 60_000;
+    let world = World::on(|server| server.config(config).bus(forgetful(false))).await;
+    let (mut ann, tablet) = (world.phone("ann"), world.phone("ann"));
+    let (mut writer, mut reader) = (ann.link().await, tablet.link().await);
+    reader.follow(ann.space, None).await;
+    for seq in [2, 4, 6] {
+        let items = typing(ann.device, 1);
+        let run = ann.run(items);
+        writer.push(ann.space, run).await;
+        let page = timeout(Duration::from_secs(5), reader.page(ann.space)).await.expect("long before a heartbeat");
+        assert_eq!(page.next.seq, seq);
     }
 }
 

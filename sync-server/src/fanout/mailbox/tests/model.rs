@@ -40,7 +40,7 @@ impl Model {
         let logs = SPACES.into_iter().map(|space| (space, 0)).collect();
         let (receiver, first) = (BTreeMap::new(), BTreeMap::new());
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        Self { dice, mailbox: Mailbox::new(READER), logs, receiver, first, answers: 0, reading: None }
+        Self { dice, mailbox: Mailbox::new("ann", READER), logs, receiver, first, answers: 0, reading: None }
     }
 
     fn commit(&mut self, space: SpaceId, device: DeviceId) {

@@ -1,0 +1,8 @@
+//! Nodes with Redis between them: a real one, which the tests kill.
+
+mod access;
+mod conformance;
+mod faults;
+mod flood;
+mod nodes;
+mod server;
