@@ -36,7 +36,7 @@ pub async fn all(limiter: &dyn Limiter, time: &dyn Time, window: Duration) {
 fn quota(requests: u32, window: Duration) -> Quota {
     let mut random = [0; 16];
     getrandom::fill(&mut random).expect("random numbers");
-    let key = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("{:032x}", u128::from_be_bytes(random));
     Quota { rule: "test".into(), key, requests, window }
 }
 
@@ -139,7 +139,7 @@ pub async fn bursts_at_edges(limiter: &dyn Limiter, time: &dyn Time, window: Dur
     let bursts = [(1, window * 9 / 10), (9, window / 5), (10, Duration::ZERO)];
     for (requests, pause) in bursts {
         for _ in 0..requests {
-            let number = (time.now() - start).as_nanos() / window.as_nanos();
+            let number = time.now().saturating_sub(start).as_nanos() / window.as_nanos();
             if number != counted_in {
                 (counted_in, counted) = (number, 0);
             }

@@ -137,12 +137,11 @@ impl Limiter for MemoryLimiter {
         }
         for quota in quotas {
             let room = rooms.entry(Arc::clone(&quota.rule)).or_default();
-            match room.bucket(quota, self.keys_max, now_us) {
-                Some(bucket) => allowed &= bucket.has_room(quota),
-                None => {
-                    room.buckets.insert(quota.key.clone(), Bucket::default());
-                    allowed &= quota.requests > 0;
-                }
+            if let Some(bucket) = room.bucket(quota, self.keys_max, now_us) {
+                allowed &= bucket.has_room(quota);
+            } else {
+                room.buckets.insert(quota.key.clone(), Bucket::default());
+                allowed &= quota.requests > 0;
             }
         }
         let usage = quotas.iter().filter_map(|quota| {

@@ -89,6 +89,23 @@ impl Limits {
         let device = || format!("{}:{}", caller.device, caller.user);
         users.chain(self.quotas(LimitOf::Device, request, device)).collect()
     }
+
+    /// The rules that would be asked about whoever calls, without a key.
+    fn quotas_of_any_caller(&self, request: &Request) -> Vec<Quota> {
+        let users = self.quotas(LimitOf::User, request, String::new);
+        users.chain(self.quotas(LimitOf::Device, request, String::new)).collect()
+    }
+
+    /// Until the last of its user's or device's rules has room.
+    fn remember(&self, token: Hash, quotas: &[Quota], decision: &Decision) {
+        let of_caller =
+            |rule: &Arc<str>| self.rules.iter().any(|known| known.name == *rule && known.of != LimitOf::Address);
+        let used_up = decision.usage.iter().filter(|usage| usage.remaining == 0 && of_caller(&usage.rule));
+        let Some(longest) = used_up.max_by_key(|usage| usage.frees_in) else { return };
+        let Some(quota) = quotas.iter().find(|quota| quota.rule == longest.rule) else { return };
+        let now = Instant::now();
+        self.tokens.add(token, now + longest.frees_in, quota.clone(), now);
+    }
 }
 
 /// The layer over every route that needs a token.
@@ -124,25 +141,6 @@ pub(crate) async fn limit(State(app): State<App>, request: Request, next: Next) 
     let mut response = next.run(request).await;
     tell(&decision, response.headers_mut());
     response
-}
-
-impl Limits {
-    /// The rules that would be asked about whoever calls, without a key.
-    fn quotas_of_any_caller(&self, request: &Request) -> Vec<Quota> {
-        let users = self.quotas(LimitOf::User, request, String::new);
-        users.chain(self.quotas(LimitOf::Device, request, String::new)).collect()
-    }
-
-    /// Until the last of its user's or device's rules has room.
-    fn remember(&self, token: Hash, quotas: &[Quota], decision: &Decision) {
-        let of_caller =
-            |rule: &Arc<str>| self.rules.iter().any(|known| known.name == *rule && known.of != LimitOf::Address);
-        let used_up = decision.usage.iter().filter(|usage| usage.remaining == 0 && of_caller(&usage.rule));
-        let Some(longest) = used_up.max_by_key(|usage| usage.frees_in) else { return };
-        let Some(quota) = quotas.iter().find(|quota| quota.rule == longest.rule) else { return };
-        let now = Instant::now();
-        self.tokens.add(token, now + longest.frees_in, quota.clone(), now);
-    }
 }
 
 fn refuse(decision: &Decision) -> Response {

@@ -72,13 +72,11 @@ impl Time for Real {
 
 /// Where the tests find a Redis, and the server where it is their own.
 fn place() -> (String, Option<Local>) {
-    match std::env::var("REDIS_URL") {
-        Ok(url) => (url, None),
-        Err(_) => {
-            let local = Local::start();
-            (local.url(), Some(local))
-        }
+    if let Ok(url) = std::env::var("REDIS_URL") {
+        return (url, None);
     }
+    let local = Local::start();
+    (local.url(), Some(local))
 }
 
 /// A prefix that nobody else has.

@@ -24,25 +24,15 @@ pub(super) fn claim(connection: &mut Connection, claim: &NewClaim) -> Result<Cla
                  WHERE user_id = ?1 AND route = ?2 AND key_id = ?3 AND expires_ms > ?4";
     let read = |found: &Row<'_>| Ok(read(found, claim.hash));
     let known = transaction.prepare_cached(known)?.query_row(params![user, route, key, now], read).optional()?;
-    let answer = match known.transpose()? {
-        Some(known) => known,
-        None => {
-            let insert = "INSERT OR REPLACE INTO idempotency (user_id, route, key_id, hash, token, expires_ms)
-                          VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let expires = after(claim.lease);
-            transaction.prepare_cached(insert)?.execute(params![
-                user,
-                route,
-                key,
-                claim.hash.0,
-                claim.token.0,
-                expires
-            ])?;
-            Claim::Fresh
-        }
-    };
+    let answer = known.transpose()?;
+    if answer.is_none() {
+        let insert = "INSERT OR REPLACE INTO idempotency (user_id, route, key_id, hash, token, expires_ms)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let values = params![user, route, key, claim.hash.0, claim.token.0, after(claim.lease)];
+        transaction.prepare_cached(insert)?.execute(values)?;
+    }
     transaction.commit()?;
-    Ok(answer)
+    Ok(answer.unwrap_or(Claim::Fresh))
 }
 
 fn read(found: &Row<'_>, hash: Hash) -> Result<Claim, StoreError> {
