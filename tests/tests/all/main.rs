@@ -3,6 +3,8 @@
 mod hostile;
 mod kills;
 mod live;
+mod nodes;
+mod services;
 mod store;
 mod sync;
 mod tidy;
