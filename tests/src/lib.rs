@@ -1,7 +1,9 @@
 //! What the engine's integration tests share. The tests themselves are one binary, `tests/all`.
 
 pub mod fake;
+pub mod nodes;
 pub mod proxy;
 pub mod rig;
 pub mod seen;
+pub mod services;
 pub mod tidy;

@@ -18,6 +18,8 @@ use sync_server::{Caller, Config, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::services::daemon::signal;
+
 /// Long enough for a loaded machine; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -164,15 +166,26 @@ fn token_for(data: &Path, user: &str, device: DeviceId, lifetime: Duration) -> S
 pub struct ServerProcess {
     program: PathBuf,
     data: PathBuf,
+    /// Its configuration's file, where it is not the default.
+    config: Option<PathBuf>,
     address: SocketAddr,
     child: Child,
 }
 
 impl ServerProcess {
-    /// Starts `program serve DATA PORT`; the program is this package's `child`.
+    /// Starts `program serve DATA PORT [CONFIG]`; the program is this package's `child`.
     pub fn start(program: &Path, data: &Path) -> Self {
-        let (child, address) = spawn(program, data, 0);
-        Self { program: program.to_owned(), data: data.to_owned(), address, child }
+        let (child, address) = spawn(program, data, None, 0);
+        Self { program: program.to_owned(), data: data.to_owned(), config: None, address, child }
+    }
+
+    /// The same with a configuration, on its data folder and its port.
+    pub fn configured(program: &Path, config: &Config) -> Self {
+        std::fs::create_dir_all(&config.data).expect("a data folder");
+        let file = config.data.join("config.toml");
+        std::fs::write(&file, toml::to_string(config).expect("a configuration is TOML")).expect("a file is written");
+        let (child, address) = spawn(program, &config.data, Some(&file), config.listen.port());
+        Self { program: program.to_owned(), data: config.data.clone(), config: Some(file), address, child }
     }
 
     /// Its data folder.
@@ -187,19 +200,12 @@ impl ServerProcess {
 
     /// Stops it where it is, without its noticing: requests wait, connections stay.
     pub fn freeze(&self) {
-        self.signal("-STOP");
+        assert!(signal(self.child.id(), "STOP"), "it is dead");
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        // The shell's own `kill`: a program of that name need not be installed.
-        let command = format!("kill {signal} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &command]).status().expect("a shell");
-        assert!(status.success(), "kill {signal}");
+        assert!(signal(self.child.id(), "CONT"), "it is dead");
     }
 
     /// Sets what a user may do in a space, as the server's command does.
@@ -220,7 +226,7 @@ impl ServerProcess {
 
     /// Starts it again on the same data and port.
     pub fn restart(&mut self) {
-        let (child, address) = spawn(&self.program, &self.data, self.address.port());
+        let (child, address) = spawn(&self.program, &self.data, self.config.as_deref(), self.address.port());
         assert_eq!(address, self.address);
         self.child = child;
     }
@@ -232,31 +238,37 @@ impl ServerProcess {
         answer.acked.n
     }
 
+    /// Asks for something, and gives the answer as it is; an error when there is nobody to answer.
+    pub fn get(&self, path: &str, token: &str) -> std::io::Result<Raw> {
+        self.request("GET", path, token, &[])
+    }
+
     /// Posts a frame to `/v1/sync`.
     pub fn post<T: DeserializeOwned>(&self, token: &str, frame: &SyncRequest) -> Result<T, Answer> {
         self.exchange("POST", "/v1/sync", token, &wire::encode(frame).expect("a frame"))
     }
 
-    /// One request over a connection of its own, by hand: no client library smooths anything over.
     fn exchange<T: DeserializeOwned>(&self, method: &str, path: &str, token: &str, body: &[u8]) -> Result<T, Answer> {
-        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        let answer = self.request(method, path, token, body).expect("an answer");
+        if answer.status == 200 {
+            return Ok(wire::decode(&answer.body).expect("a frame"));
+        }
+        Err(Answer { status: answer.status, code: answer.code() })
+    }
+
+    /// One request over a connection of its own, by hand: no client library smooths anything over.
+    fn request(&self, method: &str, path: &str, token: &str, body: &[u8]) -> std::io::Result<Raw> {
+        let mut stream = TcpStream::connect(self.address)?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: rejoin\r\nAuthorization: Bearer {token}\r\nContent-Type: application/msgpack\r\n\
              Accept: application/msgpack\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).expect("the head is sent");
-        stream.write_all(body).expect("the body is sent");
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
-        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let body = &answer[end + 4..];
-        if status == 200 {
-            return Ok(wire::decode(body).expect("a frame"));
-        }
-        Err(Answer { status, code: wire::decode::<ErrorResponse>(body).ok().map(|error| error.code) })
+        stream.read_to_end(&mut answer)?;
+        Raw::parse(&answer).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Its resident memory.
@@ -278,6 +290,37 @@ impl ServerProcess {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux");
         let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
         line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+    }
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Raw {
+    /// HTTP's status.
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    /// What follows.
+    pub body: Vec<u8>,
+}
+
+impl Raw {
+    fn parse(answer: &[u8]) -> Option<Self> {
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Self { status, head, body: answer[end + 4..].to_vec() })
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.head.lines().filter_map(|line| line.split_once(':'));
+        headers.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// The stable code in the body of an error.
+    pub fn code(&self) -> Option<ErrorCode> {
+        wire::decode::<ErrorResponse>(&self.body).ok().map(|error| error.code)
     }
 }
 
@@ -320,9 +363,10 @@ impl Drop for ServerProcess {
     }
 }
 
-fn spawn(program: &Path, data: &Path, port: u16) -> (Child, SocketAddr) {
+fn spawn(program: &Path, data: &Path, config: Option<&Path>, port: u16) -> (Child, SocketAddr) {
     let mut child = Command::new(program)
         .args(["serve".as_ref(), data.as_os_str(), port.to_string().as_ref()])
+        .args(config)
         .stdout(Stdio::piped())
         .spawn()
         .expect("the server's process");

@@ -12,6 +12,10 @@ use crate::world::{client, frame};
 fn binary(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync-server"));
     command.args(arguments).arg("--data").arg(data).stdin(Stdio::null());
+    // What the tests themselves may use is not for it.
+    for variable in ["DATABASE_URL", "DATABASE_READ_URL", "REDIS_URL"] {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -2,22 +2,28 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
-use sync_server::Server;
+use sync_server::{Config, Server};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["serve", data, port] => serve(data, port.parse().expect("a port")),
+        ["serve", data, port] => serve(Config { data: PathBuf::from(data), ..Config::default() }, port),
+        ["serve", data, port, config] => {
+            let config = Config::read(Path::new(config)).expect("a configuration");
+            serve(Config { data: PathBuf::from(data), ..config }, port);
+        }
         other => panic!("not known: {other:?}"),
     }
 }
 
-fn serve(data: &str, port: u16) {
+fn serve(config: Config, port: &str) {
+    let port = port.parse().expect("a port");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async move {
-        let server = Server::builder().data(data).build().await.expect("a server");
+        let server = Server::builder().config(config).build().await.expect("a server");
         // After a SIGKILL the port may still be in the kernel's hands for a moment; tokio sets SO_REUSEADDR.
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = tokio::net::TcpListener::bind(address).await.expect("the port");

@@ -3,7 +3,9 @@
 mod hostile;
 mod kills;
 mod live;
+mod nodes;
 mod postgres;
+mod services;
 mod store;
 mod sync;
 mod tidy;
