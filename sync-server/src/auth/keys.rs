@@ -1,7 +1,7 @@
 //! The server's secrets: made on first start, kept in files of the data folder, never in the database.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -51,9 +51,13 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the keys in a data folder; what is missing is made. Processes that start at once get the same keys.
+    /// Reads the keys in a folder; what is missing is made. Processes that start at once get the same keys. Where both
+    /// are there nothing is written, so that the folder may be read-only.
     pub fn open(data: &Path) -> Result<Self, KeyError> {
         let folder = |error| KeyError::File { file: data.display().to_string(), error };
+        if let (Some(pem), Some(secret)) = (read(data, SIGNING_KEY)?, read(data, RECEIPT_KEY)?) {
+            return Self::of(&pem, secret);
+        }
         create_private_folder(data).map_err(folder)?;
         let lock = File::options().create(true).truncate(false).write(true).open(data.join("keys.lock"));
         let lock = lock.map_err(folder)?;
@@ -61,8 +65,12 @@ impl Keys {
 
         let pem = read_or_make(data, SIGNING_KEY, new_signing_key)?;
         let secret = read_or_make(data, RECEIPT_KEY, new_receipt_key)?;
+        Self::of(&pem, secret)
+    }
+
+    fn of(pem: &[u8], secret: Vec<u8>) -> Result<Self, KeyError> {
         let secret: [u8; 32] = secret.try_into().map_err(|_| KeyError::Invalid(RECEIPT_KEY))?;
-        Ok(Self { signing: SigningKey::from_pem(&pem)?, receipts: ReceiptKey::new(secret) })
+        Ok(Self { signing: SigningKey::from_pem(pem)?, receipts: ReceiptKey::new(secret) })
     }
 }
 
@@ -99,26 +107,27 @@ fn new_receipt_key() -> Result<Vec<u8>, KeyError> {
     Ok(secret)
 }
 
+/// A key file's content; `None` where there is no such file.
+fn read(data: &Path, name: &str) -> Result<Option<Vec<u8>>, KeyError> {
+    match fs::read(data.join(name)) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(KeyError::File { file: name.to_owned(), error }),
+    }
+}
+
 /// The caller holds the folder's lock. The file appears whole or not at all, also when the machine stops half-way.
 fn read_or_make(data: &Path, name: &'static str, make: fn() -> Result<Vec<u8>, KeyError>) -> Result<Vec<u8>, KeyError> {
-    let failed = |error| KeyError::File { file: name.to_owned(), error };
-    let path = data.join(name);
-    match File::open(&path) {
-        Ok(mut file) => {
-            let mut content = Vec::new();
-            file.read_to_end(&mut content).map_err(failed)?;
-            Ok(content)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let content = make()?;
-            let new = data.join(format!("{name}.new"));
-            write_private(&new, &content).map_err(failed)?;
-            fs::rename(&new, &path).map_err(failed)?;
-            File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
-            Ok(content)
-        }
-        Err(error) => Err(failed(error)),
+    if let Some(content) = read(data, name)? {
+        return Ok(content);
     }
+    let failed = |error| KeyError::File { file: name.to_owned(), error };
+    let content = make()?;
+    let new = data.join(format!("{name}.new"));
+    write_private(&new, &content).map_err(failed)?;
+    fs::rename(&new, data.join(name)).map_err(failed)?;
+    File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(content)
 }
 
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod events;
 mod health;
 mod link;
 mod live;
+mod seed;
 mod shutdown;
 mod spaces;
 mod sync;
