@@ -48,7 +48,7 @@ enum Command {
     ///
     /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
     /// nothing, and one that was stopped is completed. Another seed, or other amounts, add more spaces.
-    Seed(Seed),
+    Seed(Amounts),
     /// Make the two key files that all nodes need, in a folder to be mounted read-only
     ///
     /// What is there already stays. Prints the id of the signing key, by which tokens name it.
@@ -107,7 +107,7 @@ struct Token {
 }
 
 #[derive(Args)]
-struct Seed {
+struct Amounts {
     #[command(flatten)]
     place: Place,
     /// Users; each has a personal space
@@ -312,10 +312,10 @@ async fn set_member(place: &Place, space: SpaceId, user: &str, role: Option<Role
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
-async fn seed(arguments: &Seed) -> Done {
+async fn seed(arguments: &Amounts) -> Done {
     let config = arguments.place.config()?;
     let store = SqliteStore::open(&config.data, &config.sqlite.options())?;
-    let &Seed { users, spaces, documents, changes, seed, .. } = arguments;
+    let &Amounts { users, spaces, documents, changes, seed, .. } = arguments;
     let amounts = seeds::Amounts { users, spaces, documents, changes, seed };
     let mut told = Instant::now();
     let seeded = seeds::seed(&store, &amounts, |progress| {
