@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 /// Who a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// The server.
-    Server,
+    /// A node of the server, by its number.
+    Node(usize),
     /// A phone, by its number.
     Phone(usize),
 }

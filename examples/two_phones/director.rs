@@ -10,9 +10,10 @@ use sync_client_ffi::DocId;
 use crate::display::{Display, grouped};
 use crate::faults::{self, Fault};
 use crate::line::{Order, Proof, Report};
+use crate::node::Backends;
 use crate::proof::{self, Outcome};
 use crate::script::{Play, Source};
-use crate::stage::{Stage, name};
+use crate::stage::{Stage, name, node_name};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -24,7 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SETTLE_ROUNDS: u32 = 10;
 
 /// Plays the whole piece.
-pub fn run(source: &Source, keep: Option<&Path>, quiet: bool) -> Result<()> {
+pub fn run(source: &Source, backends: &Backends, keep: Option<&Path>, quiet: bool) -> Result<()> {
+    backends.check()?;
     let play = Play::new(source)?;
     let temporary = tempfile::tempdir()?;
     let folder = keep.unwrap_or(temporary.path());
@@ -33,19 +35,22 @@ pub fn run(source: &Source, keep: Option<&Path>, quiet: bool) -> Result<()> {
         return Err(format!("{} is not empty: choose a new folder to keep this run in", folder.display()).into());
     }
     let phones = play.scripts.len();
+    let stage = Stage::open(folder, source, backends, phones + 1)?;
+    let nodes = stage.nodes();
     let mut director = Director {
-        stage: Stage::open(folder, source, phones + 1)?,
+        stage,
         display: Display::new(quiet),
         steps: vec![0; phones],
         done: vec![false; phones],
         points: BTreeMap::new(),
-        faults: faults::schedule(source.seed, play.steps(), phones),
+        faults: faults::schedule(source.seed, play.steps(), phones, nodes),
         cut_until: vec![None; phones],
         cuts: 0,
         kills: 0,
         play,
     };
-    let title = format!("{} on {phones} phones, seed {}", director.play.title, source.seed);
+    let served = if nodes > 1 { format!(", {nodes} nodes") } else { String::new() };
+    let title = format!("{} on {phones} phones{served}, seed {}", director.play.title, source.seed);
     director.display.event(&title);
     let doc = director.prepare()?;
     director.perform()?;
@@ -200,10 +205,11 @@ impl Director {
                     self.kills += 1;
                     self.display.event(&format!("phone {} is killed, and starts again", name(phone)));
                 }
-                Fault::KillServer => {
-                    self.stage.kill_server()?;
+                Fault::KillNode { node } => {
+                    self.stage.kill_node(node)?;
                     self.kills += 1;
-                    self.display.event("the server is killed, and starts again");
+                    let killed = node_name(node, self.stage.nodes());
+                    self.display.event(&format!("{killed} is killed, and starts again"));
                 }
             }
         }
@@ -268,7 +274,7 @@ impl Director {
         Ok(())
     }
 
-    /// A new phone of the same user takes everything from the server.
+    /// A new phone of the same user takes everything, from a node that no other phone talks to where there is one.
     fn newcomer(&mut self, (doc, n): (DocId, u64), outcome: &mut Outcome) -> Result<()> {
         let phone = self.play.scripts.len();
         let began = Instant::now();

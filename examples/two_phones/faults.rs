@@ -27,25 +27,29 @@ pub enum Fault {
         /// Which phone.
         phone: usize,
     },
-    /// The server is killed.
-    KillServer,
+    /// A node of the server is killed.
+    KillNode {
+        /// Which node.
+        node: usize,
+    },
 }
 
 /// All that goes wrong in a run of so many steps, with the step (of all phones together) at which it does.
-pub fn schedule(seed: u64, steps: usize, phones: usize) -> VecDeque<(usize, Fault)> {
+pub fn schedule(seed: u64, steps: usize, phones: usize, nodes: usize) -> VecDeque<(usize, Fault)> {
     let mut random = Random::new(seed, u64::MAX);
     let all = CUTS + KILLS;
     let share = steps as u64 / (all + 1);
-    let first = random.within(0, phones as u64 + 1);
+    let processes = nodes + phones;
+    let first = random.within(0, processes as u64) as usize;
     let mut kills = 0;
     let fault = |index: u64| {
-        // Every third fault is a kill, of the server and the phones in turn; where in its share of the run is chance.
+        // Every third fault is a kill, of the nodes and the phones in turn; where in its share of the run is chance.
         let at = share * (index + 1) - random.within(0, share.max(1));
         let fault = if index % 3 == 2 {
             kills += 1;
-            match (first + kills) % (phones as u64 + 1) {
-                0 => Fault::KillServer,
-                phone => Fault::KillPhone { phone: phone as usize - 1 },
+            match (first + kills) % processes {
+                node if node < nodes => Fault::KillNode { node },
+                turn => Fault::KillPhone { phone: turn - nodes },
             }
         } else {
             let phone = random.within(0, phones as u64) as usize;

@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --example two_phones` starts a server and two phones as processes of their own, each with a folder
 //! of its own. The networks between them are cut and restored, phones and the server are killed with SIGKILL and started
-//! again on what they had on disk. The exit status is 0 only if all replicas hold exactly the expected document.
+//! again on what they had on disk. The exit status is 0 only if all replicas hold exactly the expected document. With
+//! `--database-url`, `--redis-url` and `--nodes` several nodes serve, and each phone talks to another one.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -15,12 +16,12 @@ mod director;
 mod display;
 mod faults;
 mod line;
+mod node;
 mod phone;
 mod proof;
 mod random;
 mod script;
 mod seen;
-mod server;
 mod stage;
 
 /// Two phones type into one document at the same time, through dead zones and kills, and end up with the same one.
@@ -29,6 +30,8 @@ mod stage;
 struct Cli {
     #[command(flatten)]
     source: script::Source,
+    #[command(flatten)]
+    backends: node::Backends,
     /// Keep the phones' and the server's folders in this one, instead of a temporary one
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
@@ -43,7 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Role {
     #[command(hide = true)]
-    Server { data: PathBuf, port: u16 },
+    Node { data: PathBuf, port: u16 },
     #[command(hide = true)]
     Phone {
         folder: PathBuf,
@@ -55,9 +58,9 @@ enum Role {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result: Result<(), Box<dyn Error>> = match &cli.role {
-        Some(Role::Server { data, port }) => server::run(data, *port),
+        Some(Role::Node { data, port }) => node::run(data, *port),
         Some(Role::Phone { folder, source }) => phone::run(folder, source),
-        None => director::run(&cli.source, cli.keep.as_deref(), cli.quiet),
+        None => director::run(&cli.source, &cli.backends, cli.keep.as_deref(), cli.quiet),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

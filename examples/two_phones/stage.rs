@@ -12,18 +12,27 @@ use sync_examples::proxy::{Proxy, Traffic};
 
 use crate::child::{Child, Event, Who};
 use crate::line::{CANONICAL_FILE, JOB_FILE, Job, Order, Report};
+use crate::node::{self, Backends, LISTENING};
 use crate::random::Random;
 use crate::script::Source;
 use crate::seen::Times;
-use crate::server::{self, LISTENING};
 
 /// Events that wait for the director; more make the processes wait.
 const EVENTS_MAX: usize = 4_096;
-/// A server that does not listen after so long has failed.
-const SERVER_START_MAX: Duration = Duration::from_secs(30);
+/// A node that does not listen after so long has failed.
+const NODE_START_MAX: Duration = Duration::from_secs(30);
 
 /// A process that ended, or said something that is no report.
 type Failure = Box<dyn Error>;
+
+/// A node of the server, as the director sees it.
+struct Node {
+    child: Option<Child>,
+    life: u32,
+    /// Port 0 takes a free one; from the second start on it is the first one's.
+    address: SocketAddr,
+    folder: PathBuf,
+}
 
 /// A phone, as the director sees it.
 struct Phone {
@@ -39,10 +48,8 @@ struct Phone {
 pub struct Stage {
     folder: PathBuf,
     arguments: Vec<String>,
-    /// The server.
-    server: Option<Child>,
-    server_life: u32,
-    address: SocketAddr,
+    nodes: Vec<Node>,
+    user: String,
     phones: Vec<Phone>,
     devices: Vec<DeviceId>,
     sender: SyncSender<Event>,
@@ -52,8 +59,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts the server. Devices are drawn for so many phones.
-    pub fn open(folder: &Path, source: &Source, phones: usize) -> Result<Self, Failure> {
+    /// Starts the nodes. Devices are drawn for so many phones.
+    pub fn open(folder: &Path, source: &Source, backends: &Backends, phones: usize) -> Result<Self, Failure> {
         let (sender, events) = sync_channel(EVENTS_MAX);
         let mut random = Random::new(source.seed, u64::MAX - 1);
         let mut arguments = vec!["--seed".to_owned(), source.seed.to_string()];
@@ -66,70 +73,73 @@ impl Stage {
         if let Some(rate) = source.rate {
             arguments.extend(["--rate".to_owned(), rate.to_string()]);
         }
+        let node = |folder| Node { child: None, life: 0, address: SocketAddr::from(([127, 0, 0, 1], 0)), folder };
         let mut stage = Self {
             folder: folder.to_owned(),
             arguments,
-            server: None,
-            server_life: 0,
-            // Port 0 takes a free one; from the second start on it is the first one's.
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            nodes: backends.prepare(folder)?.into_iter().map(node).collect(),
+            user: backends.user()?,
             phones: Vec::new(),
             devices: (0..phones).map(|_| DeviceId::from_random(random.bytes())).collect(),
             sender,
             events,
             backlog: VecDeque::new(),
         };
-        std::fs::create_dir_all(stage.server_folder())?;
-        stage.start_server()?;
+        for node in 0..stage.nodes() {
+            stage.start_node(node)?;
+        }
         Ok(stage)
     }
 
-    fn server_folder(&self) -> PathBuf {
-        self.folder.join("server")
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
     }
 
-    fn start_server(&mut self) -> Result<(), Failure> {
-        let folder = self.server_folder();
-        let (data, port) = (folder.display().to_string(), self.address.port().to_string());
-        let arguments = ["server", &data, &port];
-        let child = Child::start(Who::Server, self.server_life, &folder, &arguments, self.sender.clone())?;
-        self.server = Some(child);
+    fn start_node(&mut self, node: usize) -> Result<(), Failure> {
+        let who = Who::Node(node);
+        let Node { child, life, address, folder } = &mut self.nodes[node];
+        let (data, port) = (folder.display().to_string(), address.port().to_string());
+        let life_now = *life;
+        *child = Some(Child::start(who, life_now, folder, &["node", &data, &port], self.sender.clone())?);
         loop {
-            let event = self.events.recv_timeout(SERVER_START_MAX).map_err(|_| "the server did not start")?;
+            let event = self.events.recv_timeout(NODE_START_MAX).map_err(|_| "a node did not start")?;
             match event {
-                Event::Line { who: Who::Server, life, line } if life == self.server_life => {
-                    let address = line.strip_prefix(LISTENING).ok_or("the server did not say where it listens")?;
-                    self.address = address.parse()?;
+                Event::Line { who: of, life, line } if of == who && life == life_now => {
+                    let address = line.strip_prefix(LISTENING).ok_or("a node did not say where it listens")?;
+                    self.nodes[node].address = address.parse()?;
                     return Ok(());
                 }
-                Event::Gone { who: Who::Server, life } if life == self.server_life => {
-                    return Err(self.failed(Who::Server));
+                Event::Gone { who: of, life } if of == who && life == life_now => {
+                    return Err(self.failed(who));
                 }
                 other => self.backlog.push_back(other),
             }
         }
     }
 
-    /// Kills the server, and starts it again on what it had on disk.
-    pub fn kill_server(&mut self) -> Result<(), Failure> {
-        if let Some(server) = &mut self.server {
-            server.kill()?;
+    /// Kills a node, and starts it again on what it had on disk.
+    pub fn kill_node(&mut self, node: usize) -> Result<(), Failure> {
+        let killed = &mut self.nodes[node];
+        if let Some(child) = &mut killed.child {
+            child.kill()?;
         }
-        self.server_life += 1;
-        self.start_server()
+        killed.life += 1;
+        self.start_node(node)
     }
 
-    /// Adds the next phone, with a network of its own. `doc` is `None` for the one that prepares the document.
+    /// Adds the next phone, with a network of its own, to the next node. `doc` is `None` for the one that prepares the document.
     pub fn add_phone(&mut self, doc: Option<(DocId, u64)>, reads: bool) -> Result<(), Failure> {
         let phone = self.phones.len();
         let device = *self.devices.get(phone).ok_or("there are more phones than devices")?;
         let folder = self.folder.join(format!("phone-{}", name(phone).to_lowercase()));
         std::fs::create_dir_all(&folder)?;
-        let proxy = Proxy::start(self.address)?;
+        let node = &self.nodes[phone % self.nodes.len()];
+        let proxy = Proxy::start(node.address)?;
         let job = Job {
             phone,
             server: format!("http://{}", proxy.address()),
-            token: server::token(&self.server_folder(), device)?,
+            token: node::token(&node.folder, &self.user, device)?,
             devices: self.devices.clone(),
             doc,
             reads,
@@ -215,8 +225,8 @@ impl Stage {
                 Event::Gone { who: Who::Phone(phone), life } if life == self.phones[phone].life => {
                     return Err(self.failed(Who::Phone(phone)));
                 }
-                Event::Gone { who: Who::Server, life } if life == self.server_life => {
-                    return Err(self.failed(Who::Server));
+                Event::Gone { who: Who::Node(node), life } if life == self.nodes[node].life => {
+                    return Err(self.failed(Who::Node(node)));
                 }
                 // The end of a life that the director ended itself.
                 Event::Gone { .. } | Event::Line { .. } => {}
@@ -226,7 +236,10 @@ impl Stage {
 
     fn failed(&self, who: Who) -> Failure {
         let (called, words) = match who {
-            Who::Server => ("the server".to_owned(), self.server.as_ref().map(Child::last_words)),
+            Who::Node(node) => {
+                let child = self.nodes[node].child.as_ref();
+                (node_name(node, self.nodes.len()), child.map(Child::last_words))
+            }
             Who::Phone(phone) => {
                 let Phone { child, device, .. } = &self.phones[phone];
                 (format!("phone {} ({device})", name(phone)), Some(child.last_words()))
@@ -234,6 +247,11 @@ impl Stage {
         };
         format!("{called} ended by itself:\n{}", words.unwrap_or_default()).into()
     }
+}
+
+/// A node's name, for people; one that is alone is the server.
+pub fn node_name(node: usize, of: usize) -> String {
+    if of == 1 { "the server".into() } else { format!("node {}", node + 1) }
 }
 
 /// A phone's name, for people.

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sync_core::id::{DeviceId, SpaceId};
@@ -16,7 +16,7 @@ use sync_server::auth::token::Tokens;
 use sync_server::bus::{Access, BusMessage, redis};
 use sync_server::store::postgres::{self, PostgresStore};
 use sync_server::store::sqlite;
-use sync_server::{Caller, Config, Server, config, telemetry};
+use sync_server::{Caller, Config, Server, config, probe, seed as seeds, telemetry};
 use tokio::net::TcpListener;
 
 /// Rejoin's sync server: phones push what they wrote offline and pull what others wrote, over one durable log a space.
@@ -48,6 +48,26 @@ enum Command {
     /// Say who may enter which space, for development
     #[command(subcommand)]
     Members(Members),
+    /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
+    ///
+    /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
+    /// nothing, and one that was stopped is completed. Another seed, or other amounts, add more spaces.
+    Seed(Amounts),
+    /// Make the two key files that all nodes need, in a folder to be mounted read-only
+    ///
+    /// What is there already stays. Prints the id of the signing key, by which tokens name it.
+    Keys {
+        /// The folder; it is created where it is missing
+        folder: PathBuf,
+    },
+    /// Ask a running server whether it is ready, for health checks
+    ///
+    /// Ends with 0 if it takes requests, else with 1 and the reason on standard error.
+    Health {
+        /// Where the server listens; plain HTTP
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
+        url: String,
+    },
     /// Print the default configuration, with the reason for each key
     Config,
 }
@@ -117,6 +137,27 @@ struct Token {
     /// How long it is valid: a number with s, m, h or d
     #[arg(long, default_value = "30d", value_parser = lifetime)]
     ttl: Duration,
+}
+
+#[derive(Args)]
+struct Amounts {
+    #[command(flatten)]
+    place: Place,
+    /// Users; each has a personal space
+    #[arg(long, default_value_t = 10)]
+    users: u32,
+    /// Shared spaces, with an owner, writers and readers
+    #[arg(long, default_value_t = 5)]
+    spaces: u32,
+    /// Documents of each space: notes, lists and tallies
+    #[arg(long, default_value_t = 50)]
+    documents: u32,
+    /// Changes of each document
+    #[arg(long, default_value_t = 20)]
+    changes: u32,
+    /// What everything that looks like chance follows from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Subcommand)]
@@ -218,6 +259,9 @@ fn main() -> ExitCode {
         Command::Members(Members::Set { place, between, space, user, role }) => {
             set_member(&place, between, Access { space, user }, role.role())
         }
+        Command::Seed(arguments) => seed(&arguments),
+        Command::Keys { folder } => keys(&folder),
+        Command::Health { url } => probe::is_ready(&url).map_err(Into::into),
         Command::Config => print(config::DEFAULTS),
     };
     match result {
@@ -343,4 +387,30 @@ async fn set_member(place: &Place, between: Between, access: Access, role: Optio
         eprintln!("sync-server: set, but live connections hear of it within half a minute only: {error}");
     }
     Ok(())
+}
+
+/// How often progress is told.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+#[tokio::main(flavor = "current_thread")]
+async fn seed(arguments: &Amounts) -> Done {
+    let config = arguments.place.config()?;
+    let store = sync_server::open_store(&config, &Keys::open(config.keys_folder())?).await?;
+    let &Amounts { users, spaces, documents, changes, seed, .. } = arguments;
+    let amounts = seeds::Amounts { users, spaces, documents, changes, seed };
+    let mut told = Instant::now();
+    let seeded = seeds::seed(&*store, &amounts, |progress| {
+        if told.elapsed() >= TOLD_EVERY {
+            told = Instant::now();
+            eprintln!("space {} of {spaces}: {} of {documents} documents", progress.space, progress.documents);
+        }
+    });
+    let seeded = seeded.await;
+    store.close().await?;
+    print(&seeded?.to_string())
+}
+
+fn keys(folder: &Path) -> Done {
+    let keys = Keys::open(folder)?;
+    print(&format!("{}\n", keys.signing.id()))
 }

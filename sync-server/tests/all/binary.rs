@@ -29,6 +29,13 @@ async fn serves_says_where_and_stops_in_good_order() {
     BufReader::new(serving.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
 
+    let health =
+        |url: &str| Command::new(env!("CARGO_BIN_EXE_sync-server")).args(["health", "--url", url]).output().unwrap();
+    assert!(health(&url).status.success());
+    assert!(health(&format!("{url}/")).status.success());
+    let not_there = health(&format!("{url}/elsewhere"));
+    assert!(!not_there.status.success() && String::from_utf8_lossy(&not_there.stderr).contains("404"), "{not_there:?}");
+
     let space = SpaceId::from_bytes([8; 16]).to_string();
     let set = ["members", "set", "--space", &space, "--user", "ann", "--role", "writer"];
     assert!(binary(&data, &set).status().unwrap().success(), "while the server runs");
@@ -54,6 +61,36 @@ async fn serves_says_where_and_stops_in_good_order() {
         assert!(!request[field].is_null(), "{field}: {request}");
     }
     assert!(!logs.contains(token.trim()), "no token in the logs");
+    assert!(!health(&url).status.success(), "nobody is there any more");
+}
+
+#[test]
+fn seeds_and_says_how_to_get_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["seed", "--users", "3", "--spaces", "1", "--documents", "2", "--changes", "3"];
+    let first = String::from_utf8(binary(folder.path(), &small).output().unwrap().stdout).unwrap();
+    assert!(first.contains("users: ann, ben, chloe") && first.contains("items: 8 added, 0 were"), "{first}");
+    assert!(first.contains("sync-server token --user ann --device new"), "{first}");
+    let second = String::from_utf8(binary(folder.path(), &small).output().unwrap().stdout).unwrap();
+    assert!(second.contains("items: 0 added, 8 were"), "{second}");
+}
+
+#[cfg(unix)]
+#[test]
+fn makes_keys_that_a_read_only_folder_serves() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    let make = || Command::new(env!("CARGO_BIN_EXE_sync-server")).arg("keys").arg(&keys).output().unwrap();
+    let id = String::from_utf8(make().stdout).unwrap();
+    assert_eq!(id.trim().len(), 16, "{id}");
+    assert_eq!(fs::metadata(keys.join("receipt.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::remove_file(keys.join("keys.lock")).unwrap();
+    fs::set_permissions(&keys, Permissions::from_mode(0o500)).unwrap();
+    assert_eq!(String::from_utf8(make().stdout).unwrap(), id);
+    assert!(!keys.join("keys.lock").exists(), "nothing was written");
+    fs::set_permissions(&keys, Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]
@@ -74,6 +111,7 @@ fn refuses_what_it_does_not_understand() {
         &["token", "--user", "", "--device", "new"],
         &["members", "set", "--space", "x", "--user", "ann", "--role", "owner"],
         &["serve", "--config", "/no/such/file.toml"],
+        &["seed", "--users", "0"],
     ] {
         let output = binary(folder.path(), arguments).output().unwrap();
         assert!(!output.status.success(), "{arguments:?}");
