@@ -1,11 +1,11 @@
 //! The live connection: how soon an edit is seen, how many changes a second are delivered, what an idle connection costs,
 //! and what a reader that does not read costs the others.
 
-mod connection;
+pub mod connection;
 mod descriptors;
 pub mod idle;
 pub mod latency;
-mod script;
+pub mod script;
 mod server;
 pub mod stalled;
 pub mod throughput;

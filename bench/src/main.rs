@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use sync_server::Config;
 
 mod admit;
 mod cold;
@@ -13,9 +14,11 @@ mod floor;
 mod hot;
 mod live;
 mod offline;
+mod production;
 
 /// Measures Rejoin on this machine and prints a Markdown table: local edits, an offline session, a cold start, the dedupe
-/// rule, a keystroke's way through frames and checks, live connections, and the floors under them (an fsync, SHA-256).
+/// rule, a keystroke's way through frames and checks, live connections, Postgres and several nodes (`production`, which
+/// starts a Postgres and a Redis of its own), and the floors under them (an fsync, SHA-256).
 #[derive(Parser)]
 #[command(name = "sync-bench")]
 struct Arguments {
@@ -29,7 +32,7 @@ struct Arguments {
 enum Child {
     /// The server that is measured, as a process of its own.
     #[command(hide = true)]
-    Serve { data: PathBuf, port: u16 },
+    Serve { data: PathBuf, port: u16, config: Option<PathBuf> },
 }
 
 /// One line of the table.
@@ -61,12 +64,12 @@ pub fn quantiles(mut measured: Vec<f64>) -> (f64, f64) {
 
 fn main() {
     let arguments = Arguments::parse();
-    if let Some(Child::Serve { data, port }) = arguments.child {
-        return serve(data, port);
+    if let Some(Child::Serve { data, port, config }) = arguments.child {
+        return serve(data, port, config.as_deref());
     }
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     type Measure = fn() -> Vec<Figure>;
-    let measurements: [(&str, Measure); 10] = [
+    let measurements: [(&str, Measure); 13] = [
         ("floor", floor::measure),
         ("edit", edit::measure),
         ("offline", offline::measure),
@@ -77,6 +80,9 @@ fn main() {
         ("live-throughput", live::throughput::measure),
         ("live-idle", live::idle::measure),
         ("live-stalled", live::stalled::measure),
+        ("production-writers", production::writers::measure),
+        ("production-cold", production::cold::measure),
+        ("production-nodes", production::nodes::measure),
     ];
     let mut figures = Vec::new();
     for (name, measure) in measurements.into_iter().filter(|(name, _)| wanted(name)) {
@@ -90,13 +96,14 @@ fn main() {
     }
 }
 
-fn serve(data: PathBuf, port: u16) {
+fn serve(data: PathBuf, port: u16, config: Option<&Path>) {
+    let config = config.map_or_else(Config::default, |path| Config::read(path).expect("a configuration"));
+    let mut config = Config { data, ..config };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async move {
         // All of a crowd's connections come from one address here.
-        let mut config = sync_server::Config::default();
         config.limits.rules.clear();
-        let server = sync_server::Server::builder().config(config).data(data).build().await.expect("a server");
+        let server = sync_server::Server::builder().config(config).build().await.expect("a server");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = tokio::net::TcpListener::bind(address).await.expect("the port");
         println!("{}", listener.local_addr().expect("an address"));

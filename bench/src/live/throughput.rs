@@ -98,7 +98,7 @@ pub(super) async fn open_pairs(server: &Server, changes: usize, kind: Kind) -> V
 }
 
 /// A device of the user with that number.
-pub(super) fn device(user: usize, role: u8) -> DeviceId {
+pub fn device(user: usize, role: u8) -> DeviceId {
     let mut bytes = [role; 16];
     bytes[..8].copy_from_slice(&(user as u64).to_le_bytes());
     DeviceId::from_random(bytes)

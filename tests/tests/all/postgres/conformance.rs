@@ -1,23 +1,53 @@
 //! What every store must do, done by Postgres.
 
-mod needs_postgres {
-    use std::sync::Arc;
+use std::sync::Arc;
 
-    use sync_server::auth::keys::KeyIds;
-    use sync_server::store::postgres::{PostgresStore, migrate};
-    use sync_server::store::{Store, conformance};
+use sync_server::config::Database;
+use sync_server::store::postgres::PostgresStore;
+use sync_server::store::{Store, conformance};
+
+use super::{at, keys, open};
+
+/// All of it, also over a connection that is opened anew.
+async fn conforms(config: &Database) {
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
+    conformance::all(Arc::clone(&store)).await;
+    let memory = conformance::remember(&*store).await;
+    store.close().await.unwrap();
+    assert!(store.ping().await.is_err(), "it is closed");
+    conformance::recall(&PostgresStore::open(config, &keys("the same")).await.unwrap(), memory).await;
+}
+
+mod needs_postgres {
+    use super::*;
+    use sync_tests::services;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn postgres_conforms() {
-        let mut config = sync_server::Config::default().database;
-        config.url = Some(std::env::var("DATABASE_URL").unwrap().into());
-        migrate(&config).await.unwrap();
-        let keys = KeyIds { signing: "a".into(), receipts: "b".into() };
-        let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&config, &keys).await.unwrap());
-        conformance::all(Arc::clone(&store)).await;
-        let memory = conformance::remember(&*store).await;
-        store.close().await.unwrap();
-        let store = PostgresStore::open(&config, &keys).await.unwrap();
-        conformance::recall(&store, memory).await;
+        let database = services::database();
+        let config = at(database.url());
+        open(&config).await.unwrap().close().await.unwrap();
+        conforms(&config).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_connection_is_enough() {
+        let database = services::database();
+        let config = Database { connections_max: 1, ..at(database.url()) };
+        open(&config).await.unwrap().close().await.unwrap();
+        conforms(&config).await;
+    }
+}
+
+mod needs_pgbouncer {
+    use super::*;
+    use sync_tests::services;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn postgres_behind_a_pooler_conforms() {
+        let database = services::pooled_database();
+        let config = at(database.url());
+        open(&config).await.unwrap().close().await.unwrap();
+        conforms(&config).await;
     }
 }
