@@ -9,7 +9,7 @@ use sync_server::Config;
 use sync_server::auth::keys::{Keys, RECEIPT_KEY, SIGNING_KEY};
 
 use crate::rig::{ServerProcess, device, token};
-use crate::services::daemon::free_port;
+use crate::services::daemon::{free_port, random};
 
 /// Nodes that are one server to phones: they have the same keys, and nothing else on disk. Killed when dropped.
 pub struct Nodes {
@@ -19,9 +19,11 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts so many of this package's `child`.
+    /// Starts so many of this package's `child`. In a Redis that others use too they have names of their own.
     pub fn start(program: &Path, count: usize, database: &str, redis: &str) -> Self {
+        let prefix = format!("rejoin-test-{:016x}", random());
         Self::with(program, count, |_, config| {
+            config.redis.prefix.clone_from(&prefix);
             config.database.url = Some(database.to_owned().into());
             config.redis.url = Some(redis.to_owned().into());
             config.redis.nodes = count as u32;
@@ -57,6 +59,11 @@ impl Nodes {
     /// Starts it again on the same port.
     pub fn restart(&mut self, node: usize) {
         self.nodes[node].restart();
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// One of them.

@@ -215,6 +215,31 @@ pub fn sql(url: &str, text: &str) -> Result<String, Error> {
     std::thread::scope(|scope| scope.spawn(|| run(url, text)).join().expect("the query's thread"))
 }
 
+/// A transaction that stays open until this is dropped, with all that it has locked.
+pub struct Held {
+    // Its thread serves the connection; with it the connection ends.
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Held {
+    /// Begins one with this SQL.
+    pub fn by(url: &str, text: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+            tokio::spawn(connection);
+            client.batch_execute(&format!("BEGIN; {text}")).await.expect("a transaction");
+            // A client that is dropped would end the connection.
+            tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(client);
+            });
+        });
+        Self { _runtime: runtime }
+    }
+}
+
 fn run(url: &str, text: &str) -> Result<String, Error> {
     let mut config: tokio_postgres::Config = url.parse()?;
     config.connect_timeout(CONNECT_TIMEOUT);

@@ -3,6 +3,12 @@
 use sync_tests::nodes::Nodes;
 use sync_tests::rig::device;
 
+mod bus;
+mod crashes;
+mod exhausted;
+mod kills;
+mod writers;
+
 #[test]
 fn nodes_share_their_keys_and_come_back_on_their_ports() {
     let mut nodes = Nodes::with(env!("CARGO_BIN_EXE_child").as_ref(), 3, |_, _| {});
