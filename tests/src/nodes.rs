@@ -7,6 +7,8 @@ use std::path::Path;
 use sync_client_ffi::{Client, DeviceId};
 use sync_server::Config;
 use sync_server::auth::keys::{Keys, RECEIPT_KEY, SIGNING_KEY};
+use sync_server::config::Database;
+use sync_server::store::postgres;
 
 use crate::rig::{ServerProcess, device, token};
 use crate::services::daemon::{free_port, random};
@@ -16,6 +18,12 @@ pub struct Nodes {
     nodes: Vec<ServerProcess>,
     // After the processes that work in it.
     folder: tempfile::TempDir,
+}
+
+/// Brings a database's schema up to date, as the server's command does.
+pub fn migrate(database: &Database) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(postgres::migrate(database)).expect("the schema");
 }
 
 impl Nodes {
@@ -39,6 +47,9 @@ impl Nodes {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
             let mut config = Config { data: data(node), listen, ..Config::default() };
             change(node, &mut config);
+            if node == 0 && config.database.url.is_some() {
+                migrate(&config.database);
+            }
             if node > 0 {
                 fs::create_dir(data(node)).expect("a node's folder");
                 for key in [SIGNING_KEY, RECEIPT_KEY] {

@@ -19,7 +19,8 @@ const LOG: &str = "INSERT INTO log (space_id, seq, device_id, n, kind, doc_id, h
                                     actor, actor_seq, start_op, max_op, deps)
                    SELECT $1, at, device, at, 2, device, hash, 0, hash, 112, actor, at, at, at, hash
                    FROM unnest($2::bigint[], $3::uuid[], $4::bytea[], $5::bytea[]) AS w (at, device, hash, actor)";
-const PAYLOADS: &str = "INSERT INTO payloads (space_id, seq, bytes) SELECT $1, * FROM unnest($2::bigint[], $3::bytea[])";
+const PAYLOADS: &str =
+    "INSERT INTO payloads (space_id, seq, bytes) SELECT $1, * FROM unnest($2::bigint[], $3::bytea[])";
 const FEEDS: &str = "INSERT INTO feeds (space_id, device_id, n, chain)
                      SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::bytea[])
                      ON CONFLICT (space_id, device_id) DO UPDATE SET n = excluded.n, chain = excluded.chain";
@@ -97,7 +98,8 @@ impl Bare {
         let devices: Vec<Uuid> = (0..group.entries).map(|device| uuid(group.space, device + 1)).collect();
         let hashes: Vec<_> = places.map(|place| hash(place << 8 | group.space as u64)).collect();
         let hashes: Vec<&[u8]> = hashes.iter().map(|hash| hash.0.as_slice()).collect();
-        let actors: Vec<Vec<u8>> = devices.iter().map(|device| [device.as_bytes().as_slice(), &[0; 4]].concat()).collect();
+        let actors: Vec<Vec<u8>> =
+            devices.iter().map(|device| [device.as_bytes().as_slice(), &[0; 4]].concat()).collect();
         let payloads = vec![PAYLOAD.as_slice(); group.entries];
         let head = *at.last().expect("an entry");
         let [log, payload, feeds, documents, tails, of_space] = &self.statements;

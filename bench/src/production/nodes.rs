@@ -23,16 +23,18 @@ pub fn measure() -> Vec<Figure> {
     let postgres = Postgres::start();
     let redis = Redis::start();
     let url = postgres.create_database("rejoin");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(sync_server::store::postgres::migrate(&super::database(&url))).expect("the schema");
     let program = std::env::current_exe().expect("this program");
     let nodes = Nodes::start(&program, NODES, &url, &redis.url());
     let times = runtime.block_on(run(&nodes));
     let medians: Vec<(f64, f64)> = times.into_iter().map(quantiles).collect();
     let (same, worst_same) = medians[0];
-    let (other, worst_other) = medians[1..].iter().copied().fold((0.0, 0.0), |worst: (f64, f64), (median, p99)| {
-        (worst.0.max(median), worst.1.max(p99))
-    });
+    let (other, worst_other) = medians[1..]
+        .iter()
+        .copied()
+        .fold((0.0, 0.0), |worst: (f64, f64), (median, p99)| (worst.0.max(median), worst.1.max(p99)));
     vec![
         Figure::note(
             "three nodes on Postgres and Redis, 100 changes/s: from send to a reader on the same node, median / p99",

@@ -62,13 +62,13 @@ pub(super) async fn claim(client: &Client, claim: &NewClaim) -> Result<Claim, St
 }
 
 fn read(known: &Row, claim: &NewClaim) -> Result<Claim, StoreError> {
-    if row::get::<&[u8]>(known, 0)? == claim.token.0 {
-        return Ok(Claim::Fresh);
-    }
     if row::hash(known, 1)? != claim.hash {
         return Ok(Claim::Mismatch);
     }
-    let Some(status) = row::get::<Option<i32>>(known, 2)? else { return Ok(Claim::InFlight) };
+    let Some(status) = row::get::<Option<i32>>(known, 2)? else {
+        let own = row::get::<&[u8]>(known, 0)? == claim.token.0;
+        return Ok(if own { Claim::Fresh } else { Claim::InFlight });
+    };
     let status = u16::try_from(status).map_err(|_| row::corrupt("status"))?;
     Ok(Claim::Done(KeptAnswer { status, content_type: row::get(known, 3)?, body: row::get(known, 4)? }))
 }

@@ -27,11 +27,14 @@ mod needs_postgres {
         let mut faults = Vec::new();
         let global = |table: &str| GLOBAL.contains(&table);
 
-        let sequences = text(&format!("SELECT relname::text, '' FROM pg_class WHERE relkind = 'S' AND {of_schema}")).await;
+        let sequences =
+            text(&format!("SELECT relname::text, '' FROM pg_class WHERE relkind = 'S' AND {of_schema}")).await;
         faults.extend(sequences.into_iter().map(|(name, _)| format!("{name} is a sequence")));
-        let foreign = text("SELECT conname::text, conrelid::regclass::text FROM pg_constraint WHERE contype = 'f'").await;
+        let foreign =
+            text("SELECT conname::text, conrelid::regclass::text FROM pg_constraint WHERE contype = 'f'").await;
         faults.extend(foreign.into_iter().map(|(name, table)| format!("{table} has the foreign key {name}")));
-        let triggers = text("SELECT tgname::text, tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal").await;
+        let triggers =
+            text("SELECT tgname::text, tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal").await;
         faults.extend(triggers.into_iter().map(|(name, table)| format!("{table} has the trigger {name}")));
 
         // Every table belongs to a space or to a user, by the column that leads its primary key.

@@ -41,7 +41,10 @@ mod needs_postgres {
         };
         node("one").await.unwrap().shutdown().await;
         let error = node("two").await.err().unwrap();
-        assert!(matches!(error, BuildError::Postgres(PostgresError::OtherKeys { which: "signing key", .. })), "{error}");
+        assert!(
+            matches!(error, BuildError::Postgres(PostgresError::OtherKeys { which: "signing key", .. })),
+            "{error}"
+        );
         node("one").await.unwrap().shutdown().await;
         let two = sync_server::auth::keys::Keys::open(&folder.path().join("two")).unwrap().ids();
         PostgresStore::accept_keys(&config, &two).await.unwrap();
