@@ -98,3 +98,25 @@ async fn a_redis_that_hangs_is_found_out() {
     nodes.up().await;
     traffic.flows(10).await;
 }
+
+#[tokio::test]
+async fn what_others_put_on_its_channels_is_passed_over() {
+    let redis = RedisServer::start().await;
+    let config = redis.config();
+    let nodes = Nodes::over(&config).await;
+    let mut traffic = Traffic::between(&nodes).await;
+    let mut admin = redis.admin().await;
+    let channels: Vec<String> = redis::cmd("PUBSUB").arg("CHANNELS").query_async(&mut admin).await.unwrap();
+    assert_eq!(channels.len(), 4, "each node's own, one for both, and the space's: {channels:?}");
+    assert!(channels.iter().all(|channel| channel.starts_with(&config.prefix)));
+    // The last one is long enough to be from somebody, and begins as a message that holds four billion others.
+    let hostile: [Vec<u8>; 4] =
+        [vec![], vec![0xc1; 7], vec![0; 1 << 20], [vec![1; 16], vec![0xdd, 0xff, 0xff, 0xff, 0xff]].concat()];
+    for channel in &channels {
+        for packet in &hostile {
+            redis::cmd("PUBLISH").arg(channel).arg(packet).exec_async(&mut admin).await.unwrap();
+        }
+    }
+    traffic.flows(5).await;
+    assert!(nodes.buses.iter().all(|bus| bus.is_up()));
+}
