@@ -148,11 +148,11 @@ mod tests {
         let queue = Queue::default();
         assert!(!queue.push(packet(1)), "nobody sends");
         queue.open();
-        let taken = (0..).take_while(|_| queue.push(packet(1))).count();
+        let taken = (0..=MESSAGES_MAX).take_while(|_| queue.push(packet(1))).count();
         assert_eq!(taken, MESSAGES_MAX);
         queue.shut();
         queue.open();
-        let taken = (0..).take_while(|_| queue.push(packet(64 << 10))).count();
+        let taken = (0..=MESSAGES_MAX).take_while(|_| queue.push(packet(64 << 10))).count();
         assert_eq!(taken, BYTES_MAX / packet(64 << 10).bytes());
         let batch = queue.take().now_or_never().unwrap();
         assert!(batch.iter().map(Packet::bytes).sum::<usize>() <= BATCH_BYTES_MAX);

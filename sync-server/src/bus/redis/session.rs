@@ -168,6 +168,7 @@ async fn knock(shared: &Shared, mut publisher: MultiplexedConnection) -> RedisEr
         }
         match census.take(shared, &mut publisher).await {
             Ok(nodes) => shared.nodes.store(nodes.max(shared.nodes_min), Ordering::Relaxed),
+            Err(error) if error.is_unrecoverable_error() || error.is_timeout() => return error,
             // The bus works without: scripts may be forbidden.
             Err(error) => {
                 if let Some(times) = shared.failures.happened(Instant::now()) {

@@ -71,9 +71,9 @@ impl Spaces {
 
     /// A new connection is subscribed to nothing.
     pub(super) fn begin(&self) {
-        let mut sets = self.lock();
+        let sets = &mut *self.lock();
         sets.subscribed.clear();
-        sets.open = sets.wanted.clone();
+        sets.open.clone_from(&sets.wanted);
     }
 
     /// What is to be told next, if anything. It counts as done.
@@ -114,9 +114,9 @@ mod tests {
         SpaceId::from_bytes(bytes)
     }
 
-    fn orders(subscribe: &[u16], unsubscribe: &[u16]) -> Option<Orders> {
+    fn orders(subscribe: &[u16], unsubscribe: &[u16]) -> Orders {
         let spaces = |numbers: &[u16]| numbers.iter().map(|number| space(*number)).collect();
-        Some(Orders { subscribe: spaces(subscribe), unsubscribe: spaces(unsubscribe) })
+        Orders { subscribe: spaces(subscribe), unsubscribe: spaces(unsubscribe) }
     }
 
     #[test]
@@ -125,21 +125,21 @@ mod tests {
         spaces.join(space(1));
         spaces.join(space(2));
         spaces.leave(space(2));
-        assert_eq!(spaces.orders(), orders(&[1], &[]));
+        assert_eq!(spaces.orders(), Some(orders(&[1], &[])));
         spaces.leave(space(1));
         spaces.join(space(1));
         assert_eq!(spaces.orders(), None);
         spaces.leave(space(1));
         spaces.join(space(3));
         assert!(!spaces.wants(space(1)) && spaces.wants(space(3)));
-        assert_eq!(spaces.orders(), orders(&[3], &[1]));
+        assert_eq!(spaces.orders(), Some(orders(&[3], &[1])));
         assert!(spaces.lock().open.is_empty() && spaces.lock().subscribed.len() == 1, "nothing is left behind");
     }
 
     #[test]
     fn a_new_connection_is_told_all_of_it() {
         let spaces = Spaces::default();
-        (0..BATCH_MAX as u16 + 1).for_each(|number| spaces.join(space(number)));
+        (0..=BATCH_MAX as u16).for_each(|number| spaces.join(space(number)));
         assert_eq!(spaces.orders().unwrap().subscribe.len(), BATCH_MAX);
         spaces.leave(space(0));
         spaces.begin();

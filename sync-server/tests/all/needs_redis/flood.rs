@@ -41,4 +41,6 @@ async fn whoever_floods_a_redis_that_hangs_neither_waits_nor_fills_the_memory() 
     redis.signal("CONT");
     nodes.up().await;
     traffic.flows(5).await;
+    drop(traffic);
+    nodes.stop().await;
 }

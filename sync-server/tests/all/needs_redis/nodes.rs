@@ -29,10 +29,14 @@ pub struct Nodes {
 impl Nodes {
     /// Connected with each other.
     pub async fn over(redis: &config::Redis) -> Self {
+        Self::each_over([redis, redis]).await
+    }
+
+    /// Each in its own way.
+    pub async fn each_over(redis: [&config::Redis; 2]) -> Self {
         let mut config = Config::default();
         config.live.heartbeat_ms = HEARTBEAT_MS;
-        let bus = || Arc::new(RedisBus::open(redis.url.as_ref().unwrap(), redis).unwrap());
-        let buses = [bus(), bus()];
+        let buses = redis.map(|redis| Arc::new(RedisBus::open(redis.url.as_ref().unwrap(), redis).unwrap()));
         let [here, there] = buses.clone();
         let one = World::on(|server| server.config(config.clone()).bus(here)).await;
         let store = Arc::clone(one.server.store());
@@ -48,6 +52,13 @@ impl Nodes {
 
     pub async fn down(&self) {
         until("both nodes know that Redis is away", || !self.buses.iter().any(|bus| bus.is_up())).await;
+    }
+
+    /// Both end in good order.
+    pub async fn stop(mut self) {
+        self.one.stop();
+        self.other.stop();
+        tokio::join!(self.one.stopped(), self.other.stopped());
     }
 
     pub async fn counted(&self, nodes: u32) {
@@ -126,4 +137,18 @@ async fn nodes_are_counted_and_what_they_say_flows() {
     nodes.counted(2).await;
     let mut traffic = Traffic::between(&nodes).await;
     traffic.flows(50).await;
+}
+
+#[tokio::test]
+async fn what_a_node_said_last_is_heard_though_it_ends() {
+    let redis = RedisServer::start().await;
+    let nodes = Nodes::over(&redis.config()).await;
+    let mut traffic = Traffic::between(&nodes).await;
+    traffic.flows(1).await;
+    let last = traffic.write().await;
+    let mut ending = nodes.one;
+    ending.stop();
+    traffic.arrives(last).await;
+    ending.stopped().await;
+    assert!(!nodes.buses[0].is_up() && nodes.buses[1].is_up());
 }
