@@ -23,5 +23,6 @@ async fn postgres_store(url: &str) -> Arc<dyn Store> {
 }
 
 fn database(url: &str) -> Database {
-    Database { url: Some(url.to_owned().into()), ..Database::default() }
+    // Nothing stands between.
+    Database { url: Some(url.to_owned().into()), prepare: true, ..Database::default() }
 }

@@ -123,6 +123,8 @@ pub struct Database {
     pub url: Option<Secret>,
     /// A replica for long reads.
     pub read_url: Option<Secret>,
+    /// Whether statements are prepared: nothing that pools by transaction may stand before the database then.
+    pub prepare: bool,
     /// Certificates that are believed besides those of the system, in PEM.
     pub ca_file: Option<PathBuf>,
     /// Connections of this node to the primary, and as many to the replica.
@@ -283,6 +285,7 @@ impl Default for Database {
         Self {
             url: None,
             read_url: None,
+            prepare: false,
             ca_file: None,
             connections_max: 16,
             connect_timeout_ms: 3_000,

@@ -1,8 +1,9 @@
 //! The store of many nodes: Postgres, or what speaks its language. Stateless: whatever is decided is decided under the
 //! lock of a space's row, so any number of nodes may commit to the same spaces.
 //!
-//! Statements are sent unnamed (`query_typed`), so that a PgBouncer in transaction mode may stand before the database, and
-//! those of one step together: a group of pushes takes two round trips.
+//! Statements are sent unnamed (`query_typed`), so that a PgBouncer in transaction mode may stand before the database, unless
+//! the configuration says that none does: then each connection prepares what it uses. Those of one step are sent together: a
+//! group of pushes takes two round trips.
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ mod read;
 mod replica;
 mod row;
 mod schema;
+mod session;
 
 pub use error::PostgresError;
 pub use schema::{Migrated, migrate};

@@ -1,13 +1,14 @@
 //! That all nodes of a database have the same keys. One with keys of its own would refuse the tokens of the others, and
 //! sign receipts that they do not know; phones would find out, one by one.
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
 
 use super::super::StoreError;
 use super::error::PostgresError;
 use super::pool::Pool;
 use super::row;
+use super::session::Session;
 use crate::auth::keys::KeyIds;
 
 /// The first node's keys are written down, those of all others compared.
@@ -31,7 +32,7 @@ pub(super) async fn accept_keys(pool: &Pool, own: &KeyIds) -> Result<(), Postgre
     Ok(())
 }
 
-async fn known(client: &Client, own: &KeyIds) -> Result<KeyIds, StoreError> {
+async fn known(client: &Session, own: &KeyIds) -> Result<KeyIds, StoreError> {
     let insert = "INSERT INTO cluster (signing_key, receipt_key) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     client.execute_typed(insert, &[(&own.signing, Type::TEXT), (&own.receipts, Type::TEXT)]).await?;
     let found = client.query_typed("SELECT signing_key, receipt_key FROM cluster", &[]).await?;

@@ -2,7 +2,6 @@
 //! decided, and commit.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use sync_core::check::Push;
 use sync_core::feed::FeedHead;
@@ -11,14 +10,15 @@ use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, T
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 use tokio::try_join;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::super::answer::{self, Pushed, Stretch};
 use super::super::{Committed, StoreError};
 use super::pool::Pool;
 use super::row::{self, uuid};
+use super::session::Session;
 
 /// Other commits to the space wait behind this. Who then reads what they wrote must see it: each statement its own moment.
 const LOCK: &str = "SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = $1 FOR NO KEY UPDATE";
@@ -92,12 +92,12 @@ const KNOWN: &str = "
 
 /// Decides on a group and takes it, all or nothing.
 pub(super) async fn group(
-    client: &Client,
+    client: &Session,
     pool: &Pool,
     space: SpaceId,
     pushes: Vec<Push>,
 ) -> Result<Committed, StoreError> {
-    let mut ledger = load(client, &begin(pool), space, &Wanted::of(&pushes)).await?;
+    let mut ledger = load(client, pool.begin(), space, &Wanted::of(&pushes)).await?;
     let before = ledger.head;
     let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
     let decision = ledger.decide(pushes);
@@ -116,18 +116,7 @@ pub(super) async fn group(
     Ok(Committed { answers, before, head: ledger.head, entries: decision.entries })
 }
 
-/// A node that is cut off in the middle must not hold a space's lock for longer than one that works would.
-fn begin(pool: &Pool) -> String {
-    let ms = pool.step_max().as_millis();
-    let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
-    for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
-        // Writing to a string cannot fail.
-        let _ = write!(begin, "; SET LOCAL {setting} = {ms}");
-    }
-    begin
-}
-
-async fn load(client: &Client, begin: &str, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {
+async fn load(client: &Session, begin: &str, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {
     let id = uuid(space.as_bytes());
     let users: Vec<&str> = wanted.users.iter().map(String::as_str).collect();
     let devices: Vec<Uuid> = wanted.devices.iter().map(|device| uuid(device.as_bytes())).collect();
@@ -269,7 +258,7 @@ impl<'a> Entries<'a> {
     }
 }
 
-async fn write(client: &Client, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
+async fn write(client: &Session, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
     if decision.entries.is_empty() {
         return Ok(());
     }
@@ -342,7 +331,7 @@ async fn write(client: &Client, ledger: &Ledger, decision: &Decision) -> Result<
 
 /// For each push the results of its duplicates.
 async fn look_up(
-    client: &Client,
+    client: &Session,
     space: SpaceId,
     stretches: &[Option<Stretch>],
 ) -> Result<Vec<Vec<ItemResult>>, StoreError> {

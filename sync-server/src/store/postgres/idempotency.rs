@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tokio::try_join;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 
 use super::super::StoreError;
 use super::super::idempotency::{Claim, ClaimToken, EXPIRED_SWEEP_MAX, KeptAnswer, NewClaim, RequestKey};
 use super::row;
+use super::session::Session;
 
 /// Others that sweep at the same time take other rows.
 const SWEEP: &str = "
@@ -38,7 +39,7 @@ fn millis(time: Duration) -> f64 {
 }
 
 /// One round trip: whoever finds its own token afterwards has the claim, and nobody takes it away within its lease.
-pub(super) async fn claim(client: &Client, claim: &NewClaim) -> Result<Claim, StoreError> {
+pub(super) async fn claim(client: &Session, claim: &NewClaim) -> Result<Claim, StoreError> {
     let RequestKey { user, route, key } = &claim.of;
     let (hash, token, lease) = (claim.hash.0.as_slice(), claim.token.0.as_slice(), millis(claim.lease));
     let wanted: [(&(dyn ToSql + Sync), Type); 6] = [
@@ -75,7 +76,7 @@ fn read(known: &Row, claim: &NewClaim) -> Result<Claim, StoreError> {
 
 /// An answer that comes after the lease finds another token, or none, and changes nothing.
 pub(super) async fn settle(
-    client: &Client,
+    client: &Session,
     of: &RequestKey,
     token: ClaimToken,
     answer: &KeptAnswer,
@@ -95,7 +96,7 @@ pub(super) async fn settle(
     Ok(client.execute_typed(SETTLE, &wanted).await? == 1)
 }
 
-pub(super) async fn release(client: &Client, of: &RequestKey, token: ClaimToken) -> Result<(), StoreError> {
+pub(super) async fn release(client: &Session, of: &RequestKey, token: ClaimToken) -> Result<(), StoreError> {
     let token = token.0.as_slice();
     let wanted: [(&(dyn ToSql + Sync), Type); 4] =
         [(&of.user, Type::TEXT), (&of.route, Type::TEXT), (&of.key, Type::TEXT), (&token, Type::BYTEA)];

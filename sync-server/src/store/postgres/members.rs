@@ -3,16 +3,16 @@
 use sync_core::id::SpaceId;
 use sync_core::ledger::Role;
 use sync_core::log::Cursor;
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::super::StoreError;
 use super::row::{self, uuid};
+use super::session::Session;
 
 /// Spaces that one user may be in. Invitations are few, so this is far away; it bounds one answer.
 const SPACES_OF_USER_MAX: i64 = 100_000;
 
-pub(super) async fn role(client: &Client, space: SpaceId, user: &str) -> Result<Option<Role>, StoreError> {
+pub(super) async fn role(client: &Session, space: SpaceId, user: &str) -> Result<Option<Role>, StoreError> {
     let found = client
         .query_typed(
             "SELECT role FROM members WHERE space_id = $1 AND user_id = $2",
@@ -24,7 +24,7 @@ pub(super) async fn role(client: &Client, space: SpaceId, user: &str) -> Result<
 
 /// A space with that owner. Each statement is a transaction of its own and may be repeated; what a crash leaves between
 /// them is a name too many in `user_spaces`, or a space that nobody has entered yet.
-pub(super) async fn ensure_owner(client: &Client, space: SpaceId, user: &str) -> Result<(), StoreError> {
+pub(super) async fn ensure_owner(client: &Session, space: SpaceId, user: &str) -> Result<(), StoreError> {
     name(client, space, user).await?;
     ensure_space(client, space).await?;
     client
@@ -37,7 +37,7 @@ pub(super) async fn ensure_owner(client: &Client, space: SpaceId, user: &str) ->
 }
 
 pub(super) async fn set_role(
-    client: &Client,
+    client: &Session,
     space: SpaceId,
     user: &str,
     role: Option<Role>,
@@ -62,7 +62,7 @@ pub(super) async fn set_role(
 
 /// First where the user is said to be, then, for those spaces alone, whether that is so: no query spans what is sharded by
 /// different columns.
-pub(super) async fn spaces_of(client: &Client, user: &str) -> Result<Vec<(SpaceId, Role)>, StoreError> {
+pub(super) async fn spaces_of(client: &Session, user: &str) -> Result<Vec<(SpaceId, Role)>, StoreError> {
     let named = client
         .query_typed(
             "SELECT space_id FROM user_spaces WHERE user_id = $1 LIMIT $2",
@@ -82,7 +82,7 @@ pub(super) async fn spaces_of(client: &Client, user: &str) -> Result<Vec<(SpaceI
     found.iter().map(|found| Ok((row::space(found, 0)?, row::role(row::get::<i16>(found, 1)?)?))).collect()
 }
 
-async fn name(client: &Client, space: SpaceId, user: &str) -> Result<(), StoreError> {
+async fn name(client: &Session, space: SpaceId, user: &str) -> Result<(), StoreError> {
     client
         .execute_typed(
             "INSERT INTO user_spaces (user_id, space_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -92,7 +92,7 @@ async fn name(client: &Client, space: SpaceId, user: &str) -> Result<(), StoreEr
     Ok(())
 }
 
-async fn ensure_space(client: &Client, space: SpaceId) -> Result<(), StoreError> {
+async fn ensure_space(client: &Session, space: SpaceId) -> Result<(), StoreError> {
     let start = Cursor::start(space);
     client
         .execute_typed(

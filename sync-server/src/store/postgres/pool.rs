@@ -5,17 +5,19 @@ use std::io::BufReader;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, TimeoutType};
+use deadpool::Runtime;
+use deadpool::managed::{Object, PoolError, TimeoutType};
+use deadpool_postgres::{ManagerConfig, RecyclingMethod};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
-use tokio_postgres::Client;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::StoreError;
 use super::error::{self, PostgresError};
+use super::session::{Manager, Session};
 use crate::config::{Database, Secret};
 
 /// What a node calls itself in `pg_stat_activity`.
@@ -28,10 +30,15 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// Connections to one database, each made when it is needed first.
 #[derive(Clone)]
 pub(super) struct Pool {
-    connections: deadpool_postgres::Pool,
+    connections: deadpool::managed::Pool<Manager>,
     /// How long one step may take, waiting for locks included.
     step_max: Duration,
+    /// How a transaction that writes is opened.
+    begin: Arc<str>,
 }
+
+/// A node that is cut off in the middle must not hold a space's lock for longer than one that works would.
+const BOUNDED: [&str; 2] = ["statement_timeout", "idle_in_transaction_session_timeout"];
 
 impl Pool {
     pub(super) fn new(url: &Secret, config: &Database) -> Result<Self, PostgresError> {
@@ -39,9 +46,19 @@ impl Pool {
         let tls = tls(config, postgres.get_ssl_mode())?;
         // No query upon taking one: a connection that broke is known to be closed, and what fails half-way never comes back.
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(postgres, tls, manager);
+        let manager = deadpool_postgres::Manager::from_config(postgres, tls, manager);
+        let step_ms = config.statement_timeout_ms;
+        let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
+        // A session is a pooler's; a transaction is one's own.
+        let setup = if config.prepare {
+            Some(BOUNDED.map(|setting| format!("SET {setting} = {step_ms}")).join("; "))
+        } else {
+            begin.extend(BOUNDED.map(|setting| format!("; SET LOCAL {setting} = {step_ms}")));
+            None
+        };
+        let manager = Manager::new(manager, setup);
         let connect = Duration::from_millis(config.connect_timeout_ms);
-        let connections = deadpool_postgres::Pool::builder(manager)
+        let connections = deadpool::managed::Pool::builder(manager)
             .max_size(config.connections_max)
             .wait_timeout(Some(Duration::from_millis(config.acquire_timeout_ms)))
             .create_timeout(Some(connect))
@@ -49,21 +66,23 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| PostgresError::Pool(Box::new(error)))?;
-        Ok(Self { connections, step_max: Duration::from_millis(config.statement_timeout_ms) })
+        Ok(Self { connections, step_max: Duration::from_millis(step_ms), begin: begin.into() })
     }
 
     /// Works with a connection, for no longer than a step may take. Whatever does not end well costs the connection, and
     /// with it what was begun in the database: a transaction never outlives the work that it was opened for.
     pub(super) async fn with<T>(
         &self,
-        work: impl AsyncFnOnce(&Client) -> Result<T, StoreError>,
+        work: impl AsyncFnOnce(&Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let lease = Lease(Some(self.connections.get().await.map_err(unavailable)?));
         let Some(client) = lease.client() else { return Err(StoreError::Fault("a lease without a connection".into())) };
         let done = timeout(self.step_max, work(client)).await;
         match done.unwrap_or_else(|_| Err(StoreError::Unavailable("the database took too long".into()))) {
             Ok(done) => {
-                lease.give_back();
+                if client.prepare().await.is_ok() {
+                    lease.give_back();
+                }
                 Ok(done)
             }
             // Told before anything was begun, or after it was ended.
@@ -75,9 +94,9 @@ impl Pool {
         }
     }
 
-    /// How long one step may take.
-    pub(super) fn step_max(&self) -> Duration {
-        self.step_max
+    /// How a transaction that writes is opened. Each of its statements sees what was committed before it.
+    pub(super) fn begin(&self) -> &str {
+        &self.begin
     }
 
     pub(super) fn close(&self) {
@@ -86,11 +105,11 @@ impl Pool {
 }
 
 /// A connection that is closed when it is dropped before it is given back.
-struct Lease(Option<Object>);
+struct Lease(Option<Object<Manager>>);
 
 impl Lease {
-    fn client(&self) -> Option<&Client> {
-        self.0.as_ref().map(|object| &***object)
+    fn client(&self) -> Option<&Session> {
+        self.0.as_deref()
     }
 
     fn give_back(mut self) {
@@ -106,7 +125,7 @@ impl Drop for Lease {
     }
 }
 
-fn unavailable(error: PoolError) -> StoreError {
+fn unavailable(error: PoolError<tokio_postgres::Error>) -> StoreError {
     match error {
         PoolError::Timeout(TimeoutType::Wait) => StoreError::Busy,
         // Whatever it is, the database is not to be had now.

@@ -7,11 +7,12 @@ use sync_core::log::{Cursor, Entry, Header, Verdict};
 use sync_core::version::FeedHeads;
 use sync_core::wire::PageEntry;
 use tokio::try_join;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 
 use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
 use super::row::{self, uuid};
+use super::session::Session;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const COMMIT: &str = "COMMIT";
@@ -33,7 +34,7 @@ const ENTRIES: &str = "
     ORDER BY e.seq";
 
 /// A page after the reader's place. One round trip; a second one where the version is wanted.
-pub(super) async fn page(client: &Client, space: SpaceId, request: &PageRequest) -> Result<PageAnswer, StoreError> {
+pub(super) async fn page(client: &Session, space: SpaceId, request: &PageRequest) -> Result<PageAnswer, StoreError> {
     let id = uuid(space.as_bytes());
     let since = request.since.unwrap_or_else(|| Cursor::start(space));
     let reader = uuid(request.reader.as_bytes());
@@ -105,7 +106,7 @@ fn read_page(
 }
 
 /// Where the log ends and how far every feed has come.
-pub(super) async fn version(client: &Client, space: SpaceId) -> Result<SpaceVersion, StoreError> {
+pub(super) async fn version(client: &Session, space: SpaceId) -> Result<SpaceVersion, StoreError> {
     let id = uuid(space.as_bytes());
     let devices_max = VECTOR_DEVICES_MAX as i64;
     let ((), head, feeds, ()) = try_join!(
@@ -120,7 +121,7 @@ pub(super) async fn version(client: &Client, space: SpaceId) -> Result<SpaceVers
 }
 
 /// Where the logs of those spaces end that exist.
-pub(super) async fn heads(client: &Client, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
+pub(super) async fn heads(client: &Session, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
     let ids: Vec<_> = spaces.iter().map(|space| uuid(space.as_bytes())).collect();
     let found = client
         .query_typed(

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::super::StoreError;
 use super::error::PostgresError;
 use super::pool::{self, Pool};
 use super::row;
+use super::session::Session;
 use crate::config::Database;
 
 mod embedded {
@@ -93,7 +93,7 @@ fn is_fit(found: i32, needed: i32) -> Result<(), PostgresError> {
     if found >= needed { Ok(()) } else { Err(PostgresError::Schema { found, needed }) }
 }
 
-async fn version(client: &Client) -> Result<i32, StoreError> {
+async fn version(client: &Session) -> Result<i32, StoreError> {
     let found = client.query_typed("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[]).await?;
     if !found.first().map_or(Ok(false), |found| row::get(found, 0))? {
         return Ok(0);
@@ -102,7 +102,7 @@ async fn version(client: &Client) -> Result<i32, StoreError> {
     found.first().map_or(Ok(0), |found| row::get(found, 0))
 }
 
-async fn not_durable(client: &Client) -> Result<Option<String>, StoreError> {
+async fn not_durable(client: &Session) -> Result<Option<String>, StoreError> {
     let names = DURABILITY.as_slice();
     let found = client
         .query_typed(
@@ -114,7 +114,7 @@ async fn not_durable(client: &Client) -> Result<Option<String>, StoreError> {
 }
 
 /// Whether the database would be written to.
-pub(super) async fn ping(client: &Client) -> Result<(), StoreError> {
+pub(super) async fn ping(client: &Session) -> Result<(), StoreError> {
     let found = client.query_typed("SELECT NOT pg_is_in_recovery()", &[]).await?;
     match found.first().map(|found| row::get(found, 0)).transpose()? {
         Some(true) => Ok(()),

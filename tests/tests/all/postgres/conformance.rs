@@ -39,6 +39,20 @@ mod needs_postgres {
     }
 }
 
+mod prepared_needs_postgres {
+    use super::*;
+    use sync_tests::services;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn postgres_with_prepared_statements_conforms() {
+        let database = services::database();
+        // Few connections, so that each statement is soon a prepared one.
+        let config = Database { connections_max: 2, prepare: true, ..at(database.url()) };
+        open(&config).await.unwrap().close().await.unwrap();
+        conforms(&config).await;
+    }
+}
+
 mod needs_pgbouncer {
     use super::*;
     use sync_tests::services;
