@@ -9,7 +9,8 @@ use sync_server::{Role, SpacesResponse};
 
 use crate::world::{client, frame};
 
-fn binary(data: &Path, arguments: &[&str]) -> Command {
+/// The program on a data folder, and on nothing that the environment names.
+pub fn binary(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync-server"));
     command.args(arguments).arg("--data").arg(data).stdin(Stdio::null());
     // What the tests themselves may use is not for it.

@@ -1,7 +1,6 @@
 //! Access that ends on one node ends on all.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use sync_core::id::SpaceId;
@@ -11,6 +10,7 @@ use tokio::time::timeout;
 
 use super::nodes::Nodes;
 use super::server::RedisServer;
+use crate::binary::binary;
 use crate::link::Link;
 
 const SHARED: SpaceId = SpaceId::from_bytes([6; 16]);
@@ -41,9 +41,9 @@ async fn who_loses_access_on_one_node_is_cut_off_on_the_other_within_a_second() 
     let data = nodes.one.folder.path();
     let file = data.join("config.toml");
     fs::write(&file, format!("[redis]\nprefix = {:?}\n", config.prefix)).unwrap();
-    let mut set = Command::new(env!("CARGO_BIN_EXE_sync-server"));
-    set.args(["members", "set", "--user", "bob", "--role", "none", "--space"]).arg(SHARED.to_string());
-    set.arg("--config").arg(&file).arg("--data").arg(data).arg("--redis-url").arg(redis.url());
+    let space = SHARED.to_string();
+    let mut set = binary(data, &["members", "set", "--user", "bob", "--role", "none", "--space", &space]);
+    set.arg("--config").arg(&file).arg("--redis-url").arg(redis.url());
     let set = tokio::task::spawn_blocking(move || set.status().unwrap());
     assert!(set.await.unwrap().success());
     cut_off(&mut link).await;
