@@ -1,10 +1,9 @@
 //! What is checked of a push before the space's lock is taken: everything that an item shows by itself.
 
 use crate::code::RejectCode;
-use crate::feed::{Body, FeedHead, Item, ItemKind, Run, create_hash, delete_hash};
+use crate::feed::{Body, FeedHead, Item, ItemKind, Run, create_hash, delete_hash, is_collection};
 use crate::guard;
 use crate::id::{Actor, DeviceId, DocId, Hash};
-use crate::limits::COLLECTION_BYTES_MAX;
 
 /// What the ledger needs to know of a change, without its operations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,9 +93,7 @@ fn check(device: DeviceId, item: Item) -> Candidate {
     let (kind, doc, hash) = (item.kind(), item.doc, item.hash);
     let checked = match item.body {
         Body::Void { code, .. } => Checked::Refused(code),
-        Body::Create { collection } if collection.is_empty() || collection.len() > COLLECTION_BYTES_MAX => {
-            Checked::Refused(RejectCode::Malformed)
-        }
+        Body::Create { collection } if !is_collection(&collection) => Checked::Refused(RejectCode::Malformed),
         Body::Create { collection } if create_hash(doc, &collection) == hash => Checked::Create(collection),
         Body::Delete if delete_hash(doc) == hash => Checked::Delete,
         Body::Create { .. } | Body::Delete => Checked::Refused(RejectCode::HashMismatch),

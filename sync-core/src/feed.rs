@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::RejectCode;
 use crate::id::{DeviceId, DocId, Hash, SpaceId};
+use crate::limits::COLLECTION_BYTES_MAX;
 
 /// The n-th item of a device's feed in a space: minted when it is sealed, unchanged on every retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +82,7 @@ impl FeedHead {
 pub enum Body {
     /// The collection of a new document.
     Create {
-        /// At most [`COLLECTION_BYTES_MAX`](crate::limits::COLLECTION_BYTES_MAX) bytes, not empty.
+        /// See [`is_collection`].
         collection: String,
     },
     /// An automerge change chunk.
@@ -153,6 +154,11 @@ impl Item {
     pub fn payload_bytes(&self) -> usize {
         self.body.payload_bytes()
     }
+}
+
+/// Whether a collection may be called so. A zero byte is none of the texts that databases keep.
+pub fn is_collection(name: &str) -> bool {
+    (1..=COLLECTION_BYTES_MAX).contains(&name.len()) && !name.contains('\0')
 }
 
 /// The declared hash of a creation.

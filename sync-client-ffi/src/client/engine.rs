@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::document::{Document, Op, Patch, Sealed, encode_ops};
-use sync_core::feed::{ChangeId, FeedHead, ItemKind, create_hash, delete_hash};
+use sync_core::feed::{ChangeId, FeedHead, ItemKind, create_hash, delete_hash, is_collection};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::limits::{COLLECTION_BYTES_MAX, OPEN_DOCUMENTS_BYTES_MAX, SESSION_SPACES_MAX};
 use sync_core::version::{FeedHeads, VersionVector};
@@ -177,7 +177,7 @@ impl Engine {
     }
 
     pub(super) fn create(&mut self, space: SpaceId, collection: &str) -> Result<DocId> {
-        if collection.is_empty() || collection.len() > COLLECTION_BYTES_MAX {
+        if !is_collection(collection) {
             return Err(ClientError::BadCollection(COLLECTION_BYTES_MAX));
         }
         let mut random = [0; 10];

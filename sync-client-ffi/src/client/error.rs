@@ -96,8 +96,8 @@ pub enum ClientError {
     /// More spaces than one device may use.
     #[error("a device uses at most {0} spaces")]
     TooManySpaces(usize),
-    /// The collection's name is empty or too long.
-    #[error("a collection's name has 1 to {0} bytes")]
+    /// The collection's name is empty, too long, or has a zero byte in it.
+    #[error("a collection's name has 1 to {0} bytes, none of them zero")]
     BadCollection(usize),
     /// What is to be shown to others is too large.
     #[error("what is shown to others has at most {max} bytes, this has {bytes}: show less")]

@@ -9,7 +9,7 @@ use super::{Batch, BatchError};
 use crate::check::check_change;
 use crate::code::RejectCode;
 use crate::document::{Document, EditError, Op, Patch, Random, Sealed};
-use crate::feed::{Body, ChangeId, FeedHead, Item, Run};
+use crate::feed::{Body, ChangeId, FeedHead, Item, Run, is_collection};
 use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use crate::limits::COLLECTION_BYTES_MAX;
 use crate::version::{FeedHeads, VersionVector};
@@ -52,7 +52,7 @@ pub enum ReplicaError {
     #[error("the document exists already")]
     Exists,
     /// Empty, or too long.
-    #[error("a collection's name has 1 to {COLLECTION_BYTES_MAX} bytes")]
+    #[error("a collection's name has 1 to {COLLECTION_BYTES_MAX} bytes, none of them zero")]
     Collection,
     /// The edit is not possible; nothing of it was done.
     #[error(transparent)]
@@ -117,7 +117,7 @@ impl Replica {
 
     /// Creates a document.
     pub fn create(&mut self, doc: DocId, collection: &str) -> Result<(), ReplicaError> {
-        if collection.is_empty() || collection.len() > COLLECTION_BYTES_MAX {
+        if !is_collection(collection) {
             return Err(ReplicaError::Collection);
         }
         match self.facts.document(doc) {

@@ -56,7 +56,7 @@ pub enum TokenError {
     #[error("{}", reason(.0))]
     Invalid(#[from] jsonwebtoken::errors::Error),
     /// The user's name is empty or too long.
-    #[error("a user's name has 1 to {USER_BYTES_MAX} bytes")]
+    #[error("a user's name has 1 to {USER_BYTES_MAX} bytes, none of them zero")]
     User,
 }
 
@@ -78,6 +78,11 @@ struct Claims {
     iat: u64,
     nbf: u64,
     exp: u64,
+}
+
+/// A zero byte is none of the texts that databases keep.
+fn is_user(name: &str) -> bool {
+    (1..=USER_BYTES_MAX).contains(&name.len()) && !name.contains('\0')
 }
 
 /// Issues tokens, and checks them.
@@ -103,7 +108,7 @@ impl Tokens {
 
     /// A token for a user on a device.
     pub fn issue(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
-        if caller.user.is_empty() || caller.user.len() > USER_BYTES_MAX {
+        if !is_user(&caller.user) {
             return Err(TokenError::User);
         }
         let now = now().as_secs();
@@ -137,7 +142,7 @@ impl Tokens {
             return Err(TokenError::Foreign);
         }
         let claims = decode::<Claims>(token, &self.key.decoding, &self.validation)?.claims;
-        if claims.sub.is_empty() || claims.sub.len() > USER_BYTES_MAX {
+        if !is_user(&claims.sub) {
             return Err(TokenError::User);
         }
         let caller = Caller { user: claims.sub, device: claims.device };

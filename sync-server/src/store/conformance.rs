@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sync_core::check::Push;
 use sync_core::code::RejectCode;
-use sync_core::feed::{Body, FeedHead};
+use sync_core::feed::{Body, FeedHead, Item, Run};
 use sync_core::id::{DeviceId, Hash, SpaceId};
 use sync_core::ledger::Role;
 use sync_core::limits::PAGE_CHANGES_MAX;
@@ -31,6 +31,7 @@ pub async fn all(store: Arc<dyn Store>) {
     dependencies(plain).await;
     roles(plain).await;
     deletion(plain).await;
+    texts(plain).await;
     members(plain).await;
     pages_and_budgets(plain).await;
     diverged_cursors(plain).await;
@@ -225,6 +226,26 @@ pub async fn dependencies(store: &dyn Store) {
     assert_eq!(results[0].code, Some(RejectCode::AuthorDependency));
     assert_eq!(results[1].status, ItemStatus::Applied);
     assert!(need.is_empty());
+}
+
+/// Texts that a database may not hold are refused before it, and harm no neighbour; all others are held as they are.
+pub async fn texts(store: &dyn Store) {
+    let (space, ann) = space(store).await;
+    let names = ["a\0b", "\0", "ünïcode ✓ \u{10ffff}", "'; DROP TABLE log; --", "\\x00", " "];
+    let items = names.map(|name| Item::create(new_doc(), name.to_owned())).to_vec();
+    let run = Run { device: ann.device, base: ann.head, items };
+    let (acked, results, _) = taken(commit(store, space, Push::check(ann.user.clone(), run)).await);
+    assert_eq!(acked.n, names.len() as u64);
+    for (name, result) in names.iter().zip(&results) {
+        let refused = name.contains('\0').then_some(RejectCode::Malformed);
+        assert_eq!(result.code, refused, "{name:?}");
+    }
+    let page = page(store, space, everything(DeviceId::from_random(author::random()))).await;
+    let held = page.entries.iter().filter_map(|entry| match &entry.body {
+        Some(Body::Create { collection }) => Some(collection.as_str()),
+        _ => None,
+    });
+    assert_eq!(held.collect::<Vec<_>>(), names[2..]);
 }
 
 /// A reader's items are refused one by one; the feed goes on, and works again with the role.

@@ -80,5 +80,7 @@ fn forged_tokens_are_not() {
     for (what, token) in table {
         assert!(tokens.verify(&token).is_err(), "{what}: {token}");
     }
-    assert_eq!(tokens.issue(&Caller { user: String::new(), ..ann() }, Duration::MAX), Err(TokenError::User));
+    for user in ["", "an\0n"] {
+        assert_eq!(tokens.issue(&Caller { user: user.to_owned(), ..ann() }, Duration::MAX), Err(TokenError::User));
+    }
 }
