@@ -30,8 +30,10 @@ impl Nodes {
     /// Starts so many of this package's `child`. In a Redis that others use too they have names of their own.
     pub fn start(program: &Path, count: usize, database: &str, redis: &str) -> Self {
         let prefix = format!("rejoin-test-{:016x}", random());
-        Self::with(program, count, |_, config| {
+        Self::with(program, count, |node, config| {
             config.redis.prefix.clone_from(&prefix);
+            // Whether a node prepares its statements is its own affair.
+            config.database.prepare = node % 2 == 1;
             config.database.url = Some(database.to_owned().into());
             config.redis.url = Some(redis.to_owned().into());
             config.redis.nodes = count as u32;
