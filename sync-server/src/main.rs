@@ -116,6 +116,9 @@ struct Serve {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8787]
     #[arg(long, env = "REJOIN_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Prepare statements: cheaper commits, where nothing that pools by transaction stands before the database
+    #[arg(long, env = "DATABASE_PREPARE")]
+    database_prepare: bool,
     /// A replica of the Postgres database, for long reads
     #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true, value_name = "URL")]
     database_read_url: Option<String>,
@@ -289,6 +292,7 @@ async fn serve(arguments: Serve) -> Done {
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
+    config.database.prepare |= arguments.database_prepare;
     if let Some(url) = arguments.database_read_url {
         config.database.read_url = Some(url.into());
     }
