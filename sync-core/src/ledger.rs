@@ -203,6 +203,21 @@ enum Judged {
 }
 
 impl Ledger {
+    /// A space's ledger before any of the facts is known.
+    pub fn new(space: SpaceId, head: Cursor, documents_total: u64) -> Self {
+        Self {
+            space,
+            head,
+            documents_total,
+            roles: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            tails: BTreeMap::new(),
+            device_actors: BTreeMap::new(),
+            dependencies: BTreeMap::new(),
+        }
+    }
+
     /// Decides on a group of pushes, one after the other.
     pub fn decide(&mut self, pushes: Vec<Push>) -> Decision {
         let mut decision = Decision::default();

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use sync_core::feed::{Body, ItemKind};
 use sync_core::id::SpaceId;
 use sync_core::ledger::NewEntry;
 use sync_core::limits::NOTICE_BYTES_MAX;
-use sync_core::log::{Entry, ReceiptKey, Verdict};
+use sync_core::log::{Entry, ReceiptKey};
 use sync_core::wire::{Entries, PageEntry};
 
 use super::{Bus, BusMessage, ENTRY_BYTES, Notice};
-use crate::store::Committed;
+use crate::store::{Committed, entry};
 
 /// Tells the bus what was committed.
 #[derive(Clone)]
@@ -46,21 +45,17 @@ fn small(entries: Vec<NewEntry>) -> Option<Vec<PageEntry>> {
 
 fn page_entry(entry: NewEntry) -> Option<PageEntry> {
     let NewEntry { header, payload, .. } = entry;
-    let body = match (header.verdict, header.kind) {
-        (Verdict::Rejected(_), _) => None,
-        (Verdict::Applied, ItemKind::Create) => Some(Body::Create { collection: String::from_utf8(payload?).ok()? }),
-        (Verdict::Applied, ItemKind::Change) => Some(Body::Change { bytes: payload? }),
-        (Verdict::Applied, ItemKind::Delete) => Some(Body::Delete),
-    };
+    // What cannot be is left to whoever reads the log.
+    let (body, _) = entry::body(&header, payload).ok()?;
     Some(PageEntry::whole(Entry { header, body }))
 }
 
 #[cfg(test)]
 mod tests {
     use sync_core::code::RejectCode;
-    use sync_core::feed::ChangeId;
+    use sync_core::feed::{Body, ChangeId, ItemKind};
     use sync_core::id::{DeviceId, DocId, Hash};
-    use sync_core::log::{Cursor, Header};
+    use sync_core::log::{Cursor, Header, Verdict};
 
     use super::*;
 

@@ -1,8 +1,6 @@
 //! A group of pushes to one space, in two round trips: lock the space and load what they are judged against; write what was
 //! decided, and commit.
 
-use std::collections::BTreeMap;
-
 use sync_core::check::Push;
 use sync_core::feed::FeedHead;
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
@@ -159,17 +157,8 @@ async fn load(client: &Session, begin: &str, space: SpaceId, wanted: &Wanted) ->
         client.batch_execute(COMMIT).await?;
         return Err(StoreError::UnknownSpace);
     };
-    let mut ledger = Ledger {
-        space,
-        head: Cursor { seq: row::number(locked, 0)?, chain: row::hash(locked, 1)? },
-        documents_total: row::number(locked, 2)?,
-        roles: BTreeMap::new(),
-        feeds: BTreeMap::new(),
-        documents: BTreeMap::new(),
-        tails: BTreeMap::new(),
-        device_actors: BTreeMap::new(),
-        dependencies: BTreeMap::new(),
-    };
+    let head = Cursor { seq: row::number(locked, 0)?, chain: row::hash(locked, 1)? };
+    let mut ledger = Ledger::new(space, head, row::number(locked, 2)?);
     facts.iter().try_for_each(|fact| learn(&mut ledger, fact))?;
     Ok(ledger)
 }

@@ -83,7 +83,8 @@ impl Pool {
         let done = timeout(self.step_max, work(client)).await;
         match done.unwrap_or_else(|_| Err(StoreError::Unavailable("the database took too long".into()))) {
             Ok(done) => {
-                if client.prepare().await.is_ok() {
+                // What was done is done, whatever becomes of the connection.
+                if matches!(timeout(self.step_max, client.prepare()).await, Ok(Ok(()))) {
                     lease.give_back();
                 }
                 Ok(done)

@@ -1,15 +1,16 @@
 //! Pages of the log, and how far a space has come: each as of one moment.
 
-use sync_core::feed::{Body, FeedHead, ItemKind};
+use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
 use sync_core::limits::VECTOR_DEVICES_MAX;
-use sync_core::log::{Cursor, Entry, Header, Verdict};
+use sync_core::log::{Cursor, Entry, Verdict};
 use sync_core::version::FeedHeads;
 use sync_core::wire::PageEntry;
 use tokio::try_join;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::super::entry;
 use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
 use super::row::{self, uuid};
 use super::session::Session;
@@ -95,7 +96,7 @@ fn read_page(
         entries.push(if own {
             PageEntry::own(&header)
         } else {
-            let (body, bytes) = body(found, &header)?;
+            let (body, bytes) = entry::body(&header, row::get(found, 8)?)?;
             payload_bytes += bytes;
             PageEntry::whole(Entry { header, body })
         });
@@ -158,23 +159,4 @@ fn feeds_of(found: &[Row]) -> Result<FeedHeads, StoreError> {
         heads.set(row::device(found, 0)?, FeedHead { n: row::number(found, 1)?, chain: row::hash(found, 2)? });
     }
     Ok(heads)
-}
-
-/// What an entry carries, and how many payload bytes that is.
-fn body(found: &Row, header: &Header) -> Result<(Option<Body>, usize), StoreError> {
-    if header.verdict != Verdict::Applied {
-        return Ok((None, 0));
-    }
-    if header.kind == ItemKind::Delete {
-        return Ok((Some(Body::Delete), 0));
-    }
-    let bytes: Vec<u8> = row::get::<Option<Vec<u8>>>(found, 8)?.ok_or_else(|| row::corrupt("payload"))?;
-    let length = bytes.len();
-    let body = match header.kind {
-        ItemKind::Create => {
-            Body::Create { collection: String::from_utf8(bytes).map_err(|_| row::corrupt("collection"))? }
-        }
-        _ => Body::Change { bytes },
-    };
-    Ok((Some(body), length))
 }

@@ -9,11 +9,7 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use super::super::StoreError;
-
-/// What a column should have held.
-pub(super) fn corrupt(what: &'static str) -> StoreError {
-    StoreError::Fault(format!("the database holds no valid {what}").into())
-}
+pub(super) use super::super::entry::corrupt;
 
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, StoreError> {
     row.try_get(at).map_err(|error| StoreError::Fault(error.into()))

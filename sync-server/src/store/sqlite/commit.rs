@@ -1,6 +1,6 @@
 //! A group of pushes to one space: load what they are judged against, decide, write what was decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, params};
@@ -108,17 +108,8 @@ fn load_space(connection: &Connection, space: SpaceId) -> Result<Ledger, StoreEr
         connection.prepare_cached("SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = ?1")?;
     let mut rows = statement.query([space.as_bytes()])?;
     let found = rows.next()?.ok_or(StoreError::UnknownSpace)?;
-    Ok(Ledger {
-        space,
-        head: Cursor { seq: row::number(found, 0)?, chain: row::hash(found, 1)? },
-        documents_total: row::number(found, 2)?,
-        roles: BTreeMap::new(),
-        feeds: BTreeMap::new(),
-        documents: BTreeMap::new(),
-        tails: BTreeMap::new(),
-        device_actors: BTreeMap::new(),
-        dependencies: BTreeMap::new(),
-    })
+    let head = Cursor { seq: row::number(found, 0)?, chain: row::hash(found, 1)? };
+    Ok(Ledger::new(space, head, row::number(found, 2)?))
 }
 
 fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {

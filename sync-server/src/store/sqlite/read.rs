@@ -1,13 +1,14 @@
 //! Pages of the log, and how far a space has come: each as of one moment.
 
-use rusqlite::{Connection, Row, params};
-use sync_core::feed::{Body, FeedHead, ItemKind};
+use rusqlite::{Connection, params};
+use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
 use sync_core::limits::VECTOR_DEVICES_MAX;
-use sync_core::log::{Cursor, Entry, Header, Verdict};
+use sync_core::log::{Cursor, Entry, Verdict};
 use sync_core::version::FeedHeads;
 use sync_core::wire::PageEntry;
 
+use super::super::entry;
 use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
 use super::row;
 
@@ -40,7 +41,7 @@ pub(super) fn page(
         let entry = if own {
             PageEntry::own(&header)
         } else {
-            let (body, bytes) = body(found, &header)?;
+            let (body, bytes) = entry::body(&header, found.get(8)?)?;
             if payload_bytes + bytes > request.bytes_max && !entries.is_empty() {
                 break;
             }
@@ -101,24 +102,4 @@ fn feeds(connection: &Connection, space: SpaceId) -> Result<FeedHeads, StoreErro
         heads.set(row::device(found, 0)?, FeedHead { n: row::number(found, 1)?, chain: row::hash(found, 2)? });
     }
     Ok(heads)
-}
-
-/// What an entry carries, and how many payload bytes that is.
-fn body(found: &Row<'_>, header: &Header) -> Result<(Option<Body>, usize), StoreError> {
-    if header.verdict != Verdict::Applied {
-        return Ok((None, 0));
-    }
-    if header.kind == ItemKind::Delete {
-        return Ok((Some(Body::Delete), 0));
-    }
-    let bytes: Option<Vec<u8>> = found.get(8)?;
-    let bytes = bytes.ok_or_else(|| row::corrupt("payload"))?;
-    let length = bytes.len();
-    let body = match header.kind {
-        ItemKind::Create => {
-            Body::Create { collection: String::from_utf8(bytes).map_err(|_| row::corrupt("collection"))? }
-        }
-        _ => Body::Change { bytes },
-    };
-    Ok((Some(body), length))
 }

@@ -7,11 +7,7 @@ use sync_core::ledger::Role;
 use sync_core::log::{Header, Verdict};
 
 use super::super::StoreError;
-
-/// What a column should have held.
-pub(super) fn corrupt(what: &'static str) -> StoreError {
-    StoreError::Fault(format!("the database holds no valid {what}").into())
-}
+pub(super) use super::super::entry::corrupt;
 
 fn blob<T>(row: &Row<'_>, at: usize, read: impl FnOnce(&[u8]) -> Result<T, IdError>) -> Result<T, StoreError> {
     let value = row.get_ref(at)?;
