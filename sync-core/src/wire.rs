@@ -9,6 +9,7 @@ use crate::id::{DeviceId, Hash, SpaceId};
 use crate::log::{Cursor, Receipt};
 use crate::version::FeedHeads;
 
+pub mod account;
 mod codec;
 mod entries;
 mod live;
@@ -208,8 +209,22 @@ pub enum ErrorCode {
     UnsupportedSchema,
     /// No valid token.
     Unauthorized,
+    /// Neither an e-mail address and its password, nor a proof of another issuer, that is known here.
+    LoginFailed,
+    /// This session has ended: sign in again.
+    SessionEnded,
+    /// The device was revoked: it has to be registered anew.
+    DeviceRevoked,
     /// It does not exist, or the caller may not know that it does.
     NotFound,
+    /// The caller's role does not allow it.
+    Forbidden,
+    /// A field's value is out of its range; the message names the field.
+    Invalid,
+    /// A space keeps at least one owner.
+    LastOwner,
+    /// There are as many as there may be.
+    TooMany,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// The run is not of the device that the token names.

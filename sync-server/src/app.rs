@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use sync_core::log::ReceiptKey;
 
-use crate::auth::token::Tokens;
+use crate::auth::callers::Callers;
+use crate::clock::Clock;
 use crate::config::Http;
 use crate::live::Live;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::store::Store;
+use crate::store::registry::Registry;
 use crate::writer::Writer;
 
 /// The server's parts, behind one pointer.
@@ -23,7 +25,9 @@ pub(crate) struct App(pub(crate) Arc<Parts>);
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) writer: Writer,
-    pub(crate) tokens: Tokens,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) clock: Clock,
+    pub(crate) callers: Callers,
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
     pub(crate) gate: Gate,

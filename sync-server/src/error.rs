@@ -74,6 +74,42 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message).because(cause)
     }
 
+    pub(crate) fn login_failed(cause: impl ToString) -> Self {
+        let message = "The address and the password, or the proof, are not those of an account here.";
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::LoginFailed, message).because(cause)
+    }
+
+    pub(crate) fn session_ended(cause: impl ToString) -> Self {
+        let message = "This session has ended; sign in again.";
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::SessionEnded, message).because(cause)
+    }
+
+    pub(crate) fn device_revoked() -> Self {
+        let message = "This device was revoked; sign in to register it anew.";
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::DeviceRevoked, message)
+    }
+
+    pub(crate) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "Your role in this space does not allow that.")
+    }
+
+    /// A field's value is out of its range.
+    pub(crate) fn invalid(field: &'static str, must: &'static str) -> Self {
+        let message = "A value is out of its range: ";
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::Invalid, message);
+        refused.detail = Some(format!("`{field}` must be {must}"));
+        refused
+    }
+
+    pub(crate) fn last_owner() -> Self {
+        let message = "A space keeps at least one owner; make somebody else one first.";
+        Self::new(StatusCode::CONFLICT, ErrorCode::LastOwner, message)
+    }
+
+    pub(crate) fn too_many(message: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, ErrorCode::TooMany, message)
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, "There is no such thing here.")
     }

@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod live;
+pub(crate) mod openapi;
 pub(crate) mod spaces;
 pub(crate) mod sync;
 pub(crate) mod version;

@@ -32,6 +32,8 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
+use crate::auth::callers::Callers;
+use crate::auth::issuers::Issuers;
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::token::{TokenError, Tokens};
 use crate::bus::memory::MemoryBus;
@@ -46,13 +48,16 @@ use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
 use crate::store::postgres::{PostgresError, PostgresStore};
+use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::writer::Writer;
 
 mod app;
+mod audit;
 pub mod auth;
 pub mod bus;
+mod clock;
 pub mod config;
 mod error;
 mod exchange;
@@ -69,8 +74,8 @@ pub mod telemetry;
 pub mod writer;
 
 pub use auth::Caller;
+pub use clock::Clock;
 pub use config::Config;
-pub use handlers::spaces::{Role, SpaceOfCaller, SpacesResponse};
 
 /// Why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +116,9 @@ pub struct Server {
 pub struct ServerBuilder {
     config: Config,
     store: Option<Arc<dyn Store>>,
+    registry: Option<Arc<dyn Registry>>,
     bus: Option<Arc<dyn Bus>>,
+    clock: Clock,
 }
 
 impl ServerBuilder {
@@ -129,10 +136,24 @@ impl ServerBuilder {
         self
     }
 
-    /// A store of your own, instead of the one that the configuration names.
+    /// A store of your own for the logs, instead of the one that the configuration names.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// A registry of your own, instead of the one that the configuration names.
+    #[must_use]
+    pub fn registry(mut self, registry: Arc<dyn Registry>) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// A clock of your own, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -146,13 +167,16 @@ impl ServerBuilder {
 
     /// Opens keys and store, creating and migrating what is needed.
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { config, store, bus } = self;
+        let Self { config, store, registry, bus, clock } = self;
         config.validate()?;
         let folder = config.keys_folder().to_owned();
         let keys = aside(move || Keys::open(&folder)).await??;
-        let store = match store {
-            Some(store) => store,
-            None => open_store(&config, &keys).await?,
+        let (store, registry) = match (store, registry) {
+            (Some(store), Some(registry)) => (store, registry),
+            (store, registry) => {
+                let storage = open_storage(&config, &keys).await?;
+                (store.unwrap_or(storage.store), registry.unwrap_or(storage.registry))
+            }
         };
         let mut nodes = Arc::new(AtomicU32::new(config.redis.nodes));
         let bus: Arc<dyn Bus> = match (bus, &config.redis.url) {
@@ -173,7 +197,9 @@ impl ServerBuilder {
             writer: Writer::new(Arc::clone(&store), publisher),
             store,
             live,
-            tokens: Tokens::new(keys.signing, &config.token),
+            registry,
+            clock,
+            callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
             receipts: keys.receipts,
             limits,
             gate: Gate::new(config.http.requests_in_flight_max),
@@ -184,13 +210,29 @@ impl ServerBuilder {
     }
 }
 
-/// The store that the configuration names: Postgres where it has a URL, else the embedded one.
-pub async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, BuildError> {
+/// One database in its two roles.
+#[derive(Clone)]
+pub struct Storage {
+    /// The logs.
+    pub store: Arc<dyn Store>,
+    /// All else.
+    pub registry: Arc<dyn Registry>,
+}
+
+impl Storage {
+    fn of<T: Store + Registry>(database: T) -> Self {
+        let database = Arc::new(database);
+        Self { store: Arc::clone(&database) as Arc<dyn Store>, registry: database }
+    }
+}
+
+/// The database that the configuration names: Postgres where it has a URL, else the embedded one.
+pub async fn open_storage(config: &Config, keys: &Keys) -> Result<Storage, BuildError> {
     if config.database.url.is_some() {
-        return Ok(Arc::new(PostgresStore::open(&config.database, &keys.ids()).await?));
+        return Ok(Storage::of(PostgresStore::open(&config.database, &keys.ids()).await?));
     }
     let (data, options) = (config.data.clone(), config.sqlite.options());
-    Ok(Arc::new(aside(move || SqliteStore::open(&data, &options)).await??))
+    Ok(Storage::of(aside(move || SqliteStore::open(&data, &options)).await??))
 }
 
 /// Files are opened where nobody else is held up.
@@ -240,7 +282,7 @@ impl Server {
 
     /// A token for a user on a device, signed with the server's own key.
     pub fn issue_token(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
-        self.app.tokens.issue(caller, lifetime)
+        self.app.callers.tokens().issue(caller, lifetime)
     }
 
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).

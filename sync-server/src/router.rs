@@ -44,6 +44,7 @@ pub(crate) fn router(app: App) -> Router {
         .route_layer(from_fn_with_state(app.clone(), gate::pass));
     Router::new()
         .merge(v1)
+        .route("/v1/openapi.json", get(handlers::openapi::openapi))
         .route("/healthz", get(handlers::health::healthz))
         .route("/readyz", get(handlers::health::readyz))
         .fallback(async || ApiError::not_found())

@@ -18,6 +18,7 @@ pub mod conformance;
 pub(crate) mod entry;
 pub mod idempotency;
 pub mod postgres;
+pub mod registry;
 pub mod sqlite;
 
 /// Why the storage did not do what it was asked to. Nothing of the request has taken effect, unless the answer to a

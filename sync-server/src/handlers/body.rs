@@ -8,11 +8,13 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use sync_core::limits::{BODY_BYTES_MAX, PAGE_BYTES_MAX};
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::router::format::Format;
 use crate::router::observe::Note;
 
 /// A body that is too large is read on up to here and thrown away, so that its sender, who is still sending, gets to read
@@ -27,6 +29,13 @@ pub(super) async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiErro
         note.read(body.len());
     }
     Ok(body)
+}
+
+/// The whole body as a frame, which names itself by its `Content-Type`. Unknown fields are refused by the frame's type.
+pub(super) async fn frame<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, ApiError> {
+    let format = Format::of_body(request.headers()).ok_or_else(ApiError::unsupported_media_type)?;
+    let bytes = read(app, request).await?;
+    format.decode(&bytes).map_err(|error| ApiError::bad_frame(&error))
 }
 
 /// As [`read`], for a layer before the handler that notes it.

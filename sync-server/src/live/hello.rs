@@ -12,6 +12,7 @@ use super::session::End;
 use super::socket::{Incoming, Receiver};
 use crate::app::App;
 use crate::auth::Access;
+use crate::error::ApiError;
 
 /// A hello with the largest token.
 pub(super) const HELLO_BYTES_MAX: usize = 8 << 10;
@@ -35,12 +36,20 @@ pub(super) async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
         Err(_) if is_of_another_schema(&frame) => return Err(End::Close(CloseCode::UpgradeRequired)),
         Ok(_) | Err(_) => return Err(End::Close(CloseCode::BadFrame)),
     };
-    let told = token.map(|token| app.tokens.verify(&token.0).map_err(|_| End::Close(CloseCode::Unauthorized)));
-    match (access, told.transpose()?) {
+    let told = match token {
+        Some(token) => Some(app.callers.verify(&token.0).await.map_err(|error| End::Close(refusal(&error)))?),
+        None => None,
+    };
+    match (access, told) {
         (Some(access), Some(told)) if access.caller != told.caller => Err(End::Close(CloseCode::Unauthorized)),
         (_, Some(access)) | (Some(access), None) => Ok(access),
         (None, None) => Err(End::Close(CloseCode::Unauthorized)),
     }
+}
+
+/// What a token that is not taken ends a connection with.
+pub(super) fn refusal(error: &ApiError) -> CloseCode {
+    if error.is_of_the_server() { CloseCode::Unavailable } else { CloseCode::Unauthorized }
 }
 
 async fn first<S: AsyncRead + AsyncWrite + Unpin>(receiver: &mut Receiver<S>) -> Result<bytes::Bytes, End> {

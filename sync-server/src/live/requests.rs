@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep_until, timeout};
 
 use super::PAGE_MAX;
+use super::hello::refusal;
 use super::session::{End, Session};
 use super::socket::{Incoming, Receiver};
 use crate::error::ApiError;
@@ -84,8 +85,11 @@ impl Session {
             LiveRequest::Unsubscribe { space } => self.unfollow(space),
             LiveRequest::Presence { space, data, ttl_ms } => self.present(space, data, ttl_ms),
             LiveRequest::Token { token } => {
-                let access = self.app.tokens.verify(&token.0).ok().filter(|access| access.caller == self.caller);
-                self.renew(&access.ok_or(CloseCode::Unauthorized)?);
+                let access = self.app.callers.verify(&token.0).await.map_err(|error| refusal(&error))?;
+                if access.caller != self.caller {
+                    return Err(CloseCode::Unauthorized);
+                }
+                self.renew(&access);
                 self.mailbox.answer(LiveResponse::Renewed { expires_in_ms: self.expires_in_ms() }, 0);
             }
             LiveRequest::Ping { nonce } => self.mailbox.answer(LiveResponse::Pong { nonce }, 0),

@@ -43,7 +43,7 @@ pub(crate) async fn once(State(app): State<App>, request: Request, next: Next) -
 async fn keyed(app: App, request: Request, next: Next) -> Result<Response, ApiError> {
     let (mut parts, sent) = request.into_parts();
     let key = key(&parts.headers)?;
-    let user = Access::verified(&mut parts, &app)?.caller.user;
+    let user = Access::verified(&mut parts, &app).await?.caller.user;
     let matched = parts.extensions.get::<MatchedPath>().map_or("", |path| route_of(path.as_str()));
     let of = RequestKey { user, route: format!("{} {matched}", parts.method), key };
     let sent = Bytes::from(body::whole(&app, &parts.headers, sent).await?);

@@ -126,7 +126,7 @@ pub(crate) async fn limit(State(app): State<App>, request: Request, next: Next) 
         return refuse(&Decision { allowed: false, usage: vec![quota.used_up(*left)] });
     }
     let (mut parts, body) = request.into_parts();
-    let caller = Access::verified(&mut parts, &app).ok().map(|access| access.caller);
+    let caller = Access::verified(&mut parts, &app).await.ok().map(|access| access.caller);
     let request = Request::from_parts(parts, body);
     if let Some(caller) = &caller {
         quotas.extend(limits.of_caller(&request, caller));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sync_core::id::SpaceId;
-use sync_server::{Role, SpacesResponse};
+use sync_core::wire::account::{Role, SpacesResponse};
 
 use crate::world::{client, frame};
 

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use sync_core::id::SpaceId;
 use sync_core::ledger;
-use sync_server::{Role, SpaceOfCaller, SpacesResponse};
+use sync_core::wire::account::{Role, SpaceOfCaller, SpacesResponse};
 
 use crate::world::{World, frame};
 
@@ -16,8 +16,8 @@ async fn lists_what_the_caller_may_enter_and_no_more() {
     world.server.store().set_role(shared, "ann", Some(ledger::Role::Reader)).await.unwrap();
     world.server.store().set_role(foreign, "bob", Some(ledger::Role::Owner)).await.unwrap();
     let mut expected = vec![
-        SpaceOfCaller { space: shared, role: Role::Reader },
-        SpaceOfCaller { space: ann.space, role: Role::Owner },
+        SpaceOfCaller { space: shared, role: Role::Reader, name: None },
+        SpaceOfCaller { space: ann.space, role: Role::Owner, name: None },
     ];
     expected.sort_by_key(|entry| entry.space);
     for accept in ["application/json", "application/msgpack", "*/*"] {

@@ -1,0 +1,115 @@
+//! What the binary can be told to do, a file each.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use sync_server::auth::keys::Keys;
+use sync_server::{config, probe};
+
+mod members;
+mod migrate;
+mod place;
+mod seed;
+mod serve;
+mod token;
+
+/// Rejoin's sync server: phones push what they wrote offline and pull what others wrote, over one durable log a space.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve until SIGINT or SIGTERM
+    ///
+    /// Creates what is missing in the data folder (the database, the keys) and prints one line with the bound address to
+    /// standard output, as soon as requests are taken. Logs go to standard error, one JSON line a request.
+    Serve(serve::Serve),
+    /// Bring the database to this version's schema, and say what was done
+    ///
+    /// On the embedded store `serve` does so by itself. On Postgres it only makes sure: migrate first, then start nodes of
+    /// the new version; those of the old one keep running on the new schema. Give this command the database's own URL, not
+    /// that of a pooler.
+    Migrate(migrate::Migrate),
+    /// Print an access token for development
+    ///
+    /// The token alone goes to standard output, so that it can be taken into a variable; the device's id goes to standard
+    /// error. It works while the server runs, and needs nothing but the key in the data folder.
+    Token(token::Token),
+    /// Say who may enter which space, for development
+    #[command(subcommand)]
+    Members(members::Members),
+    /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
+    ///
+    /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
+    /// nothing, and one that was stopped is completed. Another seed, or other amounts, add more spaces.
+    Seed(seed::Amounts),
+    /// Make the two key files that all nodes need, in a folder to be mounted read-only
+    ///
+    /// What is there already stays. Prints the id of the signing key, by which tokens name it.
+    Keys {
+        /// The folder; it is created where it is missing
+        folder: PathBuf,
+    },
+    /// Ask a running server whether it is ready, for health checks
+    ///
+    /// Ends with 0 if it takes requests, else with 1 and the reason on standard error.
+    Health {
+        /// Where the server listens; plain HTTP
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
+        url: String,
+    },
+    /// Print the default configuration, with the reason for each key
+    Config,
+}
+
+/// How a command ends.
+pub type Done = Result<(), Box<dyn Error>>;
+
+impl Command {
+    /// Does it.
+    pub fn run(self) -> Done {
+        match self {
+            Self::Serve(arguments) => serve::serve(arguments),
+            Self::Migrate(arguments) => migrate::migrate(&arguments),
+            Self::Token(arguments) => token::token(&arguments),
+            Self::Members(command) => members::members(command),
+            Self::Seed(arguments) => seed::seed(&arguments),
+            Self::Keys { folder } => keys(&folder),
+            Self::Health { url } => probe::is_ready(&url).map_err(Into::into),
+            Self::Config => print(config::DEFAULTS),
+        }
+    }
+}
+
+/// To standard output and out of the buffer: a parent process may be waiting for it.
+fn print(text: &str) -> Done {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// A length of time on the command line.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "must be a number with s, m, h or d, such as 15m or 30d".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|seconds| *seconds > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+fn keys(folder: &Path) -> Done {
+    let keys = Keys::open(folder)?;
+    print(&format!("{}\n", keys.signing.id()))
+}
