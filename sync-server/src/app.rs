@@ -15,6 +15,7 @@ use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::store::Store;
 use crate::store::registry::Registry;
+use crate::versions::Manifest;
 use crate::writer::Writer;
 
 /// The server's parts, behind one pointer.
@@ -35,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) limits: Option<Limits>,
     pub(crate) live: Live,
     pub(crate) request_ids: RequestIds,
+    pub(crate) manifest: Manifest,
 }
 
 impl Deref for App {

@@ -11,12 +11,14 @@ mod limits;
 mod live;
 mod storage;
 mod token;
+mod versions;
 
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
 pub use storage::{Database, Redis, Secret, Sqlite};
 pub use token::Token;
+pub use versions::Versions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -45,6 +47,8 @@ pub struct Config {
     pub redis: Redis,
     /// How often callers may call.
     pub limits: Limits,
+    /// Which versions of apps are served.
+    pub versions: Versions,
     /// Logs.
     pub log: Log,
 }
@@ -70,6 +74,7 @@ impl Default for Config {
             database: Database::default(),
             redis: Redis::default(),
             limits: Limits::default(),
+            versions: Versions::default(),
             log: Log::default(),
         }
     }
@@ -141,7 +146,8 @@ impl Config {
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;
-        self.limits.validate()
+        self.limits.validate()?;
+        self.versions.validate()
     }
 }
 

@@ -9,6 +9,7 @@ use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
 
 use crate::router::format::Format;
 use crate::store::{Cause, StoreError};
+use crate::versions::TooOld;
 
 /// A field's name that is told back to whoever sent it.
 const FIELD_BYTES_MAX: usize = 64;
@@ -22,6 +23,8 @@ pub struct ApiError {
     detail: Option<String>,
     retry: Option<Retry>,
     cause: Option<String>,
+    /// Boxed, since it is there so seldom.
+    too_old: Option<Box<TooOld>>,
 }
 
 /// When it is worth trying again.
@@ -35,7 +38,7 @@ enum Retry {
 
 impl ApiError {
     fn new(status: StatusCode, code: ErrorCode, message: &'static str) -> Self {
-        Self { status, code, message, detail: None, retry: None, cause: None }
+        Self { status, code, message, detail: None, retry: None, cause: None, too_old: None }
     }
 
     fn because(mut self, cause: impl ToString) -> Self {
@@ -128,6 +131,21 @@ impl ApiError {
         let message = "Send at most 10,000 changes at once, and ";
         let mut refused = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message);
         refused.detail = Some(format!("{} MiB", bytes_max >> 20));
+        refused
+    }
+
+    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
+        let message = "The body of a request to this route has at most ";
+        let mut refused = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message);
+        refused.detail = Some(format!("{} KiB", bytes_max >> 10));
+        refused
+    }
+
+    pub(crate) fn upgrade_required(too_old: &TooOld) -> Self {
+        let message = "This version of the app is no longer served; update it to at least ";
+        let mut refused = Self::new(StatusCode::UPGRADE_REQUIRED, ErrorCode::UpgradeRequired, message);
+        refused.detail = Some(too_old.minimum.to_string());
+        refused.too_old = Some(Box::new(too_old.clone()));
         refused
     }
 
@@ -236,12 +254,14 @@ impl ApiError {
         };
         // Rounded up, since a moment too early is in vain.
         let retry_after_ms = self.retry_after(retry_after).map(|time| time.as_micros().div_ceil(1_000) as u64);
-        ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms }
+        let update_url = self.too_old.as_ref().map(|too_old| too_old.update_url.clone());
+        ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms, update_url }
     }
 
     /// The answer in full, in the format that they read.
     pub(crate) fn render(self, format: Format, request_id: &str, retry_after: Duration) -> Response {
         let body = self.frame(request_id, retry_after);
+        let upgrade = self.too_old.as_ref().and_then(|too_old| upgrade(too_old));
         let mut response = match format.encode(&body) {
             Ok(bytes) => ([(header::CONTENT_TYPE, format.content_type())], bytes).into_response(),
             Err(_) => ().into_response(),
@@ -251,11 +271,21 @@ impl ApiError {
         if let Some(time) = self.retry_after(retry_after) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(time.as_secs_f64().ceil() as u64));
         }
+        if let Some(upgrade) = upgrade {
+            headers.insert(header::UPGRADE, upgrade);
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
+}
+
+/// RFC 9110 wants `Upgrade` with every 426. It names protocols, so what the app has to be stands there as one that nobody would
+/// switch to by themselves; where to get it is in the body.
+fn upgrade(too_old: &TooOld) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("rejoin-app/{}", too_old.minimum)).ok()
 }
 
 /// The one thing that a caller can use of what serde says.

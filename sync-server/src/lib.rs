@@ -51,6 +51,7 @@ use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
 use crate::store::{Store, StoreError};
+use crate::versions::Manifest;
 use crate::writer::Writer;
 
 mod app;
@@ -71,6 +72,7 @@ mod router;
 pub mod seed;
 pub mod store;
 pub mod telemetry;
+pub mod versions;
 pub mod writer;
 
 pub use auth::Caller;
@@ -193,7 +195,9 @@ impl ServerBuilder {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
+        let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let parts = Parts {
+            manifest,
             writer: Writer::new(Arc::clone(&store), publisher),
             store,
             live,

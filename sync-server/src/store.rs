@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod postgres;
 pub mod registry;
 pub mod sqlite;
+pub mod versions;
 
 /// Why the storage did not do what it was asked to. Nothing of the request has taken effect, unless the answer to a
 /// commit was lost: then sending it again finds out.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, within};
-use crate::router::ROUTES;
+use crate::router::{ROUTES, Who};
 
 /// Each request asks every rule, so they are few.
 const LIMIT_RULES_MAX: usize = 32;
@@ -72,7 +72,8 @@ impl Limits {
             within(!rule.name.is_empty() && rule.name.bytes().all(name), "limits.rules.name", "of a-z, 0-9 and -")?;
             let of_that_name = self.rules.iter().filter(|other| other.name == rule.name).count();
             within(of_that_name == 1, "limits.rules.name", "another for each rule")?;
-            let known = ROUTES.iter().any(|(method, route)| rule.route.split_once(' ') == Some((method, route)));
+            let mut limited = ROUTES.iter().filter(|route| route.who != Who::Probe);
+            let known = limited.any(|route| rule.route.split_once(' ') == Some((route.method, route.path)));
             within(known || rule.route == "*", "limits.rules.route", "* or a method and a route, as in POST /v1/sync")
         })
     }

@@ -7,15 +7,15 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use sync_core::id::Hash;
 
+use super::Route;
 use super::gate::Place;
-use super::route_of;
 use crate::app::App;
 use crate::auth::Access;
 use crate::error::ApiError;
@@ -44,9 +44,9 @@ async fn keyed(app: App, request: Request, next: Next) -> Result<Response, ApiEr
     let (mut parts, sent) = request.into_parts();
     let key = key(&parts.headers)?;
     let user = Access::verified(&mut parts, &app).await?.caller.user;
-    let matched = parts.extensions.get::<MatchedPath>().map_or("", |path| route_of(path.as_str()));
-    let of = RequestKey { user, route: format!("{} {matched}", parts.method), key };
-    let sent = Bytes::from(body::whole(&app, &parts.headers, sent).await?);
+    let path = Route::of(&parts.extensions, &parts.method).map_or("", |route| route.path);
+    let of = RequestKey { user, route: format!("{} {path}", parts.method), key };
+    let sent = Bytes::from(body::whole(&app, &parts, sent).await?);
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).map_or(Bytes::new(), |value| Bytes::copy_from_slice(value.as_bytes()));
     // None of these holds a zero byte, so no two requests run into the same.

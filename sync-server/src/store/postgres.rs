@@ -31,6 +31,7 @@ mod replica;
 mod row;
 mod schema;
 mod session;
+mod versions;
 
 pub use error::PostgresError;
 pub use schema::{Migrated, migrate};

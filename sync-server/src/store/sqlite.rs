@@ -24,6 +24,7 @@ mod read;
 mod row;
 mod schema;
 mod threads;
+mod versions;
 
 pub use schema::{MigrateError, Migrated, migrate};
 

@@ -23,6 +23,12 @@ async fn conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn its_registry_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::registry(Arc::new(open(&folder))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn remembers_after_it_was_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);

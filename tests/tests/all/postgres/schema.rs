@@ -9,8 +9,8 @@ mod needs_postgres {
 
     use crate::postgres::at;
 
-    /// One row each, of the deployment itself: on a distributed Postgres these are reference tables.
-    const GLOBAL: [&str; 2] = ["cluster", "refinery_schema_history"];
+    /// A few rows each, of the deployment itself: on a distributed Postgres these are reference tables.
+    const GLOBAL: [&str; 3] = ["app_versions", "cluster", "refinery_schema_history"];
     /// Hash-partitioned by space, since they hold nearly everything.
     const PARTITIONED: [&str; 2] = ["log", "payloads"];
 
