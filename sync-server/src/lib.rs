@@ -276,6 +276,11 @@ impl Server {
         &self.app.store
     }
 
+    /// What it keeps beside logs.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.app.registry
+    }
+
     /// Sets what a user may do in a space, which comes into being where it was not; `None` ends the membership. Live
     /// connections on all nodes hear of it; of what is set in the [`store`](Self::store) alone they learn within half a minute.
     pub async fn set_role(&self, space: SpaceId, user: &str, role: Option<ledger::Role>) -> Result<(), StoreError> {

@@ -74,7 +74,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         end = session.mind(Some(idle)) => end,
         end = session.outgrown() => end,
     };
-    if end == End::Close(CloseCode::GoingAway) {
+    if matches!(end, End::Close(CloseCode::GoingAway | CloseCode::UpgradeRequired)) {
         let written = async {
             tokio::select! {
                 // Polled first, so that what it has written last counts as written when the other looks.

@@ -121,10 +121,12 @@ impl Session {
 
     /// Waits until the app on the other side is too old. One that did not say what it is never is.
     pub(super) async fn outgrown(&self) -> End {
-        match &self.version {
+        let too_old = match &self.version {
             Some(version) => self.app.manifest.outgrows(version).await,
             None => std::future::pending().await,
-        }
+        };
+        // A close frame has no room for where the app is updated.
+        self.refuse(None, None, &ApiError::upgrade_required(&too_old));
         End::Close(CloseCode::UpgradeRequired)
     }
 

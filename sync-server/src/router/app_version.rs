@@ -80,9 +80,9 @@ mod tests {
         let both = headers(&[(&PLATFORM, b"ios"), (&VERSION, b"2.4.1")]);
         let app = AppVersion { platform: "ios".to_owned(), version: "2.4.1".parse().unwrap() };
         assert_eq!(AppVersion::of(&both).unwrap(), Some(app));
-        for some in [&[][..], &[(&PLATFORM, b"ios")], &[(&VERSION, b"2.4.1")]] {
-            assert_eq!(AppVersion::of(&headers(some)).unwrap(), None);
-        }
+        assert_eq!(AppVersion::of(&headers(&[])).unwrap(), None);
+        assert_eq!(AppVersion::of(&headers(&[(&PLATFORM, b"ios")])).unwrap(), None);
+        assert_eq!(AppVersion::of(&headers(&[(&VERSION, b"2.4.1")])).unwrap(), None);
     }
 
     #[test]

@@ -55,11 +55,16 @@ impl Manifest {
     }
 
     /// Waits until that app is.
-    pub(crate) async fn outgrows(&self, app: &AppVersion) {
+    pub(crate) async fn outgrows(&self, app: &AppVersion) -> TooOld {
         let mut minimums = self.minimums.clone();
-        if minimums.wait_for(|minimums| of(minimums, app).is_some()).await.is_err() {
-            // Nobody looks any more: the server has ended.
-            std::future::pending::<()>().await;
+        loop {
+            if let Some(too_old) = of(&minimums.borrow_and_update(), app) {
+                return too_old;
+            }
+            if minimums.changed().await.is_err() {
+                // Nobody looks any more: the server has ended.
+                return std::future::pending().await;
+            }
         }
     }
 }

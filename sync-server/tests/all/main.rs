@@ -1,6 +1,7 @@
 //! The server over real sockets; a module a route, as in the route table.
 
 mod access;
+mod app_versions;
 mod binary;
 mod events;
 mod health;
