@@ -16,7 +16,7 @@ pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
 pub use storage::{Database, Redis, Secret, Sqlite};
-pub use token::Token;
+pub use token::{Token, TokenIssuer};
 
 /// The defaults, each with its reason: `sync-server config` prints them.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");

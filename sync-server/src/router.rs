@@ -17,21 +17,24 @@ pub(crate) mod observe;
 pub(crate) mod serve;
 
 /// The routes of version 1 with their methods, as the rules of the configuration name them.
-pub(crate) const ROUTES: [(&str, &str); 5] =
-    [("POST", SYNC), ("GET", LIVE), ("GET", EVENTS), ("GET", SPACES), ("GET", VERSION)];
+pub(crate) const ROUTES: [(&str, &str); 6] =
+    [("POST", SYNC), ("GET", LIVE), ("GET", EVENTS), ("GET", SPACES), ("GET", VERSION), ("GET", JWKS)];
 
 const SYNC: &str = "/v1/sync";
 const LIVE: &str = "/v1/live";
 const EVENTS: &str = "/v1/events";
 const SPACES: &str = "/v1/spaces";
 const VERSION: &str = "/v1/spaces/{id}/version";
+const JWKS: &str = "/.well-known/jwks.json";
 
 /// The route as it stands in the table, wherever the table is nested.
 pub(crate) fn route_of(matched: &str) -> &str {
-    matched.rfind("/v1/").map_or(matched, |at| &matched[at..])
+    let begins = ["/v1/", "/.well-known/"].into_iter().find_map(|begin| matched.rfind(begin));
+    begins.map_or(matched, |at| &matched[at..])
 }
 
-/// Every route there is. `/v1` stands behind the gate and the limits; each of its handlers names a caller, so needs a token.
+/// Every route there is. `/v1` stands behind the gate and the limits; each of its handlers names a caller, so needs a token,
+/// but for what everybody may know.
 pub(crate) fn router(app: App) -> Router {
     let v1 = Router::new()
         .route(SYNC, post(handlers::sync::sync))
@@ -39,6 +42,7 @@ pub(crate) fn router(app: App) -> Router {
         .route(EVENTS, get(handlers::events::events))
         .route(SPACES, get(handlers::spaces::spaces))
         .route(VERSION, get(handlers::version::version))
+        .route(JWKS, get(handlers::jwks::jwks))
         .route_layer(from_fn_with_state(app.clone(), idempotent::once))
         .route_layer(from_fn_with_state(app.clone(), limit::limit))
         .route_layer(from_fn_with_state(app.clone(), gate::pass));
