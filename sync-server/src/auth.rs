@@ -13,9 +13,11 @@ use crate::router::observe::Note;
 pub mod accounts;
 pub(crate) mod callers;
 pub mod issuers;
+mod jwt;
 pub mod keys;
 pub mod sessions;
 pub mod token;
+pub(crate) mod upkeep;
 
 pub use token::{Access, Caller};
 

@@ -17,7 +17,7 @@ pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
 pub use storage::{Database, Redis, Secret, Sqlite};
-pub use token::Token;
+pub use token::{Token, TokenIssuer};
 pub use versions::Versions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod events;
 pub(crate) mod health;
+pub(crate) mod jwks;
 pub(crate) mod live;
 pub(crate) mod openapi;
 pub(crate) mod spaces;

@@ -33,9 +33,10 @@ use tokio::time::timeout;
 
 use crate::app::{App, Parts};
 use crate::auth::callers::Callers;
-use crate::auth::issuers::Issuers;
+use crate::auth::issuers::{Identity, Issuers, TlsError};
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::token::{TokenError, Tokens};
+use crate::auth::upkeep;
 use crate::bus::memory::MemoryBus;
 use crate::bus::redis::{RedisBus, UrlError};
 use crate::bus::{Bus, Publisher};
@@ -94,6 +95,9 @@ pub enum BuildError {
     /// Postgres is.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// Asking OpenID providers is.
+    #[error(transparent)]
+    Issuers(#[from] TlsError),
     /// The URL of Redis is.
     #[error(transparent)]
     Redis(#[from] UrlError),
@@ -106,6 +110,17 @@ pub enum BuildError {
     /// The task that opens the files was cancelled.
     #[error("opening the data folder was cancelled")]
     Cancelled,
+}
+
+/// Why nobody was found to be who an ID token names. What was wrong with it is nothing for whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// It is not taken.
+    #[error("the ID token is not taken")]
+    Refused,
+    /// The provider could not be asked for its keys.
+    #[error("the provider cannot be asked now")]
+    Unavailable,
 }
 
 /// A server that is ready to be routed to.
@@ -172,7 +187,12 @@ impl ServerBuilder {
         let Self { config, store, registry, bus, clock } = self;
         config.validate()?;
         let folder = config.keys_folder().to_owned();
-        let keys = aside(move || Keys::open(&folder)).await??;
+        let keys = aside({
+            let folder = folder.clone();
+            move || Keys::open(&folder)
+        });
+        let keys = keys.await??;
+        let ids = keys.ids();
         let (store, registry) = match (store, registry) {
             (Some(store), Some(registry)) => (store, registry),
             (store, registry) => {
@@ -194,6 +214,8 @@ impl ServerBuilder {
         let limits = limits(&config, nodes).await?;
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
+        let tokens = Tokens::new(keys.signing, &config.token).with_clock(clock.clone());
+        let issuers = Issuers::new(&config.token, &clock)?;
         let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
         let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let parts = Parts {
@@ -203,14 +225,16 @@ impl ServerBuilder {
             live,
             registry,
             clock,
-            callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
+            callers: Callers::new(tokens, issuers, folder),
             receipts: keys.receipts,
             limits,
             gate: Gate::new(config.http.requests_in_flight_max),
             http: config.http,
             request_ids: RequestIds::new()?,
         };
-        Ok(Server { app: App(Arc::new(parts)) })
+        let parts = Arc::new(parts);
+        upkeep::start(&parts, ids);
+        Ok(Server { app: App(parts) })
     }
 }
 
@@ -292,6 +316,13 @@ impl Server {
     /// A token for a user on a device, signed with the server's own key.
     pub fn issue_token(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
         self.app.callers.tokens().issue(caller, lifetime)
+    }
+
+    /// Whom an ID token of one of the configured OpenID providers is of, and that it was issued for this sign-in; `nonce` is
+    /// the one that the sign-in was begun with, where there was one.
+    pub async fn identity(&self, id_token: &str, nonce: Option<&str>) -> Result<Identity, IdentityError> {
+        let identity = self.app.callers.issuers().identity(id_token, nonce).await;
+        identity.map_err(|error| if error.is_passing() { IdentityError::Unavailable } else { IdentityError::Refused })
     }
 
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).

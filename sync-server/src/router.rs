@@ -76,6 +76,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/spaces", Who::Caller, || get(handlers::spaces::spaces)),
     route("GET", "/v1/spaces/{id}/version", Who::Caller, || get(handlers::version::version)),
     route("GET", "/v1/openapi.json", Who::Probe, || get(handlers::openapi::openapi)),
+    route("GET", "/.well-known/jwks.json", Who::Anyone, || get(handlers::jwks::jwks)),
     route("GET", "/healthz", Who::Probe, || get(handlers::health::healthz)),
     route("GET", "/readyz", Who::Probe, || get(handlers::health::readyz)),
 ];

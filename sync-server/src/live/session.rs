@@ -73,7 +73,7 @@ impl Session {
 
     /// A token holds from now on.
     pub(super) fn renew(&self, access: &Access) {
-        let left = access.left().min(TOKEN_MAX).as_millis() as u64;
+        let left = access.left(self.app.clock.now_ms()).min(TOKEN_MAX).as_millis() as u64;
         self.expires_ms.store(self.now_ms() + left, Ordering::Relaxed);
     }
 

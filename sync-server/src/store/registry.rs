@@ -1,9 +1,10 @@
 //! What the server knows of people, devices and spaces beside the logs. Each subject is a trait of its own, and every store
 //! has them all.
 
+use super::cluster::Cluster;
 use super::versions::Versions;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Versions + Send + Sync + 'static {}
+pub trait Registry: Cluster + Versions + Send + Sync + 'static {}
 
-impl<T: Versions + Send + Sync + 'static> Registry for T {}
+impl<T: Cluster + Versions + Send + Sync + 'static> Registry for T {}
