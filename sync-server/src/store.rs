@@ -15,6 +15,7 @@ use self::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 mod answer;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod devices;
 pub(crate) mod entry;
 pub mod idempotency;
 pub mod postgres;
