@@ -7,8 +7,10 @@ use std::time::Duration;
 use sync_core::log::ReceiptKey;
 
 use crate::auth::callers::Callers;
+use crate::auth::devices::DeviceGate;
+use crate::auth::sessions::RefreshKey;
 use crate::clock::Clock;
-use crate::config::Http;
+use crate::config::{self, Http};
 use crate::live::Live;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
@@ -29,6 +31,10 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Clock,
     pub(crate) callers: Callers,
+    pub(crate) devices: DeviceGate,
+    /// What sessions are given.
+    pub(crate) token: config::Token,
+    pub(crate) refresh: RefreshKey,
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
     pub(crate) gate: Gate,

@@ -28,13 +28,16 @@ use std::time::Duration;
 use axum::Router;
 use sync_core::id::SpaceId;
 use sync_core::ledger;
+use sync_core::wire::account::{NewDevice, TokenResponse};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
 use crate::auth::callers::Callers;
+use crate::auth::devices::DeviceGate;
 use crate::auth::issuers::{Identity, Issuers, TlsError};
 use crate::auth::keys::{KeyError, Keys};
+use crate::auth::sessions::{self, NotBegun};
 use crate::auth::token::{TokenError, Tokens};
 use crate::auth::upkeep;
 use crate::bus::memory::MemoryBus;
@@ -216,7 +219,8 @@ impl ServerBuilder {
         getrandom::fill(&mut random)?;
         let tokens = Tokens::new(keys.signing, &config.token).with_clock(clock.clone());
         let issuers = Issuers::new(&config.token, &clock)?;
-        let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
+        let devices = DeviceGate::new(Arc::clone(&registry));
+        let live = Live::new(config.live, bus, Arc::clone(&store), &devices, u64::from_be_bytes(random));
         let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let parts = Parts {
             manifest,
@@ -226,6 +230,9 @@ impl ServerBuilder {
             registry,
             clock,
             callers: Callers::new(tokens, issuers, folder),
+            devices,
+            refresh: keys.refresh,
+            token: config.token,
             receipts: keys.receipts,
             limits,
             gate: Gate::new(config.http.requests_in_flight_max),
@@ -323,6 +330,18 @@ impl Server {
     pub async fn identity(&self, id_token: &str, nonce: Option<&str>) -> Result<Identity, IdentityError> {
         let identity = self.app.callers.issuers().identity(id_token, nonce).await;
         identity.map_err(|error| if error.is_passing() { IdentityError::Unavailable } else { IdentityError::Refused })
+    }
+
+    /// Registers a device of a user whom you have signed in by your own means, and begins a session on it: what
+    /// `POST /v1/devices` does for proofs that this server checks.
+    pub async fn begin_session(
+        &self,
+        user: &str,
+        display_name: Option<&str>,
+        device: NewDevice,
+    ) -> Result<TokenResponse, NotBegun> {
+        let begun = sessions::begin(&self.app, None, user, display_name, device).await;
+        begun.map_err(|error| NotBegun::from(&error))
     }
 
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).

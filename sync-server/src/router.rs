@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::MatchedPath;
 use axum::http::{Extensions, Method};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use sync_core::limits::BODY_BYTES_MAX;
 
 use crate::app::App;
@@ -30,6 +30,8 @@ pub(crate) struct Route {
     pub(crate) who: Who,
     /// What a body may have.
     pub(crate) body_bytes_max: usize,
+    /// Whether refusals have RFC 6749's form, too.
+    pub(crate) oauth: bool,
     serve: fn() -> MethodRouter<App>,
 }
 
@@ -48,12 +50,17 @@ pub(crate) enum Who {
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
 const fn route(method: &'static str, path: &'static str, who: Who, serve: fn() -> MethodRouter<App>) -> Route {
-    Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, serve }
+    Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, oauth: false, serve }
 }
 
 impl Route {
     const fn taking(mut self, bytes_max: usize) -> Self {
         self.body_bytes_max = bytes_max;
+        self
+    }
+
+    const fn speaking_oauth(mut self) -> Self {
+        self.oauth = true;
         self
     }
 
@@ -75,6 +82,13 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/events", Who::Caller, || get(handlers::events::events)),
     route("GET", "/v1/spaces", Who::Caller, || get(handlers::spaces::spaces)),
     route("GET", "/v1/spaces/{id}/version", Who::Caller, || get(handlers::version::version)),
+    // Answers that hold secrets: no key has one kept.
+    route("POST", "/v1/devices", Who::Anyone, || post(handlers::devices::register)),
+    route("GET", "/v1/devices", Who::Caller, || get(handlers::devices::devices)),
+    route("PATCH", "/v1/devices/{device}", Who::Caller, || patch(handlers::devices::rename)),
+    route("DELETE", "/v1/devices/{device}", Who::Caller, || delete(handlers::devices::revoke)),
+    route("POST", "/v1/logout", Who::Caller, || post(handlers::logout::logout)),
+    route("POST", "/v1/oauth/token", Who::Anyone, || post(handlers::oauth_token::token)).speaking_oauth(),
     route("GET", "/v1/openapi.json", Who::Probe, || get(handlers::openapi::openapi)),
     route("GET", "/.well-known/jwks.json", Who::Anyone, || get(handlers::jwks::jwks)),
     route("GET", "/healthz", Who::Probe, || get(handlers::health::healthz)),

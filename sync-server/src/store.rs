@@ -16,6 +16,7 @@ mod answer;
 pub mod cluster;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod devices;
 pub(crate) mod entry;
 pub mod idempotency;
 pub mod postgres;

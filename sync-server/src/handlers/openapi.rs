@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
-use super::{jwks, spaces};
+use super::{devices, jwks, logout, oauth_token, spaces};
 
 /// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
 #[derive(IntoResponses)]
@@ -43,7 +43,16 @@ pub(crate) struct ErrorBody {
 
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Rejoin"), paths(spaces::spaces, jwks::jwks), modifiers(&Security))]
+#[openapi(info(title = "Rejoin"), paths(
+    spaces::spaces,
+    devices::register,
+    devices::devices,
+    devices::rename,
+    devices::revoke,
+    logout::logout,
+    oauth_token::token,
+    jwks::jwks,
+), modifiers(&Security))]
 pub(crate) struct Api;
 
 struct Security;

@@ -54,6 +54,7 @@ impl Session {
             showing: Mutex::default(),
         };
         session.renew(access);
+        session.app.live.fanout.enter(number, &session.mailbox);
         session
     }
 
@@ -140,6 +141,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.app.live.fanout.exit(self.number, &self.mailbox);
         for space in self.mailbox.spaces() {
             self.unfollow(space);
         }

@@ -22,6 +22,7 @@ use crate::config::Database;
 
 mod cluster;
 mod commit;
+mod devices;
 mod error;
 mod idempotency;
 mod members;

@@ -2,9 +2,10 @@
 //! has them all.
 
 use super::cluster::Cluster;
+use super::devices::Devices;
 use super::versions::Versions;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Cluster + Versions + Send + Sync + 'static {}
+pub trait Registry: Cluster + Devices + Versions + Send + Sync + 'static {}
 
-impl<T: Cluster + Versions + Send + Sync + 'static> Registry for T {}
+impl<T: Cluster + Devices + Versions + Send + Sync + 'static> Registry for T {}

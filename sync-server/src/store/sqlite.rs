@@ -19,6 +19,7 @@ use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError}
 
 mod cluster;
 mod commit;
+mod devices;
 mod idempotency;
 mod members;
 mod read;

@@ -3,6 +3,7 @@
 mod access;
 mod app_versions;
 mod binary;
+mod devices;
 mod events;
 mod health;
 mod idempotency;
