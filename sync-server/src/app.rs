@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sync_core::log::ReceiptKey;
 
+use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::config::Http;
@@ -28,6 +29,7 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Clock,
     pub(crate) callers: Callers,
+    pub(crate) accounts: Accounts,
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
     pub(crate) gate: Gate,

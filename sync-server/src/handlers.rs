@@ -1,10 +1,12 @@
 //! A file a route.
 
+pub(crate) mod accounts;
 pub(crate) mod body;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod live;
 pub(crate) mod openapi;
+pub(crate) mod password;
 pub(crate) mod spaces;
 pub(crate) mod sync;
 pub(crate) mod version;

@@ -32,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
+use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::issuers::Issuers;
 use crate::auth::keys::{KeyError, Keys};
@@ -98,6 +99,9 @@ pub enum BuildError {
     /// Counting in Redis is.
     #[error("limits in Redis: {0}")]
     Limiter(#[source] store::Cause),
+    /// What a password's hash is to cost is.
+    #[error("[accounts]: {0}")]
+    Passwords(#[from] argon2::Error),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -200,6 +204,7 @@ impl ServerBuilder {
             registry,
             clock,
             callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
+            accounts: Accounts::new(&config.accounts)?,
             receipts: keys.receipts,
             limits,
             gate: Gate::new(config.http.requests_in_flight_max),

@@ -17,29 +17,43 @@ pub(crate) mod observe;
 pub(crate) mod serve;
 
 /// The routes of version 1 with their methods, as the rules of the configuration name them.
-pub(crate) const ROUTES: [(&str, &str); 5] =
-    [("POST", SYNC), ("GET", LIVE), ("GET", EVENTS), ("GET", SPACES), ("GET", VERSION)];
+pub(crate) const ROUTES: [(&str, &str); 7] = [
+    ("POST", SYNC),
+    ("GET", LIVE),
+    ("GET", EVENTS),
+    ("GET", SPACES),
+    ("GET", VERSION),
+    ("POST", ACCOUNTS),
+    ("POST", PASSWORD),
+];
 
 const SYNC: &str = "/v1/sync";
 const LIVE: &str = "/v1/live";
 const EVENTS: &str = "/v1/events";
 const SPACES: &str = "/v1/spaces";
 const VERSION: &str = "/v1/spaces/{id}/version";
+const ACCOUNTS: &str = "/v1/accounts";
+const PASSWORD: &str = "/v1/accounts/password";
 
 /// The route as it stands in the table, wherever the table is nested.
 pub(crate) fn route_of(matched: &str) -> &str {
     matched.rfind("/v1/").map_or(matched, |at| &matched[at..])
 }
 
-/// Every route there is. `/v1` stands behind the gate and the limits; each of its handlers names a caller, so needs a token.
+/// Every route there is. `/v1` stands behind the gate and the limits; its handlers name a caller, so need a token, but for
+/// those by which one comes to have one.
 pub(crate) fn router(app: App) -> Router {
+    // Idempotency keys belong to users, so there are none here.
+    let public = Router::new().route(ACCOUNTS, post(handlers::accounts::sign_up));
     let v1 = Router::new()
         .route(SYNC, post(handlers::sync::sync))
         .route(LIVE, get(handlers::live::live))
         .route(EVENTS, get(handlers::events::events))
         .route(SPACES, get(handlers::spaces::spaces))
         .route(VERSION, get(handlers::version::version))
+        .route(PASSWORD, post(handlers::password::change))
         .route_layer(from_fn_with_state(app.clone(), idempotent::once))
+        .merge(public)
         .route_layer(from_fn_with_state(app.clone(), limit::limit))
         .route_layer(from_fn_with_state(app.clone(), gate::pass));
     Router::new()
