@@ -8,8 +8,10 @@ use sync_core::log::ReceiptKey;
 
 use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
+use crate::auth::devices::DeviceGate;
+use crate::auth::sessions::RefreshKey;
 use crate::clock::Clock;
-use crate::config::Http;
+use crate::config::{self, Http};
 use crate::live::Live;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
@@ -30,6 +32,10 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) callers: Callers,
     pub(crate) accounts: Accounts,
+    pub(crate) devices: DeviceGate,
+    /// What sessions are given.
+    pub(crate) token: config::Token,
+    pub(crate) refresh: RefreshKey,
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
     pub(crate) gate: Gate,

@@ -2,9 +2,13 @@
 
 pub(crate) mod accounts;
 pub(crate) mod body;
+pub(crate) mod devices;
 pub(crate) mod events;
+pub(crate) mod form;
 pub(crate) mod health;
 pub(crate) mod live;
+pub(crate) mod logout;
+pub(crate) mod oauth_token;
 pub(crate) mod openapi;
 pub(crate) mod password;
 pub(crate) mod spaces;

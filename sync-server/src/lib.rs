@@ -28,14 +28,17 @@ use std::time::Duration;
 use axum::Router;
 use sync_core::id::SpaceId;
 use sync_core::ledger;
+use sync_core::wire::account::{NewDevice, TokenResponse};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
 use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
+use crate::auth::devices::DeviceGate;
 use crate::auth::issuers::Issuers;
 use crate::auth::keys::{KeyError, Keys};
+use crate::auth::sessions::{self, NotBegun};
 use crate::auth::token::{TokenError, Tokens};
 use crate::bus::memory::MemoryBus;
 use crate::bus::redis::{RedisBus, UrlError};
@@ -196,7 +199,8 @@ impl ServerBuilder {
         let limits = limits(&config, nodes).await?;
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
-        let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
+        let devices = DeviceGate::new(Arc::clone(&registry));
+        let live = Live::new(config.live, bus, Arc::clone(&store), &devices, u64::from_be_bytes(random));
         let parts = Parts {
             writer: Writer::new(Arc::clone(&store), publisher),
             store,
@@ -205,6 +209,9 @@ impl ServerBuilder {
             clock,
             callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
             accounts: Accounts::new(&config.accounts)?,
+            devices,
+            refresh: keys.refresh,
+            token: config.token,
             receipts: keys.receipts,
             limits,
             gate: Gate::new(config.http.requests_in_flight_max),
@@ -288,6 +295,18 @@ impl Server {
     /// A token for a user on a device, signed with the server's own key.
     pub fn issue_token(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
         self.app.callers.tokens().issue(caller, lifetime)
+    }
+
+    /// Registers a device of a user whom you have signed in by your own means, and begins a session on it: what
+    /// `POST /v1/devices` does for proofs that this server checks.
+    pub async fn begin_session(
+        &self,
+        user: &str,
+        display_name: Option<&str>,
+        device: NewDevice,
+    ) -> Result<TokenResponse, NotBegun> {
+        let begun = sessions::begin(&self.app, None, user, display_name, device).await;
+        begun.map_err(|error| NotBegun::from(&error))
     }
 
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -17,7 +17,7 @@ pub(crate) mod observe;
 pub(crate) mod serve;
 
 /// The routes of version 1 with their methods, as the rules of the configuration name them.
-pub(crate) const ROUTES: [(&str, &str); 7] = [
+pub(crate) const ROUTES: [(&str, &str); 13] = [
     ("POST", SYNC),
     ("GET", LIVE),
     ("GET", EVENTS),
@@ -25,6 +25,12 @@ pub(crate) const ROUTES: [(&str, &str); 7] = [
     ("GET", VERSION),
     ("POST", ACCOUNTS),
     ("POST", PASSWORD),
+    ("POST", DEVICES),
+    ("GET", DEVICES),
+    ("PATCH", DEVICE),
+    ("DELETE", DEVICE),
+    ("POST", LOGOUT),
+    ("POST", TOKEN),
 ];
 
 const SYNC: &str = "/v1/sync";
@@ -34,26 +40,40 @@ const SPACES: &str = "/v1/spaces";
 const VERSION: &str = "/v1/spaces/{id}/version";
 const ACCOUNTS: &str = "/v1/accounts";
 const PASSWORD: &str = "/v1/accounts/password";
+const DEVICES: &str = "/v1/devices";
+const DEVICE: &str = "/v1/devices/{device}";
+const LOGOUT: &str = "/v1/logout";
+const TOKEN: &str = "/v1/oauth/token";
+/// The routes whose refusals have RFC 6749's form, too.
+const OAUTH: [&str; 1] = [TOKEN];
 
 /// The route as it stands in the table, wherever the table is nested.
 pub(crate) fn route_of(matched: &str) -> &str {
     matched.rfind("/v1/").map_or(matched, |at| &matched[at..])
 }
 
-/// Every route there is. `/v1` stands behind the gate and the limits; its handlers name a caller, so need a token, but for
-/// those by which one comes to have one.
+/// Whether refusals of that route have RFC 6749's form, too.
+pub(crate) fn speaks_oauth(matched: &str) -> bool {
+    OAUTH.contains(&route_of(matched))
+}
+
+/// Every route there is. `/v1` stands behind the gate and the limits; each of its handlers names
+/// a caller, so needs a token, but for those by which one gets a token. Their answers are secrets, so no key has one kept.
 pub(crate) fn router(app: App) -> Router {
-    // Idempotency keys belong to users, so there are none here.
-    let public = Router::new().route(ACCOUNTS, post(handlers::accounts::sign_up));
     let v1 = Router::new()
         .route(SYNC, post(handlers::sync::sync))
         .route(LIVE, get(handlers::live::live))
         .route(EVENTS, get(handlers::events::events))
         .route(SPACES, get(handlers::spaces::spaces))
         .route(VERSION, get(handlers::version::version))
+        .route(DEVICES, get(handlers::devices::devices))
+        .route(DEVICE, patch(handlers::devices::rename).delete(handlers::devices::revoke))
+        .route(LOGOUT, post(handlers::logout::logout))
         .route(PASSWORD, post(handlers::password::change))
         .route_layer(from_fn_with_state(app.clone(), idempotent::once))
-        .merge(public)
+        .route(ACCOUNTS, post(handlers::accounts::sign_up))
+        .route(DEVICES, post(handlers::devices::register))
+        .route(TOKEN, post(handlers::oauth_token::token))
         .route_layer(from_fn_with_state(app.clone(), limit::limit))
         .route_layer(from_fn_with_state(app.clone(), gate::pass));
     Router::new()

@@ -16,6 +16,7 @@ pub mod accounts;
 mod answer;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod devices;
 pub(crate) mod entry;
 pub mod idempotency;
 pub mod postgres;

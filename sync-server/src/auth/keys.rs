@@ -11,6 +11,8 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use sync_core::id::Hash;
 use sync_core::log::ReceiptKey;
 
+use super::sessions::RefreshKey;
+
 /// The file of the key that signs tokens.
 pub const SIGNING_KEY: &str = "signing-key.pem";
 /// The file of the key of receipts.
@@ -57,6 +59,8 @@ pub struct Keys {
     pub signing: SigningKey,
     /// Signs receipts.
     pub receipts: ReceiptKey,
+    /// Makes refresh tokens.
+    pub refresh: RefreshKey,
     receipts_id: String,
 }
 
@@ -70,7 +74,8 @@ impl Keys {
         };
         let secret: [u8; 32] = secret.try_into().map_err(|_| KeyError::Invalid(RECEIPT_KEY))?;
         let receipts_id = id(b"rejoin receipt key", &secret);
-        Ok(Self { signing: SigningKey::from_pem(&pem)?, receipts: ReceiptKey::new(secret), receipts_id })
+        let (signing, refresh) = (SigningKey::from_pem(&pem)?, RefreshKey::derive(&secret));
+        Ok(Self { signing, receipts: ReceiptKey::new(secret), refresh, receipts_id })
     }
 
     /// What they go by, for comparing them with those of other nodes.

@@ -8,6 +8,7 @@ use sync_core::id::DeviceId;
 
 use super::keys::SigningKey;
 use crate::config;
+use crate::store::devices::SessionId;
 
 /// The type that sets access tokens apart from an issuer's other tokens (RFC 9068).
 const TYPE: &str = "at+jwt";
@@ -30,11 +31,18 @@ pub struct Caller {
 pub struct Access {
     /// Whom it names.
     pub caller: Caller,
+    /// The session that it was issued in; `None` for a token that was issued without one.
+    pub session: Option<SessionId>,
     /// Until when, in seconds since 1970.
     pub expires_s: u64,
 }
 
 impl Access {
+    /// Whether its device must be one that is registered here. Our own key may name others, for development.
+    pub(crate) fn must_be_registered(&self) -> bool {
+        false
+    }
+
     /// How long it still holds.
     pub fn left(&self) -> Duration {
         Duration::from_secs(self.expires_s).saturating_sub(now())
@@ -75,6 +83,8 @@ struct Claims {
     aud: String,
     sub: String,
     device: DeviceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<SessionId>,
     iat: u64,
     nbf: u64,
     exp: u64,
@@ -106,8 +116,18 @@ impl Tokens {
         Self { key, issuer: config.issuer.clone(), audience: config.audience.clone(), validation }
     }
 
-    /// A token for a user on a device.
+    /// A token for a user on a device, in no session.
     pub fn issue(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
+        self.issue_in(caller, None, lifetime)
+    }
+
+    /// A token for a user on a device, in a session: it is not taken any longer than that goes on.
+    pub fn issue_in(
+        &self,
+        caller: &Caller,
+        session: Option<SessionId>,
+        lifetime: Duration,
+    ) -> Result<String, TokenError> {
         if !is_user(&caller.user) {
             return Err(TokenError::User);
         }
@@ -117,6 +137,7 @@ impl Tokens {
             aud: self.audience.clone(),
             sub: caller.user.clone(),
             device: caller.device,
+            sid: session,
             iat: now,
             nbf: now,
             exp: now.saturating_add(lifetime.as_secs()),
@@ -146,7 +167,7 @@ impl Tokens {
             return Err(TokenError::User);
         }
         let caller = Caller { user: claims.sub, device: claims.device };
-        Ok(Access { caller, expires_s: claims.exp })
+        Ok(Access { caller, session: claims.sid, expires_s: claims.exp })
     }
 }
 

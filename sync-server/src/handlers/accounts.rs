@@ -10,6 +10,7 @@ use sync_core::wire::SCHEMA;
 use sync_core::wire::account::{SignUpRequest, SignUpResponse};
 
 use super::body;
+use super::devices::of_this_schema;
 use crate::app::App;
 use crate::auth::accounts;
 use crate::error::ApiError;
@@ -31,9 +32,7 @@ pub(crate) async fn sign_up(
 ) -> Result<Response, ApiError> {
     let format = Format::of_answer(request.headers());
     let asked: SignUpRequest = body::frame(&app, request).await?;
-    if asked.schema != SCHEMA {
-        return Err(ApiError::unsupported_schema());
-    }
+    of_this_schema(asked.schema)?;
     accounts::sign_up(&app, &note, &asked.email, &asked.password.0, &asked.display_name).await?;
     Ok((StatusCode::ACCEPTED, format.answer(&SignUpResponse { schema: SCHEMA })?).into_response())
 }

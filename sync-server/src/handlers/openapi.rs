@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
-use super::{accounts, password, spaces};
+use super::{accounts, devices, logout, oauth_token, password, spaces};
 
 /// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
 #[derive(IntoResponses)]
@@ -43,7 +43,17 @@ pub(crate) struct ErrorBody {
 
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Rejoin"), paths(accounts::sign_up, password::change, spaces::spaces), modifiers(&Security))]
+#[openapi(info(title = "Rejoin"), paths(
+    accounts::sign_up,
+    password::change,
+    spaces::spaces,
+    devices::register,
+    devices::devices,
+    devices::rename,
+    devices::revoke,
+    logout::logout,
+    oauth_token::token,
+), modifiers(&Security))]
 pub(crate) struct Api;
 
 struct Security;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use sync_core::wire::SCHEMA;
 use sync_core::wire::account::ChangePasswordRequest;
 
 use super::body;
+use super::devices::of_this_schema;
 use crate::app::App;
 use crate::auth::{Caller, accounts};
 use crate::error::ApiError;
@@ -30,9 +30,7 @@ pub(crate) async fn change(
     request: Request,
 ) -> Result<StatusCode, ApiError> {
     let asked: ChangePasswordRequest = body::frame(&app, request).await?;
-    if asked.schema != SCHEMA {
-        return Err(ApiError::unsupported_schema());
-    }
+    of_this_schema(asked.schema)?;
     accounts::change_password(&app, &note, &caller, &asked.old_password.0, &asked.new_password.0).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -51,6 +51,7 @@ impl Session {
             showing: Mutex::default(),
         };
         session.renew(access);
+        session.app.live.fanout.enter(number, &session.mailbox);
         session
     }
 
@@ -126,6 +127,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.app.live.fanout.exit(self.number, &self.mailbox);
         for space in self.mailbox.spaces() {
             self.unfollow(space);
         }

@@ -118,7 +118,12 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         line.refused = Some(error.clone());
         let told = std::mem::take(response.headers_mut());
-        response = error.render(format, &id, app.retry_after());
+        let is_oauth = line.route.as_ref().is_some_and(|route| super::speaks_oauth(route.as_str()));
+        response = if is_oauth {
+            error.render_oauth(&id, app.retry_after())
+        } else {
+            error.render(format, &id, app.retry_after())
+        };
         // What layers and routes said besides goes with it, but not about the body that it had before: none.
         let about_body = [header::CONTENT_LENGTH, header::CONTENT_TYPE];
         for (name, value) in told.iter().filter(|(name, _)| !about_body.contains(name)) {

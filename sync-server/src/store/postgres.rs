@@ -23,6 +23,7 @@ use crate::config::Database;
 mod accounts;
 mod cluster;
 mod commit;
+mod devices;
 mod error;
 mod idempotency;
 mod members;

@@ -2,8 +2,9 @@
 //! has them all.
 
 use super::accounts::Accounts;
+use super::devices::Devices;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Accounts + Send + Sync + 'static {}
+pub trait Registry: Accounts + Devices + Send + Sync + 'static {}
 
-impl<T: Accounts + Send + Sync + 'static> Registry for T {}
+impl<T: Accounts + Devices + Send + Sync + 'static> Registry for T {}

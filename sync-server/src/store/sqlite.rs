@@ -19,6 +19,7 @@ use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError}
 
 mod accounts;
 mod commit;
+mod devices;
 mod idempotency;
 mod members;
 mod read;
