@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sync_core::log::ReceiptKey;
 
+use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
 use crate::auth::sessions::RefreshKey;
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Clock,
     pub(crate) callers: Callers,
+    pub(crate) accounts: Accounts,
     pub(crate) devices: DeviceGate,
     /// What sessions are given.
     pub(crate) token: config::Token,

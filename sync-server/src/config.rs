@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod accounts;
 mod http;
 mod limits;
 mod live;
@@ -13,6 +14,7 @@ mod storage;
 mod token;
 mod versions;
 
+pub use accounts::Accounts;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
@@ -39,6 +41,8 @@ pub struct Config {
     pub live: Live,
     /// Access tokens.
     pub token: Token,
+    /// Accounts of our own.
+    pub accounts: Accounts,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -70,6 +74,7 @@ impl Default for Config {
             http: Http::default(),
             live: Live::default(),
             token: Token::default(),
+            accounts: Accounts::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
@@ -143,6 +148,7 @@ impl Config {
         self.http.validate()?;
         self.live.validate()?;
         self.token.validate()?;
+        self.accounts.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;

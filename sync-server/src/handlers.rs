@@ -1,5 +1,6 @@
 //! A file a route.
 
+pub(crate) mod accounts;
 pub(crate) mod body;
 pub(crate) mod devices;
 pub(crate) mod events;
@@ -10,6 +11,7 @@ pub(crate) mod live;
 pub(crate) mod logout;
 pub(crate) mod oauth_token;
 pub(crate) mod openapi;
+pub(crate) mod password;
 pub(crate) mod spaces;
 pub(crate) mod sync;
 pub(crate) mod version;

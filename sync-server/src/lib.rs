@@ -33,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
+use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
 use crate::auth::issuers::{Identity, Issuers, TlsError};
@@ -107,6 +108,9 @@ pub enum BuildError {
     /// Counting in Redis is.
     #[error("limits in Redis: {0}")]
     Limiter(#[source] store::Cause),
+    /// What a password's hash is to cost is.
+    #[error("[accounts]: {0}")]
+    Passwords(#[from] argon2::Error),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -230,6 +234,7 @@ impl ServerBuilder {
             registry,
             clock,
             callers: Callers::new(tokens, issuers, folder),
+            accounts: Accounts::new(&config.accounts)?,
             devices,
             refresh: keys.refresh,
             token: config.token,

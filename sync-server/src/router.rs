@@ -82,6 +82,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/events", Who::Caller, || get(handlers::events::events)),
     route("GET", "/v1/spaces", Who::Caller, || get(handlers::spaces::spaces)),
     route("GET", "/v1/spaces/{id}/version", Who::Caller, || get(handlers::version::version)),
+    route("POST", "/v1/accounts", Who::Anyone, || post(handlers::accounts::sign_up)),
+    route("POST", "/v1/accounts/password", Who::Caller, || post(handlers::password::change)),
     // Answers that hold secrets: no key has one kept.
     route("POST", "/v1/devices", Who::Anyone, || post(handlers::devices::register)),
     route("GET", "/v1/devices", Who::Caller, || get(handlers::devices::devices)),

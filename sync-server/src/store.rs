@@ -12,6 +12,7 @@ use sync_core::wire::{PageEntry, PushAnswer};
 
 use self::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 
+pub mod accounts;
 mod answer;
 pub mod cluster;
 #[cfg(any(test, feature = "testing"))]

@@ -38,7 +38,7 @@ pub(crate) async fn register(
     of_this_schema(schema)?;
     let (user, display_name) = match proof {
         Proof::Password { email, password: Private(password) } => {
-            let account = accounts::sign_in(&app, &email, &password).await?;
+            let account = accounts::sign_in(&app, Some(&note), &email, &password).await?;
             (account.user, Some(account.display_name))
         }
         Proof::IdToken { token: Private(token), nonce } => {

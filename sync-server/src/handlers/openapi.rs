@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
-use super::{devices, jwks, logout, oauth_token, spaces};
+use super::{accounts, devices, jwks, logout, oauth_token, password, spaces};
 
 /// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
 #[derive(IntoResponses)]
@@ -44,6 +44,8 @@ pub(crate) struct ErrorBody {
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
 #[openapi(info(title = "Rejoin"), paths(
+    accounts::sign_up,
+    password::change,
     spaces::spaces,
     devices::register,
     devices::devices,

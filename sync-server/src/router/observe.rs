@@ -47,6 +47,11 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    #[cfg(test)]
+    pub(crate) fn test() -> Self {
+        Self { id: "test".to_owned(), caller: OnceLock::new(), bytes_in: AtomicU64::new(0) }
+    }
+
     /// The request's id.
     pub(crate) fn id(&self) -> &str {
         &self.id

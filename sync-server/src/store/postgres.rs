@@ -20,6 +20,7 @@ use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError}
 use crate::auth::keys::KeyIds;
 use crate::config::Database;
 
+mod accounts;
 mod cluster;
 mod commit;
 mod devices;

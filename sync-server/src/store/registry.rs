@@ -1,11 +1,12 @@
 //! What the server knows of people, devices and spaces beside the logs. Each subject is a trait of its own, and every store
 //! has them all.
 
+use super::accounts::Accounts;
 use super::cluster::Cluster;
 use super::devices::Devices;
 use super::versions::Versions;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Cluster + Devices + Versions + Send + Sync + 'static {}
+pub trait Registry: Accounts + Cluster + Devices + Versions + Send + Sync + 'static {}
 
-impl<T: Cluster + Devices + Versions + Send + Sync + 'static> Registry for T {}
+impl<T: Accounts + Cluster + Devices + Versions + Send + Sync + 'static> Registry for T {}
