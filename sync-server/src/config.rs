@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 mod http;
 mod limits;
 mod live;
+mod spaces;
 mod storage;
 mod token;
 
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use spaces::Spaces;
+pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
 pub use token::Token;
 
@@ -37,6 +40,8 @@ pub struct Config {
     pub live: Live,
     /// Access tokens.
     pub token: Token,
+    /// Shared spaces.
+    pub spaces: Spaces,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -66,6 +71,7 @@ impl Default for Config {
             http: Http::default(),
             live: Live::default(),
             token: Token::default(),
+            spaces: Spaces::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
@@ -138,6 +144,7 @@ impl Config {
         self.http.validate()?;
         self.live.validate()?;
         self.token.validate()?;
+        self.spaces.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;

@@ -3,7 +3,9 @@
 pub(crate) mod body;
 pub(crate) mod events;
 pub(crate) mod health;
+pub(crate) mod invites;
 pub(crate) mod live;
+pub(crate) mod members;
 pub(crate) mod openapi;
 pub(crate) mod spaces;
 pub(crate) mod sync;

@@ -65,6 +65,7 @@ mod fanout;
 mod handlers;
 pub mod limiter;
 mod live;
+mod membership;
 pub mod probe;
 mod random;
 mod router;
@@ -76,6 +77,7 @@ pub mod writer;
 pub use auth::Caller;
 pub use clock::Clock;
 pub use config::Config;
+pub use router::ROUTES;
 
 /// Why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +204,7 @@ impl ServerBuilder {
             callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
             receipts: keys.receipts,
             limits,
+            invite_link: config.spaces.invite_link,
             gate: Gate::new(config.http.requests_in_flight_max),
             http: config.http,
             request_ids: RequestIds::new()?,

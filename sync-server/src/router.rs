@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -11,20 +11,38 @@ use crate::handlers;
 pub(crate) mod address;
 pub(crate) mod format;
 pub(crate) mod gate;
-mod idempotent;
+pub(crate) mod idempotent;
 pub(crate) mod limit;
 pub(crate) mod observe;
 pub(crate) mod serve;
 
 /// The routes of version 1 with their methods, as the rules of the configuration name them.
-pub(crate) const ROUTES: [(&str, &str); 5] =
-    [("POST", SYNC), ("GET", LIVE), ("GET", EVENTS), ("GET", SPACES), ("GET", VERSION)];
+pub const ROUTES: &[(&str, &str)] = &[
+    ("POST", SYNC),
+    ("GET", LIVE),
+    ("GET", EVENTS),
+    ("GET", SPACES),
+    ("POST", SPACES),
+    ("GET", VERSION),
+    ("GET", MEMBERS),
+    ("PUT", MEMBER),
+    ("DELETE", MEMBER),
+    ("GET", INVITES),
+    ("POST", INVITES),
+    ("DELETE", INVITE),
+    ("POST", ACCEPT),
+];
 
 const SYNC: &str = "/v1/sync";
 const LIVE: &str = "/v1/live";
 const EVENTS: &str = "/v1/events";
 const SPACES: &str = "/v1/spaces";
 const VERSION: &str = "/v1/spaces/{id}/version";
+const MEMBERS: &str = "/v1/spaces/{id}/members";
+const MEMBER: &str = "/v1/spaces/{id}/members/{user}";
+const INVITES: &str = "/v1/spaces/{id}/invites";
+const INVITE: &str = "/v1/spaces/{id}/invites/{invite}";
+const ACCEPT: &str = "/v1/invites/accept";
 
 /// The route as it stands in the table, wherever the table is nested.
 pub(crate) fn route_of(matched: &str) -> &str {
@@ -37,8 +55,13 @@ pub(crate) fn router(app: App) -> Router {
         .route(SYNC, post(handlers::sync::sync))
         .route(LIVE, get(handlers::live::live))
         .route(EVENTS, get(handlers::events::events))
-        .route(SPACES, get(handlers::spaces::spaces))
+        .route(SPACES, get(handlers::spaces::spaces).post(handlers::spaces::create))
         .route(VERSION, get(handlers::version::version))
+        .route(MEMBERS, get(handlers::members::members))
+        .route(MEMBER, put(handlers::members::set_role).delete(handlers::members::remove))
+        .route(INVITES, get(handlers::invites::invites).post(handlers::invites::invite))
+        .route(INVITE, delete(handlers::invites::revoke))
+        .route(ACCEPT, post(handlers::invites::accept))
         .route_layer(from_fn_with_state(app.clone(), idempotent::once))
         .route_layer(from_fn_with_state(app.clone(), limit::limit))
         .route_layer(from_fn_with_state(app.clone(), gate::pass));

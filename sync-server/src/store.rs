@@ -17,8 +17,10 @@ mod answer;
 pub mod conformance;
 pub(crate) mod entry;
 pub mod idempotency;
+pub mod invites;
 pub mod postgres;
 pub mod registry;
+pub mod spaces;
 pub mod sqlite;
 
 /// Why the storage did not do what it was asked to. Nothing of the request has taken effect, unless the answer to a

@@ -53,10 +53,18 @@ impl Default for Limits {
             requests,
             seconds: 60,
         };
+        let invites = LimitRule {
+            name: "invites".to_owned(),
+            of: LimitOf::User,
+            route: "POST /v1/invites/accept".to_owned(),
+            requests: 60,
+            seconds: 600,
+        };
         let rules = vec![
             rule("address", LimitOf::Address, 12_000),
             rule("user", LimitOf::User, 6_000),
             rule("device", LimitOf::Device, 3_000),
+            invites,
         ];
         Self { rules }
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
-use super::spaces;
+use super::{invites, members, spaces};
 
 /// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
 #[derive(IntoResponses)]
@@ -43,7 +43,21 @@ pub(crate) struct ErrorBody {
 
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Rejoin"), paths(spaces::spaces), modifiers(&Security))]
+#[openapi(
+    info(title = "Rejoin"),
+    paths(
+        spaces::spaces,
+        spaces::create,
+        members::members,
+        members::set_role,
+        members::remove,
+        invites::invites,
+        invites::invite,
+        invites::revoke,
+        invites::accept,
+    ),
+    modifiers(&Security)
+)]
 pub(crate) struct Api;
 
 struct Security;

@@ -24,6 +24,7 @@ mod cluster;
 mod commit;
 mod error;
 mod idempotency;
+mod invites;
 mod members;
 mod pool;
 mod read;
@@ -31,6 +32,7 @@ mod replica;
 mod row;
 mod schema;
 mod session;
+mod spaces;
 
 pub use error::PostgresError;
 pub use schema::{Migrated, migrate};

@@ -19,10 +19,12 @@ use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError}
 
 mod commit;
 mod idempotency;
+mod invites;
 mod members;
 mod read;
 mod row;
 mod schema;
+mod spaces;
 mod threads;
 
 pub use schema::{MigrateError, Migrated, migrate};
