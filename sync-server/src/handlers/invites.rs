@@ -31,7 +31,8 @@ use crate::membership::{Happened, created, current, done, of_path, owner};
 use crate::router::format::Format;
 use crate::router::idempotent::Secret;
 use crate::router::observe::Note;
-use crate::store::invites::{Acceptance, NewInvite};
+use crate::store::invites::{Acceptance, Invite, NewInvite};
+use crate::store::spaces::BOUNDS;
 
 /// What tokens begin with, so that one in the wrong place is known for what it is.
 const PREFIX: &str = "rji_";
@@ -116,7 +117,7 @@ pub(crate) async fn invite(
     let expires_ms = now_ms.saturating_add(expires_in * 1_000);
     let (invite, secret_hash) = (token.invite, token.secret_hash());
     let by = caller.user.clone();
-    let new = NewInvite { space, by, invite, secret_hash, role: role.into(), now_ms, expires_ms };
+    let new = NewInvite { space, by, invite, secret_hash, role: role.into(), now_ms, expires_ms, bounds: BOUNDS };
     app.registry.invite(new).await??;
     let detail = Some(format!("{invite}: {}", name(role)));
     Happened { kind: Kind::InviteCreated, space, detail, caller: &caller, note: &note }.record(&app).await;
@@ -148,7 +149,7 @@ pub(crate) async fn invites(
 ) -> Result<Response, ApiError> {
     let space = owner(&app, &caller, &of_path(path)?).await?;
     let open = app.registry.open_invites(space, &caller.user, app.clock.now_ms()).await??;
-    let told = |open: crate::store::invites::Invite| OpenInvite {
+    let told = |open: Invite| OpenInvite {
         invite: open.invite,
         role: open.role.into(),
         by: open.by,
@@ -209,7 +210,8 @@ pub(crate) async fn accept(
     let token = Token::read(&token.0);
     let (space, invite, secret_hash) = (token.space, token.invite, token.secret_hash());
     let (user, now_ms) = (caller.user.clone(), app.clock.now_ms());
-    let joined = app.registry.accept_invite(Acceptance { space, invite, secret_hash, user, now_ms }).await??;
+    let acceptance = Acceptance { space, invite, secret_hash, user, now_ms, bounds: BOUNDS };
+    let joined = app.registry.accept_invite(acceptance).await??;
     let role = joined.role.into();
     if joined.is_new {
         let detail = Some(format!("{invite}: {}", name(role)));

@@ -19,7 +19,7 @@ use crate::handlers::openapi::Refusals;
 use crate::membership::{Happened, created, current};
 use crate::router::format::Format;
 use crate::router::observe::Note;
-use crate::store::spaces::{NewSpace, OwnSpace};
+use crate::store::spaces::{BOUNDS, NewSpace, OwnSpace};
 
 /// What a space may be called: a line, as lists show it.
 const NAME_CHARACTERS_MAX: usize = 100;
@@ -66,7 +66,8 @@ pub(crate) async fn create(
     getrandom::fill(&mut random).map_err(ApiError::internal)?;
     let space = SpaceId::from_random(random);
     let (owner, now_ms) = (caller.user.clone(), app.clock.now_ms());
-    let made = app.registry.create_space(NewSpace { space, name: name.clone(), owner, now_ms }).await?;
+    let new = NewSpace { space, name: name.clone(), owner, now_ms, bounds: BOUNDS };
+    let made = app.registry.create_space(new).await?;
     made.map_err(|_| ApiError::too_many("You have made as many spaces as one may."))?;
     Happened { kind: Kind::SpaceCreated, space, detail: None, caller: &caller, note: &note }.record(&app).await;
     format.answer(&SpaceOfCaller { space, role: Role::Owner, name: Some(name) }).map(created)

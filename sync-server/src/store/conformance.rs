@@ -18,6 +18,7 @@ use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 mod author;
 mod idempotency;
 mod pages;
+pub mod sharing;
 
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};

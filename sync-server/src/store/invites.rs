@@ -8,12 +8,8 @@ use sync_core::id::{Hash, SpaceId};
 use sync_core::ledger::Role;
 use uuid::Uuid;
 
-use super::spaces::{Decided, Refusal};
+use super::spaces::{Bounds, Decided, Refusal};
 
-/// Invitations of one space that can be accepted: a class or a team at once, and a list that a person can read.
-pub const OPEN_INVITES_MAX: u64 = 100;
-/// Invitations of one space that are kept, with those that were accepted of late.
-pub const KEPT_INVITES_MAX: u64 = 1_000;
 /// How long an accepted one is kept: within it, whoever lost the answer gets it again.
 pub const USED_KEPT: Duration = Duration::from_hours(24);
 /// Dead ones that making a new one clears away: more than it adds, so that they do not pile up, and few enough that it takes
@@ -37,6 +33,8 @@ pub struct NewInvite {
     pub now_ms: u64,
     /// Until when it holds.
     pub expires_ms: u64,
+    /// How many there may be.
+    pub bounds: Bounds,
 }
 
 /// An invitation that can be accepted.
@@ -67,6 +65,8 @@ pub struct Acceptance {
     pub user: String,
     /// Now, in milliseconds since 1970.
     pub now_ms: u64,
+    /// How many members there may be.
+    pub bounds: Bounds,
 }
 
 /// What came of accepting.
@@ -137,18 +137,21 @@ pub(super) fn used_before_ms(now_ms: u64) -> i64 {
     now_ms.saturating_sub(USED_KEPT.as_millis() as u64) as i64
 }
 
-/// Whether there is room for one more.
-pub(super) fn has_room(open: u64, kept: u64) -> bool {
-    open < OPEN_INVITES_MAX && kept < KEPT_INVITES_MAX
+impl NewInvite {
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&self, open: u64, kept: u64) -> bool {
+        open < self.bounds.open_invites_max && kept < self.bounds.kept_invites_max
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::spaces::BOUNDS;
     use super::*;
 
     fn acceptance(secret: &[u8], now_ms: u64) -> Acceptance {
         let (space, invite) = (SpaceId::from_bytes([1; 16]), Uuid::from_bytes([2; 16]));
-        Acceptance { space, invite, secret_hash: Hash::of(&[secret]), user: "bob".to_owned(), now_ms }
+        Acceptance { space, invite, secret_hash: Hash::of(&[secret]), user: "bob".to_owned(), now_ms, bounds: BOUNDS }
     }
 
     fn kept(used_by: Option<&str>) -> Kept {

@@ -7,10 +7,22 @@ use sync_core::ledger::Role;
 
 use super::StoreError;
 
-/// Members of one space. Whoever shares with more wants something else; a list of all of them still fits one answer.
-pub const MEMBERS_MAX: u64 = 10_000;
-/// Spaces that one user makes. Each costs rows for good, so nobody makes any number of them; a person has dozens.
-pub const SPACES_MADE_MAX: u64 = 1_000;
+/// How much there may be of what people make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Members of one space. Whoever shares with more wants something else; a list of all of them still fits one answer.
+    pub members_max: u64,
+    /// Spaces that one user makes. Each costs rows for good, so nobody makes any number of them; a person has dozens.
+    pub spaces_made_max: u64,
+    /// Invitations of one space that can be accepted: a class or a team at once, and a list that a person can read.
+    pub open_invites_max: u64,
+    /// Invitations of one space that are kept, with those that were accepted of late.
+    pub kept_invites_max: u64,
+}
+
+/// What the server allows.
+pub const BOUNDS: Bounds =
+    Bounds { members_max: 10_000, spaces_made_max: 1_000, open_invites_max: 100, kept_invites_max: 1_000 };
 
 /// Why a store did not do what a user asked for. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +51,8 @@ pub struct NewSpace {
     pub owner: String,
     /// Now, in milliseconds since 1970.
     pub now_ms: u64,
+    /// How many there may be.
+    pub bounds: Bounds,
 }
 
 /// A space of a user.

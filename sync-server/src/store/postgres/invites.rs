@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use super::super::StoreError;
 use super::super::invites::{
-    Acceptance, INVITE_SWEEP_MAX, Invite, Invites, Joined, Kept, NewInvite, OPEN_INVITES_MAX, Step, has_room,
-    used_before_ms,
+    Acceptance, INVITE_SWEEP_MAX, Invite, Invites, Joined, Kept, NewInvite, Step, used_before_ms,
 };
-use super::super::spaces::{Decided, MEMBERS_MAX, Refusal};
+use super::super::spaces::{BOUNDS, Decided, Refusal};
 use super::row::{self, uuid};
 use super::session::{Parameter, Session};
 use super::spaces::locked;
@@ -111,7 +110,7 @@ async fn invite(client: &Session, new: &NewInvite) -> Decided<()> {
         [(&id, Type::UUID), (&now, Type::INT8), (&used_before, Type::INT8), (&most, Type::INT8)];
     let (_, counted) = try_join!(biased; client.execute_typed(SWEEP, &swept), client.query_typed(COUNT, &swept[..2]))?;
     let counted = counted.first().ok_or_else(|| row::corrupt("count of invitations"))?;
-    if !has_room(row::number(counted, 0)?, row::number(counted, 1)?) {
+    if !new.has_room(row::number(counted, 0)?, row::number(counted, 1)?) {
         return Ok(Err(Refusal::TooMany));
     }
     let (hash, role, expires) = (new.secret_hash.0.as_slice(), new.role as i16, new.expires_ms as i64);
@@ -132,7 +131,8 @@ async fn open(client: &Session, space: SpaceId, by: &str, now_ms: u64) -> Decide
     if let Err(refusal) = asked_by_owner(client, space, by).await? {
         return Ok(Err(refusal));
     }
-    let (id, now, owner, most) = (uuid(space.as_bytes()), now_ms as i64, Role::Owner as i16, OPEN_INVITES_MAX as i64);
+    let (id, now, owner, most) =
+        (uuid(space.as_bytes()), now_ms as i64, Role::Owner as i16, BOUNDS.open_invites_max as i64);
     let wanted: [Parameter<'_>; 5] =
         [(&id, Type::UUID), (&now, Type::INT8), (&by, Type::TEXT), (&owner, Type::INT2), (&most, Type::INT8)];
     let found = client.query_typed(OPEN, &wanted).await?;
@@ -177,7 +177,7 @@ async fn accept(client: &Session, acceptance: &Acceptance) -> Decided<Joined> {
     };
     let (id, user) = (uuid(acceptance.space.as_bytes()), &acceptance.user);
     let others = client.query_typed(OTHERS, &[(&id, Type::UUID), (user, Type::TEXT)]).await?;
-    if others.first().map_or(Ok(0), |found| row::number(found, 0))? >= MEMBERS_MAX {
+    if others.first().map_or(Ok(0), |found| row::number(found, 0))? >= acceptance.bounds.members_max {
         return Ok(Err(Refusal::TooMany));
     }
     let (now, number) = (acceptance.now_ms as i64, role as i16);

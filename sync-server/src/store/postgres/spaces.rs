@@ -9,7 +9,7 @@ use tokio::try_join;
 use tokio_postgres::types::Type;
 
 use super::super::StoreError;
-use super::super::spaces::{Decided, Facts, MEMBERS_MAX, NewSpace, OwnSpace, Refusal, SPACES_MADE_MAX, Spaces};
+use super::super::spaces::{BOUNDS, Decided, Facts, NewSpace, OwnSpace, Refusal, Spaces};
 use super::pool::Pool;
 use super::row::{self, uuid};
 use super::session::Session;
@@ -109,13 +109,13 @@ pub(super) async fn locked<T>(
 /// First what belongs to the user, then the space in one transaction. What a crash leaves between them is a number that is
 /// used up, and a space in the user's directory that nobody has entered.
 async fn create(client: &Session, new: &NewSpace) -> Decided<()> {
-    let (id, most) = (uuid(new.space.as_bytes()), SPACES_MADE_MAX as i64);
+    let (id, most) = (uuid(new.space.as_bytes()), new.bounds.spaces_made_max as i64);
     let counted = [(&new.owner as _, Type::TEXT), (&id as _, Type::UUID), (&most as _, Type::INT8)];
     let mut tries = 0;
     while client.execute_typed(COUNT, &counted).await? == 0 {
         let made = client.query_typed(MADE, &counted[..1]).await?;
         let made = made.first().map_or(Ok(0), |found| row::number(found, 0))?;
-        if made >= SPACES_MADE_MAX {
+        if made >= new.bounds.spaces_made_max {
             return Ok(Err(Refusal::TooMany));
         }
         tries += 1;
@@ -157,7 +157,7 @@ async fn named_spaces_of(client: &Session, user: &str) -> Result<Vec<OwnSpace>, 
 }
 
 async fn list(client: &Session, space: SpaceId, by: &str) -> Decided<Vec<(String, Role)>> {
-    let (id, most) = (uuid(space.as_bytes()), MEMBERS_MAX as i64);
+    let (id, most) = (uuid(space.as_bytes()), BOUNDS.members_max as i64);
     let found = client.query_typed(MEMBERS, &[(&id, Type::UUID), (&by, Type::TEXT), (&most, Type::INT8)]).await?;
     let read = |found| Ok((row::get::<String>(found, 0)?, row::role(row::get::<i16>(found, 1)?)?));
     let mut members = found.iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;

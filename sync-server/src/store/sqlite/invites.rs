@@ -8,10 +8,9 @@ use uuid::Uuid;
 
 use super::super::StoreError;
 use super::super::invites::{
-    Acceptance, INVITE_SWEEP_MAX, Invite, Invites, Joined, Kept, NewInvite, OPEN_INVITES_MAX, Step, has_room,
-    used_before_ms,
+    Acceptance, INVITE_SWEEP_MAX, Invite, Invites, Joined, Kept, NewInvite, Step, used_before_ms,
 };
-use super::super::spaces::{Decided, MEMBERS_MAX, Refusal};
+use super::super::spaces::{BOUNDS, Decided, Refusal};
 use super::{SqliteStore, members, row};
 
 #[async_trait]
@@ -65,7 +64,7 @@ fn invite(connection: &mut Connection, new: &NewInvite) -> Decided<()> {
                  FROM invites WHERE space_id = ?1";
     let counted = |found: &Row<'_>| Ok((row::number(found, 0), row::number(found, 1)));
     let (open, kept) = transaction.prepare_cached(count)?.query_row(params![id, now], counted)?;
-    if !has_room(open?, kept?) {
+    if !new.has_room(open?, kept?) {
         // What was cleared away may stay so.
         transaction.commit()?;
         return Ok(Err(Refusal::TooMany));
@@ -89,7 +88,7 @@ fn open(connection: &Connection, space: SpaceId, by: &str, now_ms: u64) -> Decid
          AND EXISTS (SELECT 1 FROM members own WHERE own.space_id = ?1 AND own.user_id = ?3 AND own.role = ?4)
          ORDER BY created_ms, invite_id LIMIT ?5",
     )?;
-    let values = params![space.as_bytes(), now_ms as i64, by, Role::Owner as u8, OPEN_INVITES_MAX as i64];
+    let values = params![space.as_bytes(), now_ms as i64, by, Role::Owner as u8, BOUNDS.open_invites_max as i64];
     let mut rows = statement.query(values)?;
     let mut invites = Vec::new();
     while let Some(found) = rows.next()? {
@@ -142,7 +141,7 @@ fn accept(connection: &mut Connection, acceptance: &Acceptance) -> Decided<Joine
     let full = "SELECT count(*) FROM members WHERE space_id = ?1 AND user_id <> ?2";
     let others =
         transaction.prepare_cached(full)?.query_row(params![id, user], |found| Ok(row::number(found, 0)))??;
-    if others >= MEMBERS_MAX {
+    if others >= acceptance.bounds.members_max {
         return Ok(Err(Refusal::TooMany));
     }
     let take = "UPDATE invites SET used_by = ?3, used_ms = ?4 WHERE space_id = ?1 AND invite_id = ?2";

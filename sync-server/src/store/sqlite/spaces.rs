@@ -6,7 +6,7 @@ use sync_core::id::SpaceId;
 use sync_core::ledger::Role;
 
 use super::super::StoreError;
-use super::super::spaces::{Decided, Facts, MEMBERS_MAX, NewSpace, OwnSpace, Refusal, SPACES_MADE_MAX, Spaces};
+use super::super::spaces::{BOUNDS, Decided, Facts, NewSpace, OwnSpace, Refusal, Spaces};
 use super::{SqliteStore, members, row};
 
 #[async_trait]
@@ -40,7 +40,7 @@ fn create(connection: &mut Connection, new: &NewSpace) -> Decided<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let made = "SELECT coalesce(max(number), 0) FROM made_spaces WHERE user_id = ?1";
     let made = transaction.prepare_cached(made)?.query_row([&new.owner], |found| Ok(row::number(found, 0)))??;
-    if made >= SPACES_MADE_MAX {
+    if made >= new.bounds.spaces_made_max {
         return Ok(Err(Refusal::TooMany));
     }
     let id = new.space.as_bytes();
@@ -75,7 +75,7 @@ fn list(connection: &Connection, space: SpaceId, by: &str) -> Decided<Vec<(Strin
          AND EXISTS (SELECT 1 FROM members own WHERE own.space_id = ?1 AND own.user_id = ?2)
          ORDER BY user_id LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![space.as_bytes(), by, MEMBERS_MAX as i64])?;
+    let mut rows = statement.query(params![space.as_bytes(), by, BOUNDS.members_max as i64])?;
     let mut members = Vec::new();
     while let Some(found) = rows.next()? {
         members.push((found.get(0)?, row::role(found, 1)?));

@@ -10,6 +10,9 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use super::super::{Store, StoreError, conformance};
 use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate, schema, threads};
 
+/// Tables of what belongs to a user; all others belong to a space.
+const OF_USERS: [&str; 2] = ["idempotency", "made_spaces"];
+
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(folder.path(), &SqliteOptions::default()).unwrap()
 }
@@ -19,6 +22,14 @@ async fn conforms() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(open(&folder));
     conformance::all(Arc::clone(&store)).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spaces_are_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder));
+    conformance::sharing::sharing(&store).await;
     store.close().await.unwrap();
 }
 
@@ -132,7 +143,7 @@ fn every_key_begins_with_its_space_or_its_user() {
     for name in names {
         let key = "SELECT name FROM pragma_table_info(?1) WHERE pk = 1";
         let first: String = database.query_row(key, [&name], |row| row.get(0)).unwrap();
-        let leads = if name == "idempotency" { "user_id" } else { "space_id" };
+        let leads = if OF_USERS.contains(&name.as_str()) { "user_id" } else { "space_id" };
         assert_eq!(first, leads, "{name}");
         let foreign = "SELECT count(*) FROM pragma_foreign_key_list(?1)";
         let foreign: i64 = database.query_row(foreign, [&name], |row| row.get(0)).unwrap();

@@ -10,7 +10,9 @@ use super::{at, keys, open};
 
 /// All of it, also over a connection that is opened anew.
 async fn conforms(config: &Database) {
-    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
+    let postgres = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
+    conformance::sharing::sharing(&postgres).await;
+    let store: Arc<dyn Store> = postgres;
     conformance::all(Arc::clone(&store)).await;
     let memory = conformance::remember(&*store).await;
     store.close().await.unwrap();
