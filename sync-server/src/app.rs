@@ -43,6 +43,8 @@ pub(crate) struct Parts {
     /// `None` where there are no rules, so that nothing is asked.
     pub(crate) limits: Option<Limits>,
     pub(crate) live: Live,
+    /// Where links of invitations lead, with a place for the token.
+    pub(crate) invite_link: Option<String>,
     pub(crate) request_ids: RequestIds,
     pub(crate) manifest: Manifest,
 }

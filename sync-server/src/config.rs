@@ -10,6 +10,7 @@ mod accounts;
 mod http;
 mod limits;
 mod live;
+mod spaces;
 mod storage;
 mod token;
 mod versions;
@@ -18,6 +19,8 @@ pub use accounts::Accounts;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use spaces::Spaces;
+pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
 pub use token::{Token, TokenIssuer};
 pub use versions::Versions;
@@ -43,6 +46,8 @@ pub struct Config {
     pub token: Token,
     /// Accounts of our own.
     pub accounts: Accounts,
+    /// Shared spaces.
+    pub spaces: Spaces,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -75,6 +80,7 @@ impl Default for Config {
             live: Live::default(),
             token: Token::default(),
             accounts: Accounts::default(),
+            spaces: Spaces::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
@@ -149,6 +155,7 @@ impl Config {
         self.live.validate()?;
         self.token.validate()?;
         self.accounts.validate()?;
+        self.spaces.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;

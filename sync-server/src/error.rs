@@ -99,6 +99,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "Your role in this space does not allow that.")
     }
 
+    pub(crate) fn personal_space() -> Self {
+        let message = "A personal space is its user's alone: it cannot be shared or left.";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
+    }
+
     /// A field's value is out of its range.
     pub(crate) fn invalid(field: &'static str, must: &'static str) -> Self {
         let message = "A value is out of its range: ";

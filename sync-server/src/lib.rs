@@ -71,6 +71,7 @@ mod fanout;
 mod handlers;
 pub mod limiter;
 mod live;
+mod membership;
 pub mod probe;
 mod random;
 mod router;
@@ -83,6 +84,7 @@ pub mod writer;
 pub use auth::Caller;
 pub use clock::Clock;
 pub use config::Config;
+pub use router::routes;
 
 /// Why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -240,6 +242,7 @@ impl ServerBuilder {
             token: config.token,
             receipts: keys.receipts,
             limits,
+            invite_link: config.spaces.invite_link,
             gate: Gate::new(config.http.requests_in_flight_max),
             http: config.http,
             request_ids: RequestIds::new()?,

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::MatchedPath;
 use axum::http::{Extensions, Method};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use sync_core::limits::BODY_BYTES_MAX;
 
 use crate::app::App;
@@ -15,7 +15,7 @@ pub(crate) mod address;
 pub(crate) mod app_version;
 pub(crate) mod format;
 pub(crate) mod gate;
-mod idempotent;
+pub(crate) mod idempotent;
 pub(crate) mod limit;
 pub(crate) mod observe;
 pub(crate) mod serve;
@@ -82,6 +82,14 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/events", Who::Caller, || get(handlers::events::events)),
     route("GET", "/v1/spaces", Who::Caller, || get(handlers::spaces::spaces)),
     route("GET", "/v1/spaces/{id}/version", Who::Caller, || get(handlers::version::version)),
+    route("POST", "/v1/spaces", Who::Caller, || post(handlers::spaces::create)),
+    route("GET", "/v1/spaces/{id}/members", Who::Caller, || get(handlers::members::members)),
+    route("PUT", "/v1/spaces/{id}/members/{user}", Who::Caller, || put(handlers::members::set_role)),
+    route("DELETE", "/v1/spaces/{id}/members/{user}", Who::Caller, || delete(handlers::members::remove)),
+    route("GET", "/v1/spaces/{id}/invites", Who::Caller, || get(handlers::invites::invites)),
+    route("POST", "/v1/spaces/{id}/invites", Who::Caller, || post(handlers::invites::invite)),
+    route("DELETE", "/v1/spaces/{id}/invites/{invite}", Who::Caller, || delete(handlers::invites::revoke)),
+    route("POST", "/v1/invites/accept", Who::Caller, || post(handlers::invites::accept)),
     route("POST", "/v1/accounts", Who::Anyone, || post(handlers::accounts::sign_up)),
     route("POST", "/v1/accounts/password", Who::Caller, || post(handlers::password::change)),
     // Answers that hold secrets: no key has one kept.
@@ -96,6 +104,11 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/healthz", Who::Probe, || get(handlers::health::healthz)),
     route("GET", "/readyz", Who::Probe, || get(handlers::health::readyz)),
 ];
+
+/// Method and path of every route.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.iter().map(|route| (route.method, route.path))
+}
 
 /// The routes of the table for those who may call them.
 fn routes_for(who: Who) -> Router<App> {

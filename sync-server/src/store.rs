@@ -20,8 +20,10 @@ pub mod conformance;
 pub mod devices;
 pub(crate) mod entry;
 pub mod idempotency;
+pub mod invites;
 pub mod postgres;
 pub mod registry;
+pub mod spaces;
 pub mod sqlite;
 pub mod versions;
 

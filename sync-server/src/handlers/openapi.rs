@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
-use super::{accounts, devices, jwks, logout, oauth_token, password, spaces};
+use super::{accounts, devices, invites, jwks, logout, members, oauth_token, password, spaces};
 
 /// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
 #[derive(IntoResponses)]
@@ -47,6 +47,14 @@ pub(crate) struct ErrorBody {
     accounts::sign_up,
     password::change,
     spaces::spaces,
+    spaces::create,
+    members::members,
+    members::set_role,
+    members::remove,
+    invites::invites,
+    invites::invite,
+    invites::revoke,
+    invites::accept,
     devices::register,
     devices::devices,
     devices::rename,

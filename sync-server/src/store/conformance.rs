@@ -20,6 +20,7 @@ mod author;
 mod idempotency;
 mod pages;
 mod registry;
+pub mod sharing;
 mod versions;
 
 pub use idempotency::{idempotency, leases, one_of_many_claims};

@@ -26,6 +26,7 @@ mod commit;
 mod devices;
 mod error;
 mod idempotency;
+mod invites;
 mod members;
 mod pool;
 mod read;
@@ -33,6 +34,7 @@ mod replica;
 mod row;
 mod schema;
 mod session;
+mod spaces;
 mod versions;
 
 pub use error::PostgresError;

@@ -4,9 +4,11 @@
 use super::accounts::Accounts;
 use super::cluster::Cluster;
 use super::devices::Devices;
+use super::invites::Invites;
+use super::spaces::Spaces;
 use super::versions::Versions;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Accounts + Cluster + Devices + Versions + Send + Sync + 'static {}
+pub trait Registry: Accounts + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static {}
 
-impl<T: Accounts + Cluster + Devices + Versions + Send + Sync + 'static> Registry for T {}
+impl<T: Accounts + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static> Registry for T {}

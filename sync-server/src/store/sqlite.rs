@@ -22,10 +22,12 @@ mod cluster;
 mod commit;
 mod devices;
 mod idempotency;
+mod invites;
 mod members;
 mod read;
 mod row;
 mod schema;
+mod spaces;
 mod threads;
 mod versions;
 

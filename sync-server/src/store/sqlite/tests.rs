@@ -11,6 +11,9 @@ use super::super::registry::Registry;
 use super::super::{Store, StoreError, conformance};
 use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate, schema, threads};
 
+/// Tables of what belongs to a user; all others belong to a space.
+const OF_USERS: [&str; 2] = ["idempotency", "made_spaces"];
+
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(folder.path(), &SqliteOptions::default()).unwrap()
 }
@@ -28,6 +31,14 @@ async fn conforms() {
 async fn its_registry_conforms() {
     let folder = tempfile::tempdir().unwrap();
     conformance::registry(Arc::new(open(&folder))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spaces_are_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder));
+    conformance::sharing::sharing(&store).await;
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +152,7 @@ fn every_key_begins_with_its_space_or_its_user() {
         let key = "SELECT name FROM pragma_table_info(?1) WHERE pk = 1";
         let first: String = database.query_row(key, [&name], |row| row.get(0)).unwrap();
         let leads = match name.as_str() {
-            "idempotency" => "user_id",
+            of_user if OF_USERS.contains(&of_user) => "user_id",
             // Of the deployment itself.
             "app_versions" => "platform",
             // The directory that says which user an address is, and what is counted before there is a user.
