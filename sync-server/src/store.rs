@@ -13,6 +13,7 @@ use sync_core::wire::{PageEntry, PushAnswer};
 use self::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 
 mod answer;
+pub mod audit;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub(crate) mod entry;

@@ -13,12 +13,15 @@ use sync_core::log::{Cursor, Header, Verdict};
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PushAnswer};
 
 use self::author::{Author, create, delete, new_doc, new_space, new_user, refused};
+use super::registry::Registry;
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
+mod audit;
 mod author;
 mod idempotency;
 mod pages;
 
+pub use audit::{audit, audit_pages, audit_purge, flags};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
 
@@ -39,6 +42,15 @@ pub async fn all(store: Arc<dyn Store>) {
     leases(plain).await;
     one_of_many_claims(Arc::clone(&store)).await;
     many_writers(store).await;
+}
+
+/// All of what a store keeps beside logs.
+pub async fn registry(registry: Arc<dyn Registry>) {
+    let plain = &*registry;
+    audit(plain).await;
+    audit_pages(plain).await;
+    audit_purge(plain).await;
+    flags(plain).await;
 }
 
 /// A space with an owner, and that owner's first device.

@@ -20,6 +20,7 @@ use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError}
 use crate::auth::keys::KeyIds;
 use crate::config::Database;
 
+mod audit;
 mod cluster;
 mod commit;
 mod error;

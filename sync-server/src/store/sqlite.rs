@@ -17,6 +17,7 @@ use self::threads::{ReadJob, Readers, WriteJob, WriterThread};
 use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
 
+mod audit;
 mod commit;
 mod idempotency;
 mod members;

@@ -10,8 +10,10 @@ use super::{at, keys, open};
 
 /// All of it, also over a connection that is opened anew.
 async fn conforms(config: &Database) {
-    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
+    let database = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
+    let store: Arc<dyn Store> = Arc::clone(&database) as _;
     conformance::all(Arc::clone(&store)).await;
+    conformance::registry(database).await;
     let memory = conformance::remember(&*store).await;
     store.close().await.unwrap();
     assert!(store.ping().await.is_err(), "it is closed");
