@@ -1,15 +1,19 @@
 //! What handlers share.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::log::ReceiptKey;
 
+use crate::audit::flags::Flags;
+use crate::audit::keeper::Keeper;
 use crate::auth::callers::Callers;
 use crate::clock::Clock;
 use crate::config::Http;
 use crate::live::Live;
+use crate::router::address::Addresses;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
@@ -30,11 +34,16 @@ pub(crate) struct Parts {
     pub(crate) callers: Callers,
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
+    /// The data folder.
+    pub(crate) data: PathBuf,
     pub(crate) gate: Gate,
     /// `None` where there are no rules, so that nothing is asked.
     pub(crate) limits: Option<Limits>,
     pub(crate) live: Live,
     pub(crate) request_ids: RequestIds,
+    pub(crate) addresses: Addresses,
+    pub(crate) audit: Arc<Keeper>,
+    pub(crate) flags: Flags,
 }
 
 impl Deref for App {

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use sync_server::auth::keys::Keys;
 use sync_server::{config, probe};
 
+mod audit;
 mod members;
 mod migrate;
 mod place;
@@ -45,6 +46,11 @@ pub enum Command {
     /// Say who may enter which space, for development
     #[command(subcommand)]
     Members(members::Members),
+    /// Show what was done: who signed in, whose device was revoked, who was let into a space, what was flagged
+    ///
+    /// The newest first, beside a running server or without one. Without options, everything of the last 24 hours.
+    #[command(args_conflicts_with_subcommands = true)]
+    Audit(audit::Audit),
     /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
     ///
     /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
@@ -80,6 +86,7 @@ impl Command {
             Self::Migrate(arguments) => migrate::migrate(&arguments),
             Self::Token(arguments) => token::token(&arguments),
             Self::Members(command) => members::members(command),
+            Self::Audit(arguments) => audit::audit(arguments),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys { folder } => keys(&folder),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),

@@ -6,15 +6,21 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod audit;
+mod flags;
 mod http;
 mod limits;
 mod live;
+mod metrics;
 mod storage;
 mod token;
 
+pub use audit::Audit;
+pub use flags::Flags;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use metrics::Metrics;
 pub use storage::{Database, Redis, Secret, Sqlite};
 pub use token::Token;
 
@@ -45,6 +51,12 @@ pub struct Config {
     pub redis: Redis,
     /// How often callers may call.
     pub limits: Limits,
+    /// What was done, as it is kept.
+    pub audit: Audit,
+    /// What is flagged for people to look at.
+    pub flags: Flags,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
     /// Logs.
     pub log: Log,
 }
@@ -70,6 +82,9 @@ impl Default for Config {
             database: Database::default(),
             redis: Redis::default(),
             limits: Limits::default(),
+            audit: Audit::default(),
+            flags: Flags::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }
@@ -141,7 +156,9 @@ impl Config {
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;
-        self.limits.validate()
+        self.limits.validate()?;
+        self.audit.validate()?;
+        self.flags.validate()
     }
 }
 

@@ -112,8 +112,13 @@ impl Fanout {
         self.bus.publish(BusMessage::Access(Access { space, user }));
     }
 
+    /// How many spaces anybody follows.
+    pub(crate) fn followed(&self) -> usize {
+        lock(&self.rooms).len()
+    }
+
     /// Whether other nodes are heard.
-    fn hears_others(&self) -> bool {
+    pub(crate) fn hears_others(&self) -> bool {
         self.bus.is_up()
     }
 

@@ -32,6 +32,8 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
+use crate::audit::flags::Flags;
+use crate::audit::keeper::Keeper;
 use crate::auth::callers::Callers;
 use crate::auth::issuers::Issuers;
 use crate::auth::keys::{KeyError, Keys};
@@ -43,6 +45,7 @@ use crate::limiter::Limiter;
 use crate::limiter::memory::MemoryLimiter;
 use crate::limiter::redis::{RedisLimiter, RedisOptions};
 use crate::live::Live;
+use crate::router::address::Addresses;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
@@ -63,6 +66,7 @@ mod error;
 mod exchange;
 mod fanout;
 mod handlers;
+mod levels;
 pub mod limiter;
 mod live;
 pub mod probe;
@@ -193,16 +197,21 @@ impl ServerBuilder {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
+        let audit = Arc::new(Keeper::new(Arc::clone(&registry), clock.clone(), config.audit.keep_days));
         let parts = Parts {
-            writer: Writer::new(Arc::clone(&store), publisher),
+            writer: Writer::audited(Arc::clone(&store), publisher, Arc::clone(&audit)),
             store,
             live,
             registry,
-            clock,
             callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
             receipts: keys.receipts,
             limits,
+            data: config.data,
             gate: Gate::new(config.http.requests_in_flight_max),
+            addresses: Addresses::new(&config.http),
+            flags: Flags::new(config.flags, Arc::clone(&audit), clock.clone()),
+            clock,
+            audit,
             http: config.http,
             request_ids: RequestIds::new()?,
         };
@@ -285,6 +294,17 @@ impl Server {
         self.app.callers.tokens().issue(caller, lifetime)
     }
 
+    /// Numbers for Prometheus in its text format; `None` where [`telemetry::metrics::install`] was not called.
+    pub async fn metrics(&self) -> Option<String> {
+        levels::set(&self.app).await;
+        telemetry::metrics::render()
+    }
+
+    /// Serves them at `GET /metrics` on a listener of their own, until `shutdown`.
+    pub async fn serve_metrics(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        router::metrics::serve(self.app.clone(), listener, shutdown).await;
+    }
+
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let stop = || self.stop();
@@ -307,6 +327,7 @@ impl Server {
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }
+        self.app.audit.close(self.deadline()).await;
         self.app.live.fanout.close().await;
         if let Err(error) = self.app.store.close().await {
             tracing::warn!(%error, "closing the store");

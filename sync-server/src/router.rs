@@ -9,10 +9,12 @@ use crate::error::ApiError;
 use crate::handlers;
 
 pub(crate) mod address;
+pub(crate) mod app_version;
 pub(crate) mod format;
 pub(crate) mod gate;
 mod idempotent;
 pub(crate) mod limit;
+pub(crate) mod metrics;
 pub(crate) mod observe;
 pub(crate) mod serve;
 

@@ -10,13 +10,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sync_core::id::Hash;
 
-use super::address::{self, Addresses};
+use super::address;
+use super::observe::Note;
 use super::route_of;
 use crate::app::App;
 use crate::auth::{Access, Caller};
 use crate::config::{Config, LimitOf, LimitRule};
 use crate::error::ApiError;
 use crate::limiter::{Decision, Limiter, Quota, Refused, Usage};
+use crate::telemetry::metrics;
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -26,7 +28,6 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) struct Limits {
     rules: Vec<Rule>,
     limiter: Arc<dyn Limiter>,
-    addresses: Addresses,
     /// Tokens whose user or device was refused: while it lasts, they need not be verified. Under their hashes, since nothing
     /// but a caller keeps a token.
     tokens: Refused<Hash, Quota>,
@@ -62,12 +63,7 @@ impl Rule {
 
 impl Limits {
     pub(crate) fn new(config: &Config, limiter: Arc<dyn Limiter>) -> Self {
-        Self {
-            rules: config.limits.rules.iter().map(Rule::new).collect(),
-            limiter,
-            addresses: Addresses::new(&config.http),
-            tokens: Refused::default(),
-        }
+        Self { rules: config.limits.rules.iter().map(Rule::new).collect(), limiter, tokens: Refused::default() }
     }
 
     fn quotas(&self, of: LimitOf, request: &Request, key: impl Fn() -> String) -> impl Iterator<Item = Quota> {
@@ -79,7 +75,8 @@ impl Limits {
     }
 
     fn of_address(&self, request: &Request) -> Vec<Quota> {
-        let Some(address) = self.addresses.of(request.extensions(), request.headers()) else { return Vec::new() };
+        let note = request.extensions().get::<Arc<Note>>();
+        let Some(address) = note.and_then(|note| note.address()) else { return Vec::new() };
         self.quotas(LimitOf::Address, request, || address::network(address)).collect()
     }
 
@@ -144,6 +141,9 @@ pub(crate) async fn limit(State(app): State<App>, request: Request, next: Next) 
 }
 
 fn refuse(decision: &Decision) -> Response {
+    if let Some(usage) = decision.tightest() {
+        metrics::rate_limited(&usage.rule);
+    }
     let mut response = ApiError::rate_limited(decision.refused_for()).into_response();
     tell(decision, response.headers_mut());
     response

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::super::StoreError;
 use super::super::audit::{Audit, AuditFilter, AuditId, AuditRow, LastSeen, PAGE_ROWS_MAX, may_purge};
+use super::PostgresStore;
 use super::row::{self, uuid};
 use super::session::Session;
-use super::PostgresStore;
 
 /// One statement a user: rows of two users are of two shards.
 const APPEND: &str = "
@@ -73,8 +73,7 @@ impl Audit for PostgresStore {
 
     async fn see(&self, user: &str, country: &str, at_ms: u64) -> Result<Option<LastSeen>, StoreError> {
         let at = at_ms as i64;
-        let wanted: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&user, Type::TEXT), (&country, Type::TEXT), (&at, Type::INT8)];
+        let wanted: [(&(dyn ToSql + Sync), Type); 3] = [(&user, Type::TEXT), (&country, Type::TEXT), (&at, Type::INT8)];
         let found = self.primary.with(async |client| Ok(client.query_typed(SEE, &wanted).await?)).await?;
         let read = |found: &Row| Ok(LastSeen { country: row::get(found, 0)?, at_ms: row::number(found, 1)? });
         found.first().map(read).transpose()
@@ -117,8 +116,7 @@ async fn append(client: &Session, rows: &[AuditRow]) -> Result<(), StoreError> {
 async fn read(client: &Session, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
     let (kind, start) = filter.kinds();
     let space = filter.space.as_ref().map(|space| uuid(space.as_bytes()));
-    let (since, until) =
-        (filter.since_ms.unwrap_or(0) as i64, filter.until_ms.map_or(i64::MAX, |until| until as i64));
+    let (since, until) = (filter.since_ms.unwrap_or(0) as i64, filter.until_ms.map_or(i64::MAX, |until| until as i64));
     // Behind every row there can be.
     let (after, after_id) = filter.after.map_or((i64::MAX, AuditId([255; 16])), |at| (at.at_ms as i64, at.id));
     let (after_id, limit) = (uuid(&after_id.0), i64::from(filter.limit.min(PAGE_ROWS_MAX)));

@@ -163,7 +163,9 @@ async fn the_audit_log_is_append_only() {
     let old = AuditRow { at_ms: now_ms - 366 * 86_400_000, ..row.clone() };
     store.append_audit(vec![row.clone(), old]).await.unwrap();
     let database = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
-    for forbidden in ["UPDATE audit SET kind = 'log_out'", "DELETE FROM audit", "DELETE FROM audit WHERE user_id = 'ann'"] {
+    for forbidden in
+        ["UPDATE audit SET kind = 'log_out'", "DELETE FROM audit", "DELETE FROM audit WHERE user_id = 'ann'"]
+    {
         let error = database.execute(forbidden, []).unwrap_err();
         assert!(error.to_string().contains("append-only"), "{forbidden}: {error}");
     }
