@@ -50,6 +50,7 @@ use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
+use crate::store::audit::Audit;
 use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
@@ -197,7 +198,8 @@ impl ServerBuilder {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
-        let audit = Arc::new(Keeper::new(Arc::clone(&registry), clock.clone(), config.audit.keep_days));
+        let audit =
+            Arc::new(Keeper::new(Arc::clone(&registry) as Arc<dyn Audit>, clock.clone(), config.audit.keep_days));
         let parts = Parts {
             writer: Writer::audited(Arc::clone(&store), publisher, Arc::clone(&audit)),
             store,

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Context, Event, bounded, say};
 use crate::clock::Clock;
 use crate::random;
 use crate::store::StoreError;
-use crate::store::audit::{APPEND_ROWS_MAX, AuditId, AuditRow};
-use crate::store::registry::Registry;
+use crate::store::audit::{APPEND_ROWS_MAX, Audit, AuditId, AuditRow};
 use crate::telemetry::metrics;
 
 /// What waits to be kept while the store is away: some minutes of a busy node, at most 10 MiB. What is beyond is in the log
@@ -44,7 +43,7 @@ enum Work {
 
 /// The way to the store.
 pub(crate) struct Keeper {
-    registry: Arc<dyn Registry>,
+    store: Arc<dyn Audit>,
     clock: Clock,
     queue: Mutex<Option<mpsc::Sender<Work>>>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -53,13 +52,13 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Begins to keep. Needs a runtime. With `keep_days` of 0 nothing is purged.
-    pub(crate) fn new(registry: Arc<dyn Registry>, clock: Clock, keep_days: u32) -> Self {
+    pub(crate) fn new(store: Arc<dyn Audit>, clock: Clock, keep_days: u32) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let keep_ms = (keep_days > 0).then(|| u64::from(keep_days) * DAY_MS);
         let (stopping, stops) = watch::channel(false);
-        let keeping = Keeping { registry: Arc::clone(&registry), clock: clock.clone(), waiting, stops, keep_ms };
+        let keeping = Keeping { store: Arc::clone(&store), clock: clock.clone(), waiting, stops, keep_ms };
         let task = Mutex::new(Some(tokio::spawn(keeping.run())));
-        Self { registry, clock, queue: Mutex::new(Some(queue)), task, stopping }
+        Self { store, clock, queue: Mutex::new(Some(queue)), task, stopping }
     }
 
     /// An event as it is kept.
@@ -81,7 +80,7 @@ impl Keeper {
 
     /// Keeps it, or sees to it that it is kept.
     pub(super) async fn keep_now(&self, row: AuditRow) {
-        let kept = timeout(WAIT_MAX, self.registry.append_audit(vec![row.clone()])).await;
+        let kept = timeout(WAIT_MAX, self.store.append_audit(vec![row.clone()])).await;
         match kept {
             Ok(Ok(())) => return,
             Ok(Err(error)) => tracing::warn!(%error, "the audit log; it is tried again"),
@@ -141,7 +140,7 @@ impl Keeper {
 
 /// The task's side.
 struct Keeping {
-    registry: Arc<dyn Registry>,
+    store: Arc<dyn Audit>,
     clock: Clock,
     waiting: mpsc::Receiver<Work>,
     stops: watch::Receiver<bool>,
@@ -177,7 +176,7 @@ impl Keeping {
                 Work::Row(row) => rows.push(*row),
                 Work::Flag(flag) => rows.extend(self.raise(*flag).await),
                 Work::Seen { country, inactive_ms, flag } => {
-                    let before = match self.registry.see(&flag.user, &country, flag.at_ms).await {
+                    let before = match self.store.see(&flag.user, &country, flag.at_ms).await {
                         Ok(before) => before,
                         // The next call within the hour tells it again.
                         Err(error) => {
@@ -200,7 +199,7 @@ impl Keeping {
 
     /// The flag, if the user has none of that kind from the last hour.
     async fn raise(&self, flag: AuditRow) -> Option<AuditRow> {
-        let claimed = self.registry.claim_flag(&flag.user, &flag.kind, flag.at_ms, FLAGS_APART).await;
+        let claimed = self.store.claim_flag(&flag.user, &flag.kind, flag.at_ms, FLAGS_APART).await;
         // One too many is better than none.
         let raised = claimed.unwrap_or_else(|error| {
             tracing::warn!(%error, "a flag");
@@ -212,11 +211,11 @@ impl Keeping {
         raised.then_some(flag)
     }
 
-    /// Until the store takes them. When the server stops, once.
+    /// Until the store takes them.
     async fn keep(&mut self, mut rows: Vec<AuditRow>) {
         let mut pause = RETRY_PAUSE;
         while !rows.is_empty() {
-            let error = match self.registry.append_audit(rows.clone()).await {
+            let error = match self.store.append_audit(rows.clone()).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
@@ -225,14 +224,21 @@ impl Keeping {
             if matches!(error, StoreError::Fault(_)) && rows.len() > 1 {
                 rows = self.keep_each(rows).await;
             }
-            if *self.stops.borrow() || (matches!(error, StoreError::Fault(_)) && rows.len() == 1) {
+            let is_hopeless = matches!(error, StoreError::Fault(_)) && rows.len() == 1;
+            // Whoever owned this is gone without having closed it.
+            let is_orphan = self.stops.has_changed().is_err();
+            if is_hopeless || is_orphan {
                 metrics::audit_lost(rows.len());
                 tracing::error!(events = rows.len(), "events are in this log alone");
                 return;
             }
-            // Nothing waits any longer once the server stops: a last try, and that was it.
-            let _ = timeout(random::jittered(pause), self.stops.wait_for(|stops| *stops)).await;
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            if *self.stops.borrow() {
+                // Until the deadline, at which this is aborted.
+                sleep(RETRY_PAUSE).await;
+            } else {
+                let _ = timeout(random::jittered(pause), self.stops.wait_for(|stops| *stops)).await;
+                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            }
         }
     }
 
@@ -240,7 +246,7 @@ impl Keeping {
     async fn keep_each(&self, rows: Vec<AuditRow>) -> Vec<AuditRow> {
         let mut left = Vec::new();
         for row in rows {
-            match self.registry.append_audit(vec![row.clone()]).await {
+            match self.store.append_audit(vec![row.clone()]).await {
                 Ok(()) => {}
                 Err(StoreError::Fault(error)) => {
                     metrics::audit_lost(1);
@@ -257,7 +263,7 @@ impl Keeping {
         let now_ms = self.clock.now_ms();
         let before_ms = now_ms.saturating_sub(keep_ms);
         loop {
-            match self.registry.purge_audit(before_ms, now_ms, PURGE_ROWS).await {
+            match self.store.purge_audit(before_ms, now_ms, PURGE_ROWS).await {
                 Ok(purged) if purged < u64::from(PURGE_ROWS) => return,
                 Ok(_) => {}
                 Err(error) => return tracing::warn!(%error, "purging the audit log"),
