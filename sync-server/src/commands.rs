@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use sync_server::{config, probe};
 
+mod audit;
 mod keys;
 mod members;
 mod migrate;
@@ -48,6 +49,11 @@ pub enum Command {
     /// Say which versions of apps are too old, while the server runs
     #[command(subcommand)]
     MinVersion(min_version::MinVersion),
+    /// Show what was done: who signed in, whose device was revoked, who was let into a space, what was flagged
+    ///
+    /// The newest first, beside a running server or without one. Without options, everything of the last 24 hours.
+    #[command(args_conflicts_with_subcommands = true)]
+    Audit(audit::Audit),
     /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
     ///
     /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
@@ -80,6 +86,7 @@ impl Command {
             Self::Token(arguments) => token::token(&arguments),
             Self::Members(command) => members::members(command),
             Self::MinVersion(command) => min_version::min_version(command),
+            Self::Audit(arguments) => audit::audit(arguments),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys(command) => keys::keys(command),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),

@@ -7,18 +7,24 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod accounts;
+mod audit;
+mod flags;
 mod http;
 mod limits;
 mod live;
+mod metrics;
 mod spaces;
 mod storage;
 mod token;
 mod versions;
 
 pub use accounts::Accounts;
+pub use audit::Audit;
+pub use flags::Flags;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use metrics::Metrics;
 pub use spaces::Spaces;
 pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
@@ -58,6 +64,12 @@ pub struct Config {
     pub limits: Limits,
     /// Which versions of apps are served.
     pub versions: Versions,
+    /// What was done, as it is kept.
+    pub audit: Audit,
+    /// What is flagged for people to look at.
+    pub flags: Flags,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
     /// Logs.
     pub log: Log,
 }
@@ -86,6 +98,9 @@ impl Default for Config {
             redis: Redis::default(),
             limits: Limits::default(),
             versions: Versions::default(),
+            audit: Audit::default(),
+            flags: Flags::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }
@@ -160,7 +175,9 @@ impl Config {
         self.database.validate()?;
         self.redis.validate()?;
         self.limits.validate()?;
-        self.versions.validate()
+        self.versions.validate()?;
+        self.audit.validate()?;
+        self.flags.validate()
     }
 }
 

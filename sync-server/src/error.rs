@@ -282,6 +282,11 @@ impl ApiError {
         })
     }
 
+    /// Whether somebody reached for what is not theirs, or is not there.
+    pub(crate) fn is_of_reach(&self) -> bool {
+        matches!(self.code, ErrorCode::NotFound | ErrorCode::Forbidden | ErrorCode::WrongDevice)
+    }
+
     /// Whether it is the server that failed, or had no room.
     pub(crate) fn is_of_the_server(&self) -> bool {
         self.status.is_server_error()

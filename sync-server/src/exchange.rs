@@ -13,6 +13,7 @@ use crate::auth::Caller;
 use crate::bus::ENTRY_BYTES;
 use crate::error::ApiError;
 use crate::store::{PageAnswer, PageRequest};
+use crate::telemetry::metrics;
 
 /// Frames and runs up to this are worked on by the runtime's own threads: it takes less than moving them elsewhere, also
 /// where one inflates a hundredfold.
@@ -52,7 +53,9 @@ pub(crate) fn admissible(run: &Run, caller: &Caller, bytes_max: usize) -> Result
 pub(crate) async fn take(app: &App, caller: &Caller, space: SpaceId, run: Run) -> Result<PushAnswer, ApiError> {
     let user = caller.user.clone();
     let push = aside(!is_short(&run), move || Push::check(user, run)).await?;
-    Ok(app.writer.submit(space, push).await?)
+    let answer = app.writer.submit(space, push).await?;
+    metrics::pushed(&answer);
+    Ok(answer)
 }
 
 /// Whether checking it takes less than a thread's hop. Looking at the headers alone parses no operation.
@@ -98,6 +101,7 @@ pub(crate) async fn page(
     match app.store.page(space, request).await? {
         PageAnswer::Diverged { head } => Ok(PullAnswer::Diverged { head }),
         PageAnswer::Page(page) => {
+            metrics::pulled(page.entries.len(), page.payload_bytes);
             let receipt = app.receipts.sign(space, &page.next);
             let (next, more, version) = (page.next, page.more, page.version);
             Ok(PullAnswer::Page(Page { entries: Entries(page.entries), next, more, receipt, version }))

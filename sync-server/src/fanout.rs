@@ -152,8 +152,13 @@ impl Fanout {
         callers.range(keys).flat_map(|(_, connections)| connections.values()).for_each(|mailbox| mailbox.doubt());
     }
 
+    /// How many spaces anybody follows.
+    pub(crate) fn followed(&self) -> usize {
+        lock(&self.rooms).len()
+    }
+
     /// Whether other nodes are heard.
-    fn hears_others(&self) -> bool {
+    pub(crate) fn hears_others(&self) -> bool {
         self.bus.is_up()
     }
 

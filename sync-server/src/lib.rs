@@ -33,6 +33,8 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
+use crate::audit::flags::Flags;
+use crate::audit::keeper::Keeper;
 use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
@@ -48,10 +50,12 @@ use crate::limiter::Limiter;
 use crate::limiter::memory::MemoryLimiter;
 use crate::limiter::redis::{RedisLimiter, RedisOptions};
 use crate::live::Live;
+use crate::router::address::Addresses;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
+use crate::store::audit::Audit;
 use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
@@ -69,6 +73,7 @@ mod error;
 mod exchange;
 mod fanout;
 mod handlers;
+mod levels;
 pub mod limiter;
 mod live;
 mod membership;
@@ -228,13 +233,14 @@ impl ServerBuilder {
         let devices = DeviceGate::new(Arc::clone(&registry));
         let live = Live::new(config.live, bus, Arc::clone(&store), &devices, u64::from_be_bytes(random));
         let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
+        let audit =
+            Arc::new(Keeper::new(Arc::clone(&registry) as Arc<dyn Audit>, clock.clone(), config.audit.keep_days));
         let parts = Parts {
             manifest,
-            writer: Writer::new(Arc::clone(&store), publisher),
+            writer: Writer::audited(Arc::clone(&store), publisher, Arc::clone(&audit)),
             store,
             live,
             registry,
-            clock,
             callers: Callers::new(tokens, issuers, folder),
             accounts: Accounts::new(&config.accounts)?,
             devices,
@@ -243,7 +249,12 @@ impl ServerBuilder {
             receipts: keys.receipts,
             limits,
             invite_link: config.spaces.invite_link,
+            data: config.data,
             gate: Gate::new(config.http.requests_in_flight_max),
+            addresses: Addresses::new(&config.http),
+            flags: Flags::new(config.flags, Arc::clone(&audit), clock.clone()),
+            clock,
+            audit,
             http: config.http,
             request_ids: RequestIds::new()?,
         };
@@ -352,6 +363,17 @@ impl Server {
         begun.map_err(|error| NotBegun::from(&error))
     }
 
+    /// Numbers for Prometheus in its text format; `None` where [`telemetry::metrics::install`] was not called.
+    pub async fn metrics(&self) -> Option<String> {
+        levels::set(&self.app).await;
+        telemetry::metrics::render()
+    }
+
+    /// Serves them at `GET /metrics` on a listener of their own, until `shutdown`.
+    pub async fn serve_metrics(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        router::metrics::serve(self.app.clone(), listener, shutdown).await;
+    }
+
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let stop = || self.stop();
@@ -374,6 +396,7 @@ impl Server {
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }
+        self.app.audit.close(self.deadline()).await;
         self.app.live.fanout.close().await;
         if let Err(error) = self.app.store.close().await {
             tracing::warn!(%error, "closing the store");

@@ -106,6 +106,11 @@ impl Live {
         }
     }
 
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        *self.open.borrow()
+    }
+
     /// Room for one more connection.
     pub(crate) fn enter(&self) -> Result<Place, ApiError> {
         let mut entered = false;

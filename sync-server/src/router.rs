@@ -17,6 +17,7 @@ pub(crate) mod format;
 pub(crate) mod gate;
 pub(crate) mod idempotent;
 pub(crate) mod limit;
+pub(crate) mod metrics;
 pub(crate) mod observe;
 pub(crate) mod serve;
 

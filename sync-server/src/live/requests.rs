@@ -100,6 +100,7 @@ impl Session {
 
     async fn sync(&self, request: Sync) {
         let (id, space, subscribe) = (request.id, request.space, request.subscribe);
+        self.called();
         let limit = Duration::from_millis(self.app.http.request_timeout_ms);
         let done = timeout(limit, self.exchange(request)).await;
         let done = done.unwrap_or_else(|_| Err(ApiError::unavailable("the request took too long")));

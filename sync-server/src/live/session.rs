@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::auth::{Access, Caller};
 use crate::error::ApiError;
 use crate::fanout::mailbox::Mailbox;
-use crate::router::app_version::AppVersion;
+use crate::router::observe::Note;
+use crate::telemetry::metrics;
 
 /// A token that lives longer than a server is looked at as if it did not.
 const TOKEN_MAX: Duration = Duration::from_hours(24 * 365);
@@ -21,10 +22,9 @@ const TOKEN_MAX: Duration = Duration::from_hours(24 * 365);
 /// A connection that has said hello.
 pub(super) struct Session {
     /// The upgrade's, which the connection goes by in the log.
-    request_id: String,
+    note: Arc<Note>,
     pub(super) app: App,
     pub(super) caller: Caller,
-    version: Option<AppVersion>,
     pub(super) number: u64,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) seat: Seat,
@@ -36,15 +36,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(app: App, request_id: &str, access: &Access, version: Option<AppVersion>, seat: Seat) -> Self {
+    pub(super) fn new(app: App, note: Arc<Note>, access: &Access, seat: Seat) -> Self {
         let caller = access.caller.clone();
         let number = app.live.number();
         let mailbox = Arc::new(Mailbox::new(&caller.user, caller.device));
         let session = Self {
-            request_id: request_id.to_owned(),
+            note,
             app,
             caller,
-            version,
             number,
             mailbox,
             seat,
@@ -96,11 +95,15 @@ impl Session {
     /// Tells why a request came to nothing, or a space is not followed any more.
     pub(super) fn refuse(&self, id: Option<u64>, space: Option<SpaceId>, error: &ApiError) {
         let request_id = self.app.request_ids.next();
+        metrics::refused(error.code_name());
+        if error.is_of_reach() {
+            self.app.flags.refused(&self.caller, &self.note);
+        }
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     request_id,
-                    connection = self.request_id,
+                    connection = self.note.id(),
                     user = self.caller.user,
                     device = %self.caller.device,
                     code = error.code_name(),
@@ -122,13 +125,18 @@ impl Session {
 
     /// Waits until the app on the other side is too old. One that did not say what it is never is.
     pub(super) async fn outgrown(&self) -> End {
-        let too_old = match &self.version {
+        let too_old = match self.note.app() {
             Some(version) => self.app.manifest.outgrows(version).await,
             None => std::future::pending().await,
         };
         // A close frame has no room for where the app is updated.
         self.refuse(None, None, &ApiError::upgrade_required(&too_old));
         End::Close(CloseCode::UpgradeRequired)
+    }
+
+    /// The other side asks for as much work as a request does.
+    pub(super) fn called(&self) {
+        self.app.flags.called(&self.caller, &self.note);
     }
 
     /// Follows a space no longer.

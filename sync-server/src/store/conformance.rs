@@ -16,6 +16,7 @@ use self::author::{Author, create, delete, new_doc, new_space, new_user, refused
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
 mod accounts;
+mod audit;
 mod author;
 mod idempotency;
 mod pages;

@@ -2,6 +2,7 @@
 //! has them all.
 
 use super::accounts::Accounts;
+use super::audit::Audit;
 use super::cluster::Cluster;
 use super::devices::Devices;
 use super::invites::Invites;
@@ -9,6 +10,9 @@ use super::spaces::Spaces;
 use super::versions::Versions;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Accounts + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static {}
+pub trait Registry: Accounts + Audit + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static {}
 
-impl<T: Accounts + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static> Registry for T {}
+impl<T> Registry for T where
+    T: Accounts + Audit + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static
+{
+}

@@ -18,6 +18,7 @@ use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
 
 mod accounts;
+mod audit;
 mod cluster;
 mod commit;
 mod devices;

@@ -18,9 +18,10 @@ mod needs_postgres {
     /// by that, each row by itself.
     const DIRECTORIES: [(&str, &str); 2] = [("accounts", "email"), ("sign_in_failures", "identity")];
 
-    /// Lead with neither a space nor a user, and may ask every shard: clearing away what has expired is nobody's request, and
-    /// passwords are seldom changed.
-    const SCATTERED: [&str; 3] = ["idempotency_by_expiry", "accounts_by_user", "sign_in_failures_by_end"];
+    /// Lead with neither a space nor a user, and may ask every shard: clearing away what has expired and looking at what
+    /// happened lately is nobody's request, and passwords are seldom changed.
+    const SCATTERED: [&str; 4] =
+        ["accounts_by_user", "audit_by_time", "idempotency_by_expiry", "sign_in_failures_by_end"];
 
     /// What stands in the way of sharding, one line each.
     async fn faults(client: &Client) -> Vec<String> {
