@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use sync_core::session::{Ending, Failure};
 use sync_core::wire::{LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
 
-mod http;
+pub(super) mod http;
 mod socket;
 
 pub(super) use http::Http;
@@ -81,7 +81,7 @@ impl Traffic {
 
 /// Counts [`Traffic`].
 #[derive(Debug, Default)]
-struct Meter {
+pub(super) struct Meter {
     requests: AtomicU64,
     connections: AtomicU64,
     frames_sent: AtomicU64,
