@@ -13,7 +13,8 @@ use sync_tests::seen::Seen;
 
 use super::{LONG, Memory, rules, spent};
 
-const SHORT: Duration = Duration::from_secs(3);
+/// Long enough for a loaded machine to renew in its last quarter.
+const SHORT: Duration = Duration::from_secs(12);
 
 /// A desk that gives tokens which the server takes, each once more for `lifetime`.
 fn desk_of(rig: &Rig, rules: &Arc<Rules>, lifetime: Duration) -> Desk {
@@ -75,15 +76,15 @@ fn a_live_client_outlives_its_tokens_on_one_connection() {
     let doc = note(&client);
     client.start().unwrap();
     let space = client.personal_space();
-    // Three lifetimes, with something to send all the time.
-    let until = Instant::now() + 3 * SHORT;
+    // Beyond the end of the first token and of the second, with something to send all the time.
+    let until = Instant::now() + SHORT + SHORT / 2;
     while Instant::now() < until {
         write(&doc, &format!("{:?}", Instant::now()));
         assert!(client.wait_acknowledged(space, PATIENCE));
     }
     assert_eq!((client.traffic().connections, client.traffic().requests), (1, 0));
     let renewals = rules.presented().len();
-    assert!((3..=20).contains(&renewals), "{renewals} renewals");
+    assert!((3..=8).contains(&renewals), "{renewals} renewals");
     assert!(rules.presented().iter().all(|presented| *presented == Presented::Rotated));
 }
 
@@ -151,12 +152,12 @@ fn a_server_that_refuses_every_token_is_not_hammered() {
     let refresher = super::refresher(&desk, &Memory::default());
     let client = phone(&rig, &refresher);
     client.start().unwrap();
-    desk.asked.wait(|asked| (asked.len() >= 3).then_some(()));
     let times: Vec<Instant> =
         desk.asked.wait(|asked| (asked.len() >= 5).then(|| asked.iter().map(|(at, _)| *at).collect()));
     drop(client);
-    // Between them lie random waits whose bounds double from a second: in a minute there are no more than a handful.
-    assert!(times.len() <= 6, "{} in {:?}", times.len(), times[times.len() - 1] - times[0]);
+    // Between them lie random waits whose bounds double from a second; without them it takes a tenth of this.
+    let span = times[4] - times[0];
+    assert!(span > Duration::from_millis(300), "five renewals in {span:?}");
 }
 
 #[test]

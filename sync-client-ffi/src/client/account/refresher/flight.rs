@@ -76,5 +76,6 @@ impl Keeping {
 
 /// Whether the access token is good for a while.
 fn is_good(credentials: &Credentials, refused: Option<&Private>) -> bool {
-    Instant::now() < times(credentials).1 && Some(&credentials.access_token) != refused
+    let now = Instant::now();
+    now < times(credentials, now).1 && Some(&credentials.access_token) != refused
 }

@@ -45,7 +45,7 @@ pub(super) struct State {
 
 impl State {
     fn take(&mut self, credentials: Credentials) {
-        (self.expires_at, self.renew_at) = times(&credentials);
+        (self.expires_at, self.renew_at) = times(&credentials, Instant::now());
         self.credentials = credentials;
         self.unsaved = None;
         self.standing = Standing::SignedIn;
@@ -67,15 +67,14 @@ fn panicked() -> KeychainError {
 }
 
 /// Until when an access token holds, and from when it is to be renewed.
-pub(super) fn times(credentials: &Credentials) -> (Instant, Instant) {
-    let now = Instant::now();
+pub(super) fn times(credentials: &Credentials, now: Instant) -> (Instant, Instant) {
     let left = Duration::from_millis(credentials.access_left_ms()).min(BELIEVED);
     (now + left, now + left - MARGIN.min(left / 4))
 }
 
 impl Keeping {
     pub(super) fn new(requests: Requests, keychain: Box<dyn Keychain>, credentials: Credentials) -> Self {
-        let (expires_at, renew_at) = times(&credentials);
+        let (expires_at, renew_at) = times(&credentials, Instant::now());
         let state = State {
             credentials,
             unsaved: None,
@@ -248,7 +247,7 @@ impl Keeping {
     /// Another process, or an earlier life of this one, went on from here.
     pub(super) fn adopt(&self, stored: &Credentials) {
         let mut state = self.state();
-        (state.expires_at, state.renew_at) = times(stored);
+        (state.expires_at, state.renew_at) = times(stored, Instant::now());
         state.credentials = stored.clone();
         state.unsaved = None;
     }
