@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use sync_client_ffi::account::{AccountError, Refresher, Standing};
 use sync_client_ffi::{Client, Doc, Status, SyncError, Value};
-use sync_core::wire::ErrorCode;
+use sync_core::wire::{ErrorCode, LiveRequest, LiveResponse};
 use sync_tests::desk::{Answers, Desk, Presented, Rules};
+use sync_tests::fake::{Fake, Says};
 use sync_tests::rig::{PATIENCE, Rig, device};
 use sync_tests::seen::Seen;
 
@@ -145,12 +146,17 @@ fn offline_it_waits_and_comes_back_by_itself() {
 }
 
 #[test]
-fn a_server_that_refuses_every_token_is_not_hammered() {
-    let (rig, rules) = (Rig::start(), rules(LONG));
-    let answering = rules.clone();
-    let desk = Desk::start(move |asked| answering.answer(asked, super::access));
+fn a_server_that_always_wants_another_token_is_not_hammered() {
+    let rules = rules(LONG);
+    let desk = super::desk(&rules);
+    let server = Fake::start(|request| match request {
+        LiveRequest::Hello { .. } => vec![Says::hello(device(1)), expires()],
+        LiveRequest::Token { .. } => vec![expires()],
+        _ => vec![],
+    });
     let refresher = super::refresher(&desk, &Memory::default());
-    let client = phone(&rig, &refresher);
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::builder(folder.path().join("s")).signed_in(&refresher).server(server.url()).open().unwrap();
     client.start().unwrap();
     let times: Vec<Instant> =
         desk.asked.wait(|asked| (asked.len() >= 5).then(|| asked.iter().map(|(at, _)| *at).collect()));
@@ -158,6 +164,10 @@ fn a_server_that_refuses_every_token_is_not_hammered() {
     // Between them lie random waits whose bounds double from a second; without them it takes a tenth of this.
     let span = times[4] - times[0];
     assert!(span > Duration::from_millis(300), "five renewals in {span:?}");
+}
+
+fn expires() -> Says {
+    Says::frame(&LiveResponse::TokenExpires { in_ms: 1 })
 }
 
 #[test]
