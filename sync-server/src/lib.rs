@@ -231,7 +231,15 @@ impl ServerBuilder {
         let tokens = Tokens::new(keys.signing, &config.token).with_clock(clock.clone());
         let issuers = Issuers::new(&config.token, &clock)?;
         let devices = DeviceGate::new(Arc::clone(&registry));
-        let live = Live::new(config.live, bus, Arc::clone(&store), &devices, u64::from_be_bytes(random));
+        let live = Live::new(
+            config.live,
+            bus,
+            Arc::clone(&store),
+            Arc::clone(&registry),
+            &devices,
+            clock.clone(),
+            u64::from_be_bytes(random),
+        );
         let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let audit =
             Arc::new(Keeper::new(Arc::clone(&registry) as Arc<dyn Audit>, clock.clone(), config.audit.keep_days));

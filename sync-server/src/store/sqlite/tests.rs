@@ -12,7 +12,8 @@ use super::super::{Store, StoreError, conformance};
 use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate, schema, threads};
 
 /// Tables of what belongs to a user; all others belong to a space.
-const OF_USERS: [&str; 5] = ["audit", "flagged", "idempotency", "last_seen", "made_spaces"];
+const OF_USERS: [&str; 8] =
+    ["audit", "devices", "flagged", "idempotency", "last_seen", "made_spaces", "sessions", "users"];
 
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(folder.path(), &SqliteOptions::default()).unwrap()
