@@ -11,6 +11,8 @@ use crate::router::observe::Note;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     AccountCreated,
+    /// Of an address that has an account.
+    AccountRefused,
     PasswordChanged,
     SignIn,
     SignInFailed,
@@ -34,6 +36,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AccountCreated => "account.created",
+            Self::AccountRefused => "account.refused",
             Self::PasswordChanged => "account.password_changed",
             Self::SignIn => "signin.done",
             Self::SignInFailed => "signin.failed",

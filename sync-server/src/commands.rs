@@ -10,6 +10,7 @@ use sync_server::{config, probe};
 mod keys;
 mod members;
 mod migrate;
+mod min_version;
 mod place;
 mod seed;
 mod serve;
@@ -44,6 +45,9 @@ pub enum Command {
     /// Say who may enter which space, for development
     #[command(subcommand)]
     Members(members::Members),
+    /// Say which versions of apps are too old, while the server runs
+    #[command(subcommand)]
+    MinVersion(min_version::MinVersion),
     /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
     ///
     /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
@@ -75,6 +79,7 @@ impl Command {
             Self::Migrate(arguments) => migrate::migrate(&arguments),
             Self::Token(arguments) => token::token(&arguments),
             Self::Members(command) => members::members(command),
+            Self::MinVersion(command) => min_version::min_version(command),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys(command) => keys::keys(command),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),

@@ -6,17 +6,24 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod accounts;
 mod http;
 mod limits;
 mod live;
+mod spaces;
 mod storage;
 mod token;
+mod versions;
 
+pub use accounts::Accounts;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use spaces::Spaces;
+pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
 pub use token::{Token, TokenIssuer};
+pub use versions::Versions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -37,6 +44,10 @@ pub struct Config {
     pub live: Live,
     /// Access tokens.
     pub token: Token,
+    /// Accounts of our own.
+    pub accounts: Accounts,
+    /// Shared spaces.
+    pub spaces: Spaces,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -45,6 +56,8 @@ pub struct Config {
     pub redis: Redis,
     /// How often callers may call.
     pub limits: Limits,
+    /// Which versions of apps are served.
+    pub versions: Versions,
     /// Logs.
     pub log: Log,
 }
@@ -66,10 +79,13 @@ impl Default for Config {
             http: Http::default(),
             live: Live::default(),
             token: Token::default(),
+            accounts: Accounts::default(),
+            spaces: Spaces::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
             limits: Limits::default(),
+            versions: Versions::default(),
             log: Log::default(),
         }
     }
@@ -138,10 +154,13 @@ impl Config {
         self.http.validate()?;
         self.live.validate()?;
         self.token.validate()?;
+        self.accounts.validate()?;
+        self.spaces.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;
-        self.limits.validate()
+        self.limits.validate()?;
+        self.versions.validate()
     }
 }
 

@@ -4,6 +4,7 @@ use sync_core::check::Push;
 use sync_core::feed::{Body, FeedHead, Item, Run};
 use sync_core::guard;
 use sync_core::id::{DeviceId, SpaceId};
+use sync_core::ledger::Role;
 use sync_core::limits::PAGE_CHANGES_MAX;
 use sync_core::wire::{Entries, Page, Pull, PullAnswer, PushAnswer};
 
@@ -21,14 +22,15 @@ const INLINE_OPERATIONS_MAX: u64 = 512;
 /// What an item costs whatever it carries, so that ten thousand empty ones do not count as nothing.
 const ITEM_BYTES: usize = 64;
 
-/// Lets members pass. A user's personal space comes into being on its first use. What one may not see answers exactly
+/// Lets members pass, and says what they may do. A user's personal space comes into being on its first use. What one may not see answers exactly
 /// as what does not exist.
-pub(crate) async fn enter(app: &App, caller: &Caller, space: SpaceId) -> Result<(), ApiError> {
-    if app.store.role(space, &caller.user).await?.is_some() {
-        return Ok(());
+pub(crate) async fn enter(app: &App, caller: &Caller, space: SpaceId) -> Result<Role, ApiError> {
+    if let Some(role) = app.store.role(space, &caller.user).await? {
+        return Ok(role);
     }
     if space == SpaceId::personal(&caller.user) {
-        return Ok(app.store.ensure_personal(&caller.user).await?);
+        app.store.ensure_personal(&caller.user).await?;
+        return Ok(Role::Owner);
     }
     Err(ApiError::not_found())
 }

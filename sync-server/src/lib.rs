@@ -28,13 +28,17 @@ use std::time::Duration;
 use axum::Router;
 use sync_core::id::SpaceId;
 use sync_core::ledger;
+use sync_core::wire::account::{NewDevice, TokenResponse};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
+use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
+use crate::auth::devices::DeviceGate;
 use crate::auth::issuers::{Identity, Issuers, TlsError};
 use crate::auth::keys::{KeyError, Keys};
+use crate::auth::sessions::{self, NotBegun};
 use crate::auth::token::{TokenError, Tokens};
 use crate::auth::upkeep;
 use crate::bus::memory::MemoryBus;
@@ -52,6 +56,7 @@ use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
 use crate::store::{Store, StoreError};
+use crate::versions::Manifest;
 use crate::writer::Writer;
 
 mod app;
@@ -66,17 +71,20 @@ mod fanout;
 mod handlers;
 pub mod limiter;
 mod live;
+mod membership;
 pub mod probe;
 mod random;
 mod router;
 pub mod seed;
 pub mod store;
 pub mod telemetry;
+pub mod versions;
 pub mod writer;
 
 pub use auth::Caller;
 pub use clock::Clock;
 pub use config::Config;
+pub use router::routes;
 
 /// Why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +110,9 @@ pub enum BuildError {
     /// Counting in Redis is.
     #[error("limits in Redis: {0}")]
     Limiter(#[source] store::Cause),
+    /// What a password's hash is to cost is.
+    #[error("[accounts]: {0}")]
+    Passwords(#[from] argon2::Error),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -214,16 +225,24 @@ impl ServerBuilder {
         getrandom::fill(&mut random)?;
         let tokens = Tokens::new(keys.signing, &config.token).with_clock(clock.clone());
         let issuers = Issuers::new(&config.token, &clock)?;
-        let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
+        let devices = DeviceGate::new(Arc::clone(&registry));
+        let live = Live::new(config.live, bus, Arc::clone(&store), &devices, u64::from_be_bytes(random));
+        let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let parts = Parts {
+            manifest,
             writer: Writer::new(Arc::clone(&store), publisher),
             store,
             live,
             registry,
             clock,
             callers: Callers::new(tokens, issuers, folder),
+            accounts: Accounts::new(&config.accounts)?,
+            devices,
+            refresh: keys.refresh,
+            token: config.token,
             receipts: keys.receipts,
             limits,
+            invite_link: config.spaces.invite_link,
             gate: Gate::new(config.http.requests_in_flight_max),
             http: config.http,
             request_ids: RequestIds::new()?,
@@ -296,6 +315,11 @@ impl Server {
         &self.app.store
     }
 
+    /// What it keeps beside logs.
+    pub fn registry(&self) -> &Arc<dyn Registry> {
+        &self.app.registry
+    }
+
     /// Sets what a user may do in a space, which comes into being where it was not; `None` ends the membership. Live
     /// connections on all nodes hear of it; of what is set in the [`store`](Self::store) alone they learn within half a minute.
     pub async fn set_role(&self, space: SpaceId, user: &str, role: Option<ledger::Role>) -> Result<(), StoreError> {
@@ -314,6 +338,18 @@ impl Server {
     pub async fn identity(&self, id_token: &str, nonce: Option<&str>) -> Result<Identity, IdentityError> {
         let identity = self.app.callers.issuers().identity(id_token, nonce).await;
         identity.map_err(|error| if error.is_passing() { IdentityError::Unavailable } else { IdentityError::Refused })
+    }
+
+    /// Registers a device of a user whom you have signed in by your own means, and begins a session on it: what
+    /// `POST /v1/devices` does for proofs that this server checks.
+    pub async fn begin_session(
+        &self,
+        user: &str,
+        display_name: Option<&str>,
+        device: NewDevice,
+    ) -> Result<TokenResponse, NotBegun> {
+        let begun = sessions::begin(&self.app, None, user, display_name, device).await;
+        begun.map_err(|error| NotBegun::from(&error))
     }
 
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).

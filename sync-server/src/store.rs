@@ -12,15 +12,20 @@ use sync_core::wire::{PageEntry, PushAnswer};
 
 use self::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 
+pub mod accounts;
 mod answer;
 pub mod cluster;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod devices;
 pub(crate) mod entry;
 pub mod idempotency;
+pub mod invites;
 pub mod postgres;
 pub mod registry;
+pub mod spaces;
 pub mod sqlite;
+pub mod versions;
 
 /// Why the storage did not do what it was asked to. Nothing of the request has taken effect, unless the answer to a
 /// commit was lost: then sending it again finds out.

@@ -15,6 +15,8 @@ pub use rotate::{ROTATION_AGE_MIN, Rotated, Unrotated, rotate};
 pub(crate) use signing::PublicKey;
 pub use signing::{SigningKey, SigningKeys, new_signing_key};
 
+use super::sessions::RefreshKey;
+
 /// The file of the key that signs tokens.
 pub const SIGNING_KEY: &str = "signing-key.pem";
 /// The file of the key that signs after the next rotation. All nodes have it before the first of them signs with it.
@@ -62,6 +64,8 @@ pub struct Keys {
     pub signing: SigningKeys,
     /// Signs receipts.
     pub receipts: ReceiptKey,
+    /// Makes refresh tokens.
+    pub refresh: RefreshKey,
     receipts_id: String,
 }
 
@@ -75,7 +79,8 @@ impl Keys {
         };
         let secret: [u8; 32] = secret.try_into().map_err(|_| KeyError::Invalid(RECEIPT_KEY))?;
         let receipts_id = id(b"rejoin receipt key", &secret);
-        Ok(Self { signing, receipts: ReceiptKey::new(secret), receipts_id })
+        let refresh = RefreshKey::derive(&secret);
+        Ok(Self { signing, receipts: ReceiptKey::new(secret), refresh, receipts_id })
     }
 
     /// What they go by, for comparing them with those of other nodes.

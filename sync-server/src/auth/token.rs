@@ -11,6 +11,7 @@ use super::jwt::{self, ACCESS_TYPE, is_user};
 use super::keys::{KeyIds, SigningKeys};
 use crate::clock::Clock;
 use crate::config;
+use crate::store::devices::SessionId;
 
 pub use super::jwt::Caller;
 
@@ -33,6 +34,8 @@ pub enum IssuedBy {
 pub struct Access {
     /// Whom it names.
     pub caller: Caller,
+    /// The session that it was issued in; `None` for a token that was issued without one.
+    pub session: Option<SessionId>,
     /// Until when, in seconds since 1970.
     pub expires_s: u64,
     /// Whose word it is.
@@ -40,6 +43,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether its device must be one that is registered here. Our own key may name others, for development.
+    pub(crate) fn must_be_registered(&self) -> bool {
+        self.issued_by == IssuedBy::Provider
+    }
+
     /// How long it still holds, by a clock in milliseconds since 1970.
     pub fn left(&self, now_ms: u64) -> Duration {
         Duration::from_secs(self.expires_s).saturating_sub(Duration::from_millis(now_ms))
@@ -99,6 +107,8 @@ struct Claims {
     aud: String,
     sub: String,
     device: DeviceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<SessionId>,
     iat: u64,
     nbf: u64,
     exp: u64,
@@ -150,8 +160,18 @@ impl Tokens {
         differ
     }
 
-    /// A token for a user on a device.
+    /// A token for a user on a device, in no session.
     pub fn issue(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
+        self.issue_in(caller, None, lifetime)
+    }
+
+    /// A token for a user on a device, in a session: it is not taken any longer than that goes on.
+    pub fn issue_in(
+        &self,
+        caller: &Caller,
+        session: Option<SessionId>,
+        lifetime: Duration,
+    ) -> Result<String, TokenError> {
         if !is_user(&caller.user) {
             return Err(TokenError::User);
         }
@@ -161,6 +181,7 @@ impl Tokens {
             aud: self.audience.clone(),
             sub: caller.user.clone(),
             device: caller.device,
+            sid: session,
             iat: now,
             nbf: now.saturating_sub(CLOCKS_DIFFER_S),
             exp: now.saturating_add(lifetime.as_secs()),
@@ -199,7 +220,7 @@ impl Tokens {
             return Err(TokenError::User);
         }
         let caller = Caller { user: claims.sub, device: claims.device };
-        Ok(Access { caller, expires_s: claims.exp, issued_by: IssuedBy::Us })
+        Ok(Access { caller, session: claims.sid, expires_s: claims.exp, issued_by: IssuedBy::Us })
     }
 }
 

@@ -24,8 +24,12 @@ pub struct Token {
     pub environment: String,
     /// For whom tokens are meant.
     pub audience: String,
-    /// How long access tokens of sessions hold.
+    /// How long an access token of a session holds.
     pub access_seconds: u64,
+    /// How long a refresh token holds if it is not used.
+    pub refresh_seconds: u64,
+    /// How long the very last refresh may be repeated.
+    pub refresh_repeat_ms: u64,
     /// By how much the clocks of providers may differ from ours.
     pub leeway_seconds: u64,
     /// OpenID providers that are believed.
@@ -58,6 +62,8 @@ impl Default for Token {
             environment: "development".to_owned(),
             audience: "rejoin".to_owned(),
             access_seconds: 900,
+            refresh_seconds: 30 * 86_400,
+            refresh_repeat_ms: 30_000,
             leeway_seconds: 60,
             issuers: Vec::new(),
         }
@@ -89,12 +95,20 @@ impl Token {
         format!("{}/{}", self.issuer, self.environment)
     }
 
+    /// How long a refresh token holds if it is not used.
+    pub(crate) fn refresh_ms(&self) -> u64 {
+        self.refresh_seconds.saturating_mul(1_000)
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within(!self.issuer.is_empty(), "token.issuer", "a name")?;
         within(is_word(&self.environment), "token.environment", "1 to 32 characters of a-z, 0-9 and -")?;
         within(!self.audience.is_empty(), "token.audience", "a name")?;
         // Keys that sign are forgotten an hour after they were last used at the earliest.
         within((60..=3_600).contains(&self.access_seconds), "token.access_seconds", "60 to 3,600")?;
+        let refresh = self.access_seconds..=365 * 86_400;
+        within(refresh.contains(&self.refresh_seconds), "token.refresh_seconds", "token.access_seconds to a year")?;
+        within(self.refresh_repeat_ms <= 600_000, "token.refresh_repeat_ms", "at most 10 minutes")?;
         within(self.leeway_seconds <= LEEWAY_SECONDS_MAX, "token.leeway_seconds", "at most 60")?;
         within(self.issuers.len() <= ISSUERS_MAX, "token.issuers", "at most 16")?;
         self.issuers.iter().try_for_each(|issuer| {

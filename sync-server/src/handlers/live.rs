@@ -30,7 +30,8 @@ pub(crate) async fn live(
     let accept = accept(&parts.headers).ok_or_else(ApiError::not_a_websocket)?;
     let place = app.live.enter()?;
     let stranger = if is_named { None } else { Some(app.live.stranger()?) };
-    let arrival = Arrival { request_id: note.id().to_owned(), access, place, stranger };
+    let version = parts.extensions.get().cloned();
+    let arrival = Arrival { request_id: note.id().to_owned(), access, version, place, stranger };
     let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
     tokio::spawn(async move {
         match upgrade.await {

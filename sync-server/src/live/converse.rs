@@ -16,6 +16,7 @@ use super::session::{End, Session};
 use super::socket::{self, Receiver, Sender};
 use crate::app::App;
 use crate::auth::Access;
+use crate::router::app_version::AppVersion;
 
 /// How long saying goodbye may take: writing what waits, writing the code, hearing the other side's.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ pub(crate) struct Arrival {
     pub(crate) request_id: String,
     /// What its token allows, where the upgrade had one.
     pub(crate) access: Option<Access>,
+    /// The app, where the upgrade named one.
+    pub(crate) version: Option<AppVersion>,
     pub(crate) place: Place,
     /// One of the few places for those without.
     pub(crate) stranger: Option<OwnedSemaphorePermit>,
@@ -32,14 +35,14 @@ pub(crate) struct Arrival {
 
 /// Talks with a client until either has enough.
 pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(app: App, stream: S, arrival: Arrival) {
-    let Arrival { request_id, access, place, stranger } = arrival;
+    let Arrival { request_id, access, version, place, stranger } = arrival;
     let mut line = Line::new("websocket", request_id);
     let (mut receiver, mut sender) = socket::open(stream, HELLO_BYTES_MAX, Arc::clone(&app.live.large)).await;
     let end = match hello(&app, &mut receiver, access).await {
         Ok(access) => {
             drop(stranger);
             line.caller = Some(access.caller.clone());
-            serve(app, &line.request_id, &access, &mut receiver, &mut sender).await
+            serve(app, &line.request_id, &access, version, &mut receiver, &mut sender).await
         }
         Err(end) => end,
     };
@@ -52,12 +55,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     app: App,
     request_id: &str,
     access: &Access,
+    version: Option<AppVersion>,
     receiver: &mut Receiver<S>,
     sender: &mut Sender<S>,
 ) -> End {
     let Some(seat) = app.live.sit(&access.caller.user) else { return End::Close(CloseCode::Flood) };
     receiver.trust(seat.large());
-    let session = Session::new(app, request_id, access, seat);
+    let session = Session::new(app, request_id, access, version, seat);
     let config = &session.app.live.config;
     let idle = Duration::from_millis(config.idle_timeout_ms);
     session.mailbox.answer(LiveResponse::Hello(session.welcome(config.heartbeat_ms)), 0);
@@ -68,8 +72,9 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         end = &mut writing => end,
         end = session.catch_up() => end,
         end = session.mind(Some(idle)) => end,
+        end = session.outgrown() => end,
     };
-    if end == End::Close(CloseCode::GoingAway) {
+    if matches!(end, End::Close(CloseCode::GoingAway | CloseCode::UpgradeRequired)) {
         let written = async {
             tokio::select! {
                 // Polled first, so that what it has written last counts as written when the other looks.

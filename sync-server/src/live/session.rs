@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::auth::{Access, Caller};
 use crate::error::ApiError;
 use crate::fanout::mailbox::Mailbox;
+use crate::router::app_version::AppVersion;
 
 /// A token that lives longer than a server is looked at as if it did not.
 const TOKEN_MAX: Duration = Duration::from_hours(24 * 365);
@@ -23,6 +24,7 @@ pub(super) struct Session {
     request_id: String,
     pub(super) app: App,
     pub(super) caller: Caller,
+    version: Option<AppVersion>,
     pub(super) number: u64,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) seat: Seat,
@@ -34,7 +36,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(app: App, request_id: &str, access: &Access, seat: Seat) -> Self {
+    pub(super) fn new(app: App, request_id: &str, access: &Access, version: Option<AppVersion>, seat: Seat) -> Self {
         let caller = access.caller.clone();
         let number = app.live.number();
         let mailbox = Arc::new(Mailbox::new(&caller.user, caller.device));
@@ -42,6 +44,7 @@ impl Session {
             request_id: request_id.to_owned(),
             app,
             caller,
+            version,
             number,
             mailbox,
             seat,
@@ -51,6 +54,7 @@ impl Session {
             showing: Mutex::default(),
         };
         session.renew(access);
+        session.app.live.fanout.enter(number, &session.mailbox);
         session
     }
 
@@ -116,6 +120,17 @@ impl Session {
         self.mailbox.answer(LiveResponse::Refused { id, space, error }, bytes);
     }
 
+    /// Waits until the app on the other side is too old. One that did not say what it is never is.
+    pub(super) async fn outgrown(&self) -> End {
+        let too_old = match &self.version {
+            Some(version) => self.app.manifest.outgrows(version).await,
+            None => std::future::pending().await,
+        };
+        // A close frame has no room for where the app is updated.
+        self.refuse(None, None, &ApiError::upgrade_required(&too_old));
+        End::Close(CloseCode::UpgradeRequired)
+    }
+
     /// Follows a space no longer.
     pub(super) fn unfollow(&self, space: SpaceId) {
         self.vanish(space);
@@ -126,6 +141,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.app.live.fanout.exit(self.number, &self.mailbox);
         for space in self.mailbox.spaces() {
             self.unfollow(space);
         }

@@ -19,6 +19,7 @@ use crate::auth::Access;
 use crate::error::ApiError;
 use crate::exchange::{self, INLINE_BYTES_MAX, aside};
 use crate::fanout::mailbox::Outgoing;
+use crate::router::app_version::AppVersion;
 
 /// A place in a log, as an event's id: `<seq>.<chain in hex>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ impl FromStr for EventId {
 pub(crate) struct Audience {
     pub(crate) request_id: String,
     pub(crate) access: Access,
+    /// The app, where it named itself.
+    pub(crate) version: Option<AppVersion>,
     pub(crate) place: Place,
     /// Which spaces, and from where on.
     pub(crate) spaces: Vec<(SpaceId, Option<Cursor>)>,
@@ -51,14 +54,14 @@ pub(crate) struct Audience {
 
 /// Lets the caller in, follows the spaces, and sends events until either has enough.
 pub(crate) async fn stream(app: App, audience: Audience, events: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
-    let Audience { request_id, access, place, spaces } = audience;
+    let Audience { request_id, access, version, place, spaces } = audience;
     for &(space, _) in &spaces {
         exchange::enter(&app, &access.caller, space).await?;
     }
     let seat = app.live.sit(&access.caller.user).ok_or_else(ApiError::busy)?;
     let mut line = Line::new("events", request_id);
     line.caller = Some(access.caller.clone());
-    let session = Session::new(app, &line.request_id, &access, seat);
+    let session = Session::new(app, &line.request_id, &access, version, seat);
     tokio::spawn(async move {
         session.tell(spaces, &events, &mut line).await;
         // Both to the end of the task, whatever becomes of it.
@@ -81,6 +84,7 @@ impl Session {
             end = self.send(events, is_resumable, &mut line.sent) => end,
             end = self.catch_up() => end,
             end = self.mind(None) => end,
+            end = self.outgrown() => end,
         };
         line.end = Some(end);
     }

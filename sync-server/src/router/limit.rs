@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sync_core::id::Hash;
 
+use super::Route;
 use super::address::{self, Addresses};
-use super::route_of;
 use crate::app::App;
 use crate::auth::{Access, Caller};
 use crate::config::{Config, LimitOf, LimitRule};
@@ -35,24 +35,22 @@ pub(crate) struct Limits {
 struct Rule {
     name: Arc<str>,
     of: LimitOf,
-    route: Option<(Method, String)>,
+    route: Option<(String, String)>,
     requests: u32,
     window: Duration,
 }
 
 impl Rule {
     fn new(rule: &LimitRule) -> Self {
-        let route = rule.route.split_once(' ').map(|(method, route)| {
-            // The configuration was validated, so the method is one.
-            (Method::from_bytes(method.as_bytes()).unwrap_or_default(), route.to_owned())
-        });
+        let route = rule.route.split_once(' ').map(|(method, path)| (method.to_owned(), path.to_owned()));
         let (name, window) = (Arc::from(rule.name.as_str()), Duration::from_secs(rule.seconds.into()));
         Self { name, of: rule.of, route, requests: rule.requests, window }
     }
 
-    fn fits(&self, of: LimitOf, method: &Method, route: &str) -> bool {
-        let fits = |(of_method, of_route): &(Method, String)| of_method == method && of_route == route;
-        self.of == of && self.route.as_ref().is_none_or(fits)
+    fn fits(&self, of: LimitOf, route: Option<&Route>) -> bool {
+        let is =
+            |(method, path): &(String, String)| route.is_some_and(|route| route.method == method && route.path == path);
+        self.of == of && self.route.as_ref().is_none_or(is)
     }
 
     fn quota(&self, key: String) -> Quota {
@@ -71,10 +69,8 @@ impl Limits {
     }
 
     fn quotas(&self, of: LimitOf, request: &Request, key: impl Fn() -> String) -> impl Iterator<Item = Quota> {
-        let route = request.extensions().get::<MatchedPath>().map_or("", |path| route_of(path.as_str()));
-        // A route that answers GET answers HEAD with the same work.
-        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-        let fitting = self.rules.iter().filter(move |rule| rule.fits(of, method, route));
+        let route = Route::of(request.extensions(), request.method());
+        let fitting = self.rules.iter().filter(move |rule| rule.fits(of, route));
         fitting.map(move |rule| rule.quota(key()))
     }
 

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::Route;
 use super::format::Format;
 use crate::app::App;
 use crate::auth::Caller;
@@ -46,6 +47,11 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    #[cfg(test)]
+    pub(crate) fn test() -> Self {
+        Self { id: "test".to_owned(), caller: OnceLock::new(), bytes_in: AtomicU64::new(0) }
+    }
+
     /// The request's id.
     pub(crate) fn id(&self) -> &str {
         &self.id
@@ -68,6 +74,7 @@ struct Line {
     started: Instant,
     method: Method,
     route: Option<MatchedPath>,
+    listed: Option<&'static Route>,
     status: u16,
     bytes_out: u64,
     refused: Option<ApiError>,
@@ -103,6 +110,7 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
         started: Instant::now(),
         method: request.method().clone(),
         route: request.extensions().get().cloned(),
+        listed: Route::of(request.extensions(), request.method()),
         status: CLIENT_CLOSED_REQUEST,
         bytes_out: 0,
         refused: None,
@@ -113,7 +121,12 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         line.refused = Some(error.clone());
         let told = std::mem::take(response.headers_mut());
-        response = error.render(format, &id, app.retry_after());
+        let is_oauth = line.listed.is_some_and(|route| route.oauth);
+        response = if is_oauth {
+            error.render_oauth(&id, app.retry_after())
+        } else {
+            error.render(format, &id, app.retry_after())
+        };
         // What layers and routes said besides goes with it, but not about the body that it had before: none.
         let about_body = [header::CONTENT_LENGTH, header::CONTENT_TYPE];
         for (name, value) in told.iter().filter(|(name, _)| !about_body.contains(name)) {

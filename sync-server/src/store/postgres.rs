@@ -20,10 +20,13 @@ use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError}
 use crate::auth::keys::KeyIds;
 use crate::config::Database;
 
+mod accounts;
 mod cluster;
 mod commit;
+mod devices;
 mod error;
 mod idempotency;
+mod invites;
 mod members;
 mod pool;
 mod read;
@@ -31,6 +34,8 @@ mod replica;
 mod row;
 mod schema;
 mod session;
+mod spaces;
+mod versions;
 
 pub use error::PostgresError;
 pub use schema::{Migrated, migrate};

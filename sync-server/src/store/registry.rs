@@ -1,9 +1,14 @@
 //! What the server knows of people, devices and spaces beside the logs. Each subject is a trait of its own, and every store
 //! has them all.
 
+use super::accounts::Accounts;
 use super::cluster::Cluster;
+use super::devices::Devices;
+use super::invites::Invites;
+use super::spaces::Spaces;
+use super::versions::Versions;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Cluster + Send + Sync + 'static {}
+pub trait Registry: Accounts + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static {}
 
-impl<T: Cluster + Send + Sync + 'static> Registry for T {}
+impl<T: Accounts + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static> Registry for T {}

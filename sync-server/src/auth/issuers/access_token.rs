@@ -45,5 +45,5 @@ pub(super) async fn access(provider: &Provider, token: &str, now_ms: u64, leeway
     let caller = Caller { user: provider.user(&claims.sub)?, device: claims.device };
     // What the clocks may differ by counts for connections that last, too.
     let expires_s = claims.exp.saturating_add(leeway_s);
-    Ok(Access { caller, expires_s, issued_by: IssuedBy::Provider })
+    Ok(Access { caller, session: None, expires_s, issued_by: IssuedBy::Provider })
 }

@@ -49,7 +49,7 @@ fn an_issued_token_is_taken() {
     let key = new_signing_key().unwrap();
     let tokens = tokens(&key);
     let access = tokens.verify(&tokens.issue(&ann(), Duration::from_mins(1)).unwrap()).unwrap();
-    let expected = Access { caller: ann(), expires_s: NOW_S + 60, issued_by: IssuedBy::Us };
+    let expected = Access { caller: ann(), session: None, expires_s: NOW_S + 60, issued_by: IssuedBy::Us };
     assert_eq!(access, expected);
     assert_eq!(access.left(NOW_S * 1_000 + 500), Duration::from_millis(59_500));
     assert_eq!(access.left(NOW_S * 2_000), Duration::ZERO);
