@@ -18,6 +18,7 @@ mod answer;
 pub mod conformance;
 pub mod devices;
 pub(crate) mod entry;
+pub mod grants;
 pub mod idempotency;
 pub mod postgres;
 pub mod registry;

@@ -17,6 +17,7 @@ use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
 mod accounts;
 mod author;
+mod grants;
 mod idempotency;
 mod pages;
 mod registry;

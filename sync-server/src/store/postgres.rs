@@ -25,6 +25,7 @@ mod cluster;
 mod commit;
 mod devices;
 mod error;
+mod grants;
 mod idempotency;
 mod members;
 mod pool;

@@ -3,8 +3,9 @@
 
 use super::accounts::Accounts;
 use super::devices::Devices;
+use super::grants::Grants;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Accounts + Devices + Send + Sync + 'static {}
+pub trait Registry: Accounts + Devices + Grants + Send + Sync + 'static {}
 
-impl<T: Accounts + Devices + Send + Sync + 'static> Registry for T {}
+impl<T: Accounts + Devices + Grants + Send + Sync + 'static> Registry for T {}

@@ -20,6 +20,7 @@ use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError}
 mod accounts;
 mod commit;
 mod devices;
+mod grants;
 mod idempotency;
 mod members;
 mod read;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::registry::Registry;
 use super::accounts::{accounts, attempts, one_account_of_many, one_attempt_of_many};
+use super::grants::{grants, one_redemption_of_many};
 
 /// All of it.
 pub async fn registry(store: Arc<dyn Registry>) {
@@ -11,4 +12,6 @@ pub async fn registry(store: Arc<dyn Registry>) {
     attempts(&*store).await;
     one_account_of_many(Arc::clone(&store)).await;
     one_attempt_of_many(Arc::clone(&store)).await;
+    grants(&*store).await;
+    one_redemption_of_many(Arc::clone(&store)).await;
 }
