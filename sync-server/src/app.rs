@@ -9,6 +9,7 @@ use sync_core::log::ReceiptKey;
 use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
+use crate::auth::grants::clients::Clients;
 use crate::auth::sessions::RefreshKey;
 use crate::clock::Clock;
 use crate::config::{self, Http};
@@ -32,6 +33,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) callers: Callers,
     pub(crate) accounts: Accounts,
+    pub(crate) clients: Clients,
     pub(crate) devices: DeviceGate,
     /// What sessions are given.
     pub(crate) token: config::Token,

@@ -10,6 +10,7 @@ mod accounts;
 mod http;
 mod limits;
 mod live;
+pub(crate) mod oauth;
 mod storage;
 mod token;
 
@@ -17,6 +18,7 @@ pub use accounts::Accounts;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use oauth::{OAuth, OAuthClient};
 pub use storage::{Database, Redis, Secret, Sqlite};
 pub use token::Token;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub token: Token,
     /// Accounts of our own.
     pub accounts: Accounts,
+    /// Companions.
+    pub oauth: OAuth,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -71,6 +75,7 @@ impl Default for Config {
             live: Live::default(),
             token: Token::default(),
             accounts: Accounts::default(),
+            oauth: OAuth::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
@@ -144,6 +149,7 @@ impl Config {
         self.live.validate()?;
         self.token.validate()?;
         self.accounts.validate()?;
+        self.oauth.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;

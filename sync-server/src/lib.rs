@@ -36,6 +36,7 @@ use crate::app::{App, Parts};
 use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
+use crate::auth::grants::clients::Clients;
 use crate::auth::issuers::Issuers;
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::sessions::{self, NotBegun};
@@ -197,6 +198,7 @@ impl ServerBuilder {
         };
         let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
         let limits = limits(&config, nodes).await?;
+        let clients = Clients::new(&config);
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let devices = DeviceGate::new(Arc::clone(&registry));
@@ -209,6 +211,7 @@ impl ServerBuilder {
             clock,
             callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
             accounts: Accounts::new(&config.accounts)?,
+            clients,
             devices,
             refresh: keys.refresh,
             token: config.token,

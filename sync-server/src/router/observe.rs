@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request, State};
@@ -67,6 +67,19 @@ impl Note {
     }
 }
 
+/// A refusal that was told already, in words of the route's own.
+#[derive(Clone)]
+pub(crate) struct Told(ApiError);
+
+impl Told {
+    /// The answer that tells of it.
+    pub(crate) fn with(error: ApiError, mut response: Response, retry_after: Duration) -> Response {
+        error.say_when(&mut response, retry_after);
+        response.extensions_mut().insert(Self(error));
+        response
+    }
+}
+
 /// The request's line. It is written when this is dropped, so also when the caller hung up or a handler panicked.
 struct Line {
     note: Arc<Note>,
@@ -115,12 +128,17 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     let format = Format::of_answer(request.headers());
     request.extensions_mut().insert(note);
     let mut response = next.run(request).await;
+    if let Some(Told(error)) = response.extensions_mut().remove() {
+        line.refused = Some(error);
+    }
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         line.refused = Some(error.clone());
         let told = std::mem::take(response.headers_mut());
-        let is_oauth = line.route.as_ref().is_some_and(|route| super::speaks_oauth(route.as_str()));
-        response = if is_oauth {
+        let route = line.route.as_ref().map_or("", MatchedPath::as_str);
+        response = if super::speaks_oauth(route) {
             error.render_oauth(&id, app.retry_after())
+        } else if super::is_page(route) {
+            error.render_page(&id, app.retry_after())
         } else {
             error.render(format, &id, app.retry_after())
         };
