@@ -68,7 +68,7 @@ pub(crate) struct AuthorizeForm {
 pub(crate) async fn page(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let mut form = Form::read(uri.query().unwrap_or_default().as_bytes())?;
     match Asked::read(&app, &mut form) {
-        Ok(asked) => Ok(shown(&app, &asked, StatusCode::OK, None).into_response()),
+        Ok(asked) => Ok(shown(&asked, StatusCode::OK, None).into_response()),
         Err(Refused::Here(error)) => Err(error),
         Err(Refused::Back(url)) => Ok(see(&url)),
     }
@@ -113,20 +113,20 @@ pub(crate) async fn answer(
     match granted {
         Ok(code) => Ok(see(&asked.granted(&app, &code))),
         Err(error) if error.is_of_the_user() => {
-            let page = shown(&app, &asked, error.status_of_page(), Some(&error)).into_response();
+            let page = shown(&asked, error.status_of_page(), Some(&error)).into_response();
             Ok(Told::with(error, page, app.retry_after()))
         }
         Err(error) => Err(error),
     }
 }
 
-fn shown(app: &App, asked: &Asked, status: StatusCode, error: Option<&ApiError>) -> Page {
+fn shown(asked: &Asked, status: StatusCode, error: Option<&ApiError>) -> Page {
     let name = escape(&asked.name);
     let state = asked.state.as_deref().map_or(String::new(), |state| hidden("state", state));
     let body = [
         error.map_or(String::new(), |error| alert(&error.message())),
         format!("<p>Sign in to let <strong>{name}</strong> work with your account.</p>"),
-        format!("<form method=\"post\" action=\"{}\">", escape(&app.clients.place("/v1/oauth/authorize"))),
+        "<form method=\"post\" action=\"authorize\">".to_owned(),
         hidden("client_id", &asked.client),
         hidden("redirect_uri", asked.redirect.as_str()),
         hidden("response_type", "code"),

@@ -55,9 +55,9 @@ pub(crate) async fn page(State(app): State<App>, uri: Uri) -> Result<Response, A
     let mut form = Form::read(uri.query().unwrap_or_default().as_bytes())?;
     let code = form.optional("user_code");
     form.done()?;
-    let Some(code) = code else { return Ok(typing(&app, StatusCode::OK, None).into_response()) };
+    let Some(code) = code else { return Ok(typing(StatusCode::OK, None).into_response()) };
     match device::waiting(&app, &code.0).await? {
-        Some(waiting) => Ok(asking(&app, &waiting, StatusCode::OK, None).into_response()),
+        Some(waiting) => Ok(asking(&waiting, StatusCode::OK, None).into_response()),
         None => Ok(unknown(&app)),
     }
 }
@@ -101,17 +101,17 @@ pub(crate) async fn answer(
     match decided.await {
         Ok(()) => Ok(done(approve).into_response()),
         Err(error) if error.is_of_the_user() => {
-            let page = asking(&app, &waiting, error.status_of_page(), Some(&error)).into_response();
+            let page = asking(&waiting, error.status_of_page(), Some(&error)).into_response();
             Ok(Told::with(error, page, app.retry_after()))
         }
         Err(error) => Err(error),
     }
 }
 
-fn typing(app: &App, status: StatusCode, error: Option<&str>) -> Page {
+fn typing(status: StatusCode, error: Option<&str>) -> Page {
     let body = [
         error.map_or(String::new(), alert),
-        format!("<form method=\"get\" action=\"{}\">", escape(&app.clients.place("/v1/oauth/device"))),
+        "<form method=\"get\" action=\"device\">".to_owned(),
         "<label for=\"user_code\">The code that your device shows</label>".to_owned(),
         "<input id=\"user_code\" name=\"user_code\" autocomplete=\"off\" autocapitalize=\"characters\" spellcheck=\"false\" \
          maxlength=\"32\" required autofocus><button>Next</button></form>"
@@ -122,11 +122,11 @@ fn typing(app: &App, status: StatusCode, error: Option<&str>) -> Page {
 
 fn unknown(app: &App) -> Response {
     let message = "No device shows this code now. It may have expired, or be mistyped.";
-    let page = typing(app, StatusCode::NOT_FOUND, Some(message)).into_response();
+    let page = typing(StatusCode::NOT_FOUND, Some(message)).into_response();
     Told::with(ApiError::not_found(), page, app.retry_after())
 }
 
-fn asking(app: &App, waiting: &Waiting, status: StatusCode, error: Option<&ApiError>) -> Page {
+fn asking(waiting: &Waiting, status: StatusCode, error: Option<&ApiError>) -> Page {
     let (name, code) = (escape(&waiting.name), escape(&waiting.user_code));
     let body = [
         error.map_or(String::new(), |error| alert(&error.message())),
@@ -134,7 +134,7 @@ fn asking(app: &App, waiting: &Waiting, status: StatusCode, error: Option<&ApiEr
         "<p>Sign in to let it work with your account. If the device before you does not show this code, close this page: \
          somebody else may have sent you here.</p>"
             .to_owned(),
-        format!("<form method=\"post\" action=\"{}\">", escape(&app.clients.place("/v1/oauth/device"))),
+        "<form method=\"post\" action=\"device\">".to_owned(),
         hidden("user_code", &waiting.user_code),
         SIGN_IN.to_owned(),
         "<button name=\"answer\" value=\"allow\">Allow</button>".to_owned(),
