@@ -9,6 +9,7 @@ mod limits;
 mod link;
 mod live;
 mod needs_redis;
+mod permissions;
 mod seed;
 mod shutdown;
 mod spaces;
