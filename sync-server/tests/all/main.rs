@@ -11,6 +11,7 @@ mod live;
 mod needs_redis;
 mod permissions;
 mod seed;
+mod sharing;
 mod shutdown;
 mod spaces;
 mod sync;

@@ -31,15 +31,8 @@ pub enum Role {
     Owner,
 }
 
-const ROLES: [Role; 7] = [
-    Role::Stranger,
-    Role::OwnerElsewhere,
-    Role::Removed,
-    Role::Uninvited,
-    Role::Reader,
-    Role::Writer,
-    Role::Owner,
-];
+const ROLES: [Role; 7] =
+    [Role::Stranger, Role::OwnerElsewhere, Role::Removed, Role::Uninvited, Role::Reader, Role::Writer, Role::Owner];
 
 impl Role {
     /// Who is in it.
