@@ -236,6 +236,11 @@ impl Client {
         *lock(&self.shared.status)
     }
 
+    /// Where the app is updated, once the server has found it too old ([`Trouble::UpgradeRequired`](crate::Trouble)).
+    pub fn update_url(&self) -> Option<String> {
+        self.shared.transport.as_ref().and_then(|transport| transport.update_url())
+    }
+
     /// Tells `callback` of changes of the status, at once, on a thread of its own. While it is busy, later ones replace
     /// earlier ones.
     pub fn on_status(&self, callback: impl Fn(Status) + Send + Sync + 'static) -> Subscription {

@@ -196,6 +196,9 @@ pub struct ErrorResponse {
     /// How long to wait before the next try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Where the app is updated, if it is too old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_url: Option<String>,
 }
 
 /// Why a request as a whole was refused. It consumed nothing.

@@ -6,17 +6,30 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod accounts;
+mod audit;
+mod flags;
 mod http;
 mod limits;
 mod live;
+mod metrics;
+mod spaces;
 mod storage;
 mod token;
+mod versions;
 
+pub use accounts::Accounts;
+pub use audit::Audit;
+pub use flags::Flags;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use metrics::Metrics;
+pub use spaces::Spaces;
+pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
-pub use token::Token;
+pub use token::{Token, TokenIssuer};
+pub use versions::Versions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -37,6 +50,10 @@ pub struct Config {
     pub live: Live,
     /// Access tokens.
     pub token: Token,
+    /// Accounts of our own.
+    pub accounts: Accounts,
+    /// Shared spaces.
+    pub spaces: Spaces,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -45,6 +62,14 @@ pub struct Config {
     pub redis: Redis,
     /// How often callers may call.
     pub limits: Limits,
+    /// Which versions of apps are served.
+    pub versions: Versions,
+    /// What was done, as it is kept.
+    pub audit: Audit,
+    /// What is flagged for people to look at.
+    pub flags: Flags,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
     /// Logs.
     pub log: Log,
 }
@@ -66,10 +91,16 @@ impl Default for Config {
             http: Http::default(),
             live: Live::default(),
             token: Token::default(),
+            accounts: Accounts::default(),
+            spaces: Spaces::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
             limits: Limits::default(),
+            versions: Versions::default(),
+            audit: Audit::default(),
+            flags: Flags::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }
@@ -138,10 +169,15 @@ impl Config {
         self.http.validate()?;
         self.live.validate()?;
         self.token.validate()?;
+        self.accounts.validate()?;
+        self.spaces.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;
-        self.limits.validate()
+        self.limits.validate()?;
+        self.versions.validate()?;
+        self.audit.validate()?;
+        self.flags.validate()
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
 
 use crate::router::format::Format;
 use crate::store::{Cause, StoreError};
+use crate::versions::TooOld;
 
 /// A field's name that is told back to whoever sent it.
 const FIELD_BYTES_MAX: usize = 64;
@@ -22,6 +24,10 @@ pub struct ApiError {
     detail: Option<String>,
     retry: Option<Retry>,
     cause: Option<String>,
+    /// Boxed, since it is there so seldom.
+    too_old: Option<Box<TooOld>>,
+    /// What RFC 6749 calls it, where that is not told by the code.
+    oauth: Option<&'static str>,
 }
 
 /// When it is worth trying again.
@@ -35,7 +41,7 @@ enum Retry {
 
 impl ApiError {
     fn new(status: StatusCode, code: ErrorCode, message: &'static str) -> Self {
-        Self { status, code, message, detail: None, retry: None, cause: None }
+        Self { status, code, message, detail: None, retry: None, cause: None, too_old: None, oauth: None }
     }
 
     fn because(mut self, cause: impl ToString) -> Self {
@@ -93,11 +99,54 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "Your role in this space does not allow that.")
     }
 
+    pub(crate) fn personal_space() -> Self {
+        let message = "A personal space is its user's alone: it cannot be shared or left.";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
+    }
+
     /// A field's value is out of its range.
     pub(crate) fn invalid(field: &'static str, must: &'static str) -> Self {
         let message = "A value is out of its range: ";
         let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::Invalid, message);
         refused.detail = Some(format!("`{field}` must be {must}"));
+        refused
+    }
+
+    /// A refusal that OAuth has a name for.
+    pub(crate) fn oauth(error: &'static str, code: ErrorCode, message: &'static str) -> Self {
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, code, message);
+        refused.oauth = Some(error);
+        refused
+    }
+
+    pub(crate) fn unsupported_grant_type() -> Self {
+        Self::oauth("unsupported_grant_type", ErrorCode::Invalid, "This server does not know that `grant_type`.")
+    }
+
+    pub(crate) fn not_a_form() -> Self {
+        let message = "Send `application/x-www-form-urlencoded`.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::UnsupportedMediaType, message)
+    }
+
+    /// The body is not a form as it must be.
+    pub(crate) fn bad_form(must: &'static str) -> Self {
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, "The body is not a form ");
+        refused.detail = Some(must.to_owned());
+        refused
+    }
+
+    pub(crate) fn missing_field(name: &'static str) -> Self {
+        let mut refused = Self::bad_form("");
+        refused.detail = Some(format!("of this route: missing field `{name}`"));
+        refused
+    }
+
+    /// By its name, where that may be told back.
+    pub(crate) fn unknown_field(name: Option<String>) -> Self {
+        let mut refused = Self::bad_form("of this route: unknown field");
+        if let (Some(name), Some(detail)) = (name, &mut refused.detail) {
+            detail.push_str(&format!(" `{name}`"));
+        }
         refused
     }
 
@@ -128,6 +177,21 @@ impl ApiError {
         let message = "Send at most 10,000 changes at once, and ";
         let mut refused = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message);
         refused.detail = Some(format!("{} MiB", bytes_max >> 20));
+        refused
+    }
+
+    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
+        let message = "The body of a request to this route has at most ";
+        let mut refused = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message);
+        refused.detail = Some(format!("{} KiB", bytes_max >> 10));
+        refused
+    }
+
+    pub(crate) fn upgrade_required(too_old: &TooOld) -> Self {
+        let message = "This version of the app is no longer served; update it to at least ";
+        let mut refused = Self::new(StatusCode::UPGRADE_REQUIRED, ErrorCode::UpgradeRequired, message);
+        refused.detail = Some(too_old.minimum.to_string());
+        refused.too_old = Some(Box::new(too_old.clone()));
         refused
     }
 
@@ -218,6 +282,11 @@ impl ApiError {
         })
     }
 
+    /// Whether somebody reached for what is not theirs, or is not there.
+    pub(crate) fn is_of_reach(&self) -> bool {
+        matches!(self.code, ErrorCode::NotFound | ErrorCode::Forbidden | ErrorCode::WrongDevice)
+    }
+
     /// Whether it is the server that failed, or had no room.
     pub(crate) fn is_of_the_server(&self) -> bool {
         self.status.is_server_error()
@@ -236,12 +305,56 @@ impl ApiError {
         };
         // Rounded up, since a moment too early is in vain.
         let retry_after_ms = self.retry_after(retry_after).map(|time| time.as_micros().div_ceil(1_000) as u64);
-        ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms }
+        let update_url = self.too_old.as_ref().map(|too_old| too_old.update_url.clone());
+        ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms, update_url }
+    }
+
+    /// What RFC 6749 and RFC 8628 call it.
+    fn oauth_name(&self) -> &'static str {
+        self.oauth.unwrap_or(match self.code {
+            ErrorCode::Unauthorized
+            | ErrorCode::LoginFailed
+            | ErrorCode::SessionEnded
+            | ErrorCode::DeviceRevoked
+            | ErrorCode::NotFound => "invalid_grant",
+            ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::RateLimited => "temporarily_unavailable",
+            ErrorCode::Internal => "server_error",
+            _ => "invalid_request",
+        })
+    }
+
+    /// The answer in full as RFC 6749 has it, with what our other answers say besides.
+    pub(crate) fn render_oauth(self, request_id: &str, retry_after: Duration) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            error_description: String,
+            #[serde(flatten)]
+            frame: ErrorResponse,
+        }
+        let frame = self.frame(request_id, retry_after);
+        // RFC 6749, section 5.2: of the characters of ASCII but for " and \.
+        let description =
+            frame.message.replace(['"', '\\'], "'").replace(|other: char| !(' '..='~').contains(&other), "-");
+        let body = Body { error: self.oauth_name(), error_description: description, frame };
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        // What is wrong with a grant is wrong with the request: there is no token that would mend it.
+        let grant = self.status == StatusCode::UNAUTHORIZED || self.status == StatusCode::NOT_FOUND;
+        let status = if grant { StatusCode::BAD_REQUEST } else { self.status };
+        let mut response = ([(header::CONTENT_TYPE, Format::Json.content_type())], bytes).into_response();
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(time) = self.retry_after(retry_after) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(time.as_secs_f64().ceil() as u64));
+        }
+        response
     }
 
     /// The answer in full, in the format that they read.
     pub(crate) fn render(self, format: Format, request_id: &str, retry_after: Duration) -> Response {
         let body = self.frame(request_id, retry_after);
+        let upgrade = self.too_old.as_ref().and_then(|too_old| upgrade(too_old));
         let mut response = match format.encode(&body) {
             Ok(bytes) => ([(header::CONTENT_TYPE, format.content_type())], bytes).into_response(),
             Err(_) => ().into_response(),
@@ -251,11 +364,21 @@ impl ApiError {
         if let Some(time) = self.retry_after(retry_after) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(time.as_secs_f64().ceil() as u64));
         }
+        if let Some(upgrade) = upgrade {
+            headers.insert(header::UPGRADE, upgrade);
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
+}
+
+/// RFC 9110 wants `Upgrade` with every 426. It names protocols, so what the app has to be stands there as one that nobody would
+/// switch to by themselves; where to get it is in the body.
+fn upgrade(too_old: &TooOld) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("rejoin-app/{}", too_old.minimum)).ok()
 }
 
 /// The one thing that a caller can use of what serde says.

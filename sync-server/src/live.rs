@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::auth::devices::DeviceGate;
 use crate::bus::Bus;
 use crate::config;
 use crate::error::ApiError;
@@ -81,8 +82,14 @@ impl Drop for Place {
 
 impl Live {
     /// Begins to look after followed spaces. Needs a runtime.
-    pub(crate) fn new(config: config::Live, bus: Arc<dyn Bus>, store: Arc<dyn Store>, random: u64) -> Self {
-        let fanout = Fanout::new(bus);
+    pub(crate) fn new(
+        config: config::Live,
+        bus: Arc<dyn Bus>,
+        store: Arc<dyn Store>,
+        devices: &DeviceGate,
+        random: u64,
+    ) -> Self {
+        let fanout = Fanout::new(bus, Arc::clone(devices.known()));
         let period = Duration::from_millis(config.heartbeat_ms);
         let sweeper = tokio::spawn(sweep::sweep(Arc::clone(&fanout), store, period)).abort_handle();
         Self {
@@ -97,6 +104,11 @@ impl Live {
             sweeper,
             config,
         }
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        *self.open.borrow()
     }
 
     /// Room for one more connection.

@@ -1,52 +1,133 @@
-//! The one route table.
+//! The one route table, and the router that is built of it.
 
 use axum::Router;
+use axum::extract::MatchedPath;
+use axum::http::{Extensions, Method};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use sync_core::limits::BODY_BYTES_MAX;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::handlers;
 
 pub(crate) mod address;
+pub(crate) mod app_version;
 pub(crate) mod format;
 pub(crate) mod gate;
-mod idempotent;
+pub(crate) mod idempotent;
 pub(crate) mod limit;
+pub(crate) mod metrics;
 pub(crate) mod observe;
 pub(crate) mod serve;
 
-/// The routes of version 1 with their methods, as the rules of the configuration name them.
-pub(crate) const ROUTES: [(&str, &str); 5] =
-    [("POST", SYNC), ("GET", LIVE), ("GET", EVENTS), ("GET", SPACES), ("GET", VERSION)];
-
-const SYNC: &str = "/v1/sync";
-const LIVE: &str = "/v1/live";
-const EVENTS: &str = "/v1/events";
-const SPACES: &str = "/v1/spaces";
-const VERSION: &str = "/v1/spaces/{id}/version";
-
-/// The route as it stands in the table, wherever the table is nested.
-pub(crate) fn route_of(matched: &str) -> &str {
-    matched.rfind("/v1/").map_or(matched, |at| &matched[at..])
+/// A line of the table. The router, the limits, the description of the API, the threat model and tests all read it.
+pub(crate) struct Route {
+    /// The method, as the rules of the configuration name it.
+    pub(crate) method: &'static str,
+    /// The path, likewise.
+    pub(crate) path: &'static str,
+    /// Who may call.
+    pub(crate) who: Who,
+    /// What a body may have.
+    pub(crate) body_bytes_max: usize,
+    /// Whether refusals have RFC 6749's form, too.
+    pub(crate) oauth: bool,
+    serve: fn() -> MethodRouter<App>,
 }
 
-/// Every route there is. `/v1` stands behind the gate and the limits; each of its handlers names a caller, so needs a token.
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Anybody, also while the server is full or stops: it does next to nothing, and stands before the gate.
+    Probe,
+    /// Anybody: who calls is said otherwise than by a token, or makes no difference.
+    Anyone,
+    /// Whoever has an access token: the handler names a caller.
+    Caller,
+}
+
+/// A body of names and numbers. The longest are a name of 100 characters, a token, a public key.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+
+const fn route(method: &'static str, path: &'static str, who: Who, serve: fn() -> MethodRouter<App>) -> Route {
+    Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, oauth: false, serve }
+}
+
+impl Route {
+    const fn taking(mut self, bytes_max: usize) -> Self {
+        self.body_bytes_max = bytes_max;
+        self
+    }
+
+    const fn speaking_oauth(mut self) -> Self {
+        self.oauth = true;
+        self
+    }
+
+    /// The line that a request has come by.
+    pub(crate) fn of(extensions: &Extensions, method: &Method) -> Option<&'static Self> {
+        let matched = extensions.get::<MatchedPath>()?.as_str();
+        // A route that answers GET answers HEAD with the same work.
+        let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+        // The table may be nested in another: then its paths are the ends of what matches, and none is the end of another.
+        ROUTES.iter().find(|route| route.method == method && matched.ends_with(route.path))
+    }
+}
+
+/// Every route there is.
+pub(crate) const ROUTES: &[Route] = &[
+    route("POST", "/v1/sync", Who::Caller, || post(handlers::sync::sync)).taking(BODY_BYTES_MAX),
+    // A token, or a hello that has one.
+    route("GET", "/v1/live", Who::Anyone, || get(handlers::live::live)),
+    route("GET", "/v1/events", Who::Caller, || get(handlers::events::events)),
+    route("GET", "/v1/spaces", Who::Caller, || get(handlers::spaces::spaces)),
+    route("GET", "/v1/spaces/{id}/version", Who::Caller, || get(handlers::version::version)),
+    route("POST", "/v1/spaces", Who::Caller, || post(handlers::spaces::create)),
+    route("GET", "/v1/spaces/{id}/members", Who::Caller, || get(handlers::members::members)),
+    route("PUT", "/v1/spaces/{id}/members/{user}", Who::Caller, || put(handlers::members::set_role)),
+    route("DELETE", "/v1/spaces/{id}/members/{user}", Who::Caller, || delete(handlers::members::remove)),
+    route("GET", "/v1/spaces/{id}/invites", Who::Caller, || get(handlers::invites::invites)),
+    route("POST", "/v1/spaces/{id}/invites", Who::Caller, || post(handlers::invites::invite)),
+    route("DELETE", "/v1/spaces/{id}/invites/{invite}", Who::Caller, || delete(handlers::invites::revoke)),
+    route("POST", "/v1/invites/accept", Who::Caller, || post(handlers::invites::accept)),
+    route("POST", "/v1/accounts", Who::Anyone, || post(handlers::accounts::sign_up)),
+    route("POST", "/v1/accounts/password", Who::Caller, || post(handlers::password::change)),
+    // Answers that hold secrets: no key has one kept.
+    route("POST", "/v1/devices", Who::Anyone, || post(handlers::devices::register)),
+    route("GET", "/v1/devices", Who::Caller, || get(handlers::devices::devices)),
+    route("PATCH", "/v1/devices/{device}", Who::Caller, || patch(handlers::devices::rename)),
+    route("DELETE", "/v1/devices/{device}", Who::Caller, || delete(handlers::devices::revoke)),
+    route("POST", "/v1/logout", Who::Caller, || post(handlers::logout::logout)),
+    route("POST", "/v1/oauth/token", Who::Anyone, || post(handlers::oauth_token::token)).speaking_oauth(),
+    route("GET", "/v1/openapi.json", Who::Probe, || get(handlers::openapi::openapi)),
+    route("GET", "/.well-known/jwks.json", Who::Anyone, || get(handlers::jwks::jwks)),
+    route("GET", "/healthz", Who::Probe, || get(handlers::health::healthz)),
+    route("GET", "/readyz", Who::Probe, || get(handlers::health::readyz)),
+];
+
+/// Method and path of every route.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.iter().map(|route| (route.method, route.path))
+}
+
+/// The routes of the table for those who may call them.
+fn routes_for(who: Who) -> Router<App> {
+    let routes = ROUTES.iter().filter(|route| route.who == who);
+    routes.fold(Router::new(), |router, route| router.route(route.path, (route.serve)()))
+}
+
+/// All but probes stand behind the gate, the versions and the limits. Idempotency keys are their callers'.
 pub(crate) fn router(app: App) -> Router {
-    let v1 = Router::new()
-        .route(SYNC, post(handlers::sync::sync))
-        .route(LIVE, get(handlers::live::live))
-        .route(EVENTS, get(handlers::events::events))
-        .route(SPACES, get(handlers::spaces::spaces))
-        .route(VERSION, get(handlers::version::version))
+    let working = routes_for(Who::Caller)
         .route_layer(from_fn_with_state(app.clone(), idempotent::once))
+        .merge(routes_for(Who::Anyone))
         .route_layer(from_fn_with_state(app.clone(), limit::limit))
+        .route_layer(from_fn_with_state(app.clone(), app_version::recent))
         .route_layer(from_fn_with_state(app.clone(), gate::pass));
     Router::new()
-        .merge(v1)
-        .route("/v1/openapi.json", get(handlers::openapi::openapi))
-        .route("/healthz", get(handlers::health::healthz))
-        .route("/readyz", get(handlers::health::readyz))
+        .merge(working)
+        .merge(routes_for(Who::Probe))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(from_fn_with_state(app.clone(), observe::observe))

@@ -12,7 +12,7 @@ use super::error::{ClientError, OpenError};
 use super::identity::{self, Identity};
 use super::runner::Inbox;
 use super::store;
-use super::transport::{Http, Transport};
+use super::transport::{App, Http, Transport, is_app};
 use super::{Client, Shared};
 
 /// Opens a client.
@@ -24,11 +24,20 @@ pub struct ClientBuilder {
     identity: Option<Identity>,
     refresher: Option<Refresher>,
     live: bool,
+    app: Option<(String, String)>,
 }
 
 impl ClientBuilder {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), server: None, token: None, identity: None, refresher: None, live: true }
+        Self {
+            path: path.to_owned(),
+            server: None,
+            token: None,
+            identity: None,
+            refresher: None,
+            live: true,
+            app: None,
+        }
     }
 
     /// The server's address, for example `https://sync.example.com`. Without one the client works offline.
@@ -73,10 +82,22 @@ impl ClientBuilder {
         self
     }
 
+    /// The app that this is part of, for the server to know: its platform (`ios`, `android`, `macos`, `windows`, `linux`, `web`,
+    /// or another word of a-z, 0-9 and -) and its version, such as `2.4.1`. A server that no longer serves that version says
+    /// so, and where to update: [`SyncError::UpgradeRequired`](super::SyncError::UpgradeRequired).
+    pub fn app(mut self, platform: impl Into<String>, version: impl Into<String>) -> Self {
+        self.app = Some((platform.into(), version.into()));
+        self
+    }
+
     /// Opens the store, or creates it; replays and seals what a kill left in the journal.
-    pub fn open(self) -> Result<Client, OpenError> {
+    pub fn open(mut self) -> Result<Client, OpenError> {
+        let app = self.app.take();
+        if let Some((platform, version)) = app.as_ref().filter(|(platform, version)| !is_app(platform, version)) {
+            return Err(OpenError::BadApp { platform: platform.clone(), version: version.clone() });
+        }
         let transport: Option<Arc<dyn Transport>> = match &self.server {
-            Some(server) => Some(Arc::new(Http::new(server)?)),
+            Some(server) => Some(Arc::new(Http::new(server, App::new(app))?)),
             None => None,
         };
         self.open_over(transport)

@@ -59,6 +59,14 @@ pub enum OpenError {
         /// What was given.
         address: String,
     },
+    /// The app's platform or version is not one.
+    #[error("not an app's platform and version: {platform} {version} (expected for example ios 2.4.1)")]
+    BadApp {
+        /// What was given as its platform.
+        platform: String,
+        /// And as its version.
+        version: String,
+    },
     /// The disk failed.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
@@ -129,7 +137,7 @@ impl From<StoreError> for ClientError {
 }
 
 /// Why [`Client::sync_once`](super::Client::sync_once) did not bring everything up to date. What it did exchange stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
     /// The server was not reached.
     #[error("the server cannot be reached")]
@@ -140,10 +148,29 @@ pub enum SyncError {
     /// The token is missing, expired, or of another device.
     #[error("the server wants a new access token: call set_token")]
     NeedsAuth,
-    /// Something that waiting does not mend.
+    /// The server no longer serves this version of the app. What is written goes on being kept.
+    #[error("the app must be updated{}", at(.update_url.as_deref()))]
+    UpgradeRequired {
+        /// Where, if the server says so.
+        update_url: Option<String>,
+    },
+    /// Something else that waiting does not mend.
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    Trouble(Trouble),
     /// The client has no server.
     #[error("no server was given when the client was opened")]
     NoServer,
+}
+
+fn at(update_url: Option<&str>) -> String {
+    update_url.map(|url| format!(": {url}")).unwrap_or_default()
+}
+
+impl From<Trouble> for SyncError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::UpgradeRequired => Self::UpgradeRequired { update_url: None },
+            other => Self::Trouble(other),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sync_core::session::Status;
 
 use super::error::{ClientError, SyncError};
-use super::transport::Traffic;
+use super::transport::{Traffic, Transport};
 use super::{Shared, lock};
 
 mod connection;
@@ -69,6 +69,13 @@ pub(super) fn stop(shared: &Arc<Shared>) {
 /// Runs until everything is exchanged.
 pub(super) fn sync_once(shared: &Arc<Shared>, deadline: Duration) -> Result<SyncReport, SyncError> {
     let transport = shared.transport.as_ref().ok_or(SyncError::NoServer)?;
+    exchange(shared, transport, deadline).map_err(|error| match error {
+        SyncError::UpgradeRequired { .. } => SyncError::UpgradeRequired { update_url: transport.update_url() },
+        other => other,
+    })
+}
+
+fn exchange(shared: &Arc<Shared>, transport: &Arc<dyn Transport>, deadline: Duration) -> Result<SyncReport, SyncError> {
     let before = transport.traffic();
     let running = lock(&shared.runner).as_ref().is_some_and(|thread| !thread.is_finished());
     if running {
@@ -91,7 +98,7 @@ fn wait_for_quiet(shared: &Arc<Shared>, deadline: Duration) -> Result<(), SyncEr
     let asked = shared.inbox.sync_now();
     let mut rounds = lock(&shared.inbox.rounds);
     loop {
-        if let Some((_, result)) = rounds.done.filter(|(round, _)| *round >= asked) {
+        if let Some((_, result)) = rounds.done.clone().filter(|(round, _)| *round >= asked) {
             return result;
         }
         let left = until.saturating_duration_since(Instant::now());

@@ -8,9 +8,11 @@ use std::task::{Context, Poll};
 use sync_core::session::{Ending, Failure};
 use sync_core::wire::{LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
 
+mod app;
 pub(super) mod http;
 mod socket;
 
+pub(super) use app::{App, is_app};
 pub(super) use http::Http;
 
 /// Something under way, which is given up by dropping it.
@@ -31,6 +33,11 @@ pub(super) trait Transport: Send + Sync {
     fn open(&self, token: Option<String>) -> Pending<'_, Opening>;
 
     fn traffic(&self) -> Traffic;
+
+    /// Where the app is updated, once the server has found it too old.
+    fn update_url(&self) -> Option<String> {
+        None
+    }
 }
 
 /// An open live connection; an object for the same reason.

@@ -100,7 +100,7 @@ pub enum LiveResponse {
         pull: Option<PullAnswer>,
     },
     /// A request was refused as a whole and consumed nothing; the connection goes on. With a space and no id: the user may
-    /// not enter that space any more, and it is followed no longer.
+    /// not enter that space any more, and it is followed no longer. With neither: why the connection is about to be closed.
     Refused {
         /// The request's, where it had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]

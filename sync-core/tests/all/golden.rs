@@ -152,6 +152,7 @@ pub fn frames() -> Vec<Frame> {
         message: "The server is busy. Try again.".to_owned(),
         request_id: "0193b7e2".to_owned(),
         retry_after_ms,
+        update_url: None,
     };
     let mut frames = vec![
         frame("sync_request_both", true, &request(Some(run()), Some(pull.clone()))),

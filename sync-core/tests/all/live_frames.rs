@@ -28,6 +28,7 @@ pub fn frames(run: Run, page: Page) -> Vec<Frame> {
         message: "There is no such thing here.".to_owned(),
         request_id: "0193b7e2".to_owned(),
         retry_after_ms: None,
+        update_url: None,
     };
     let peer = |data: Option<&[u8]>| Peer {
         user: "ann".to_owned(),

@@ -309,7 +309,7 @@ impl World {
                 _ => (None, None),
             };
             let (message, request_id) = (String::new(), String::new());
-            let error = ErrorResponse { code, message, request_id, retry_after_ms: None };
+            let error = ErrorResponse { code, message, request_id, retry_after_ms: None, update_url: None };
             return self.send(LiveResponse::Refused { id, space, error });
         }
         match frame {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, within};
-use crate::router::ROUTES;
+use crate::router::{ROUTES, Who};
 
 /// Each request asks every rule, so they are few.
 const LIMIT_RULES_MAX: usize = 32;
@@ -46,17 +46,26 @@ pub enum LimitOf {
 
 impl Default for Limits {
     fn default() -> Self {
-        let rule = |name: &str, of, requests| LimitRule {
+        let rule = |name: &str, of, route: &str, requests, seconds| LimitRule {
             name: name.to_owned(),
             of,
-            route: "*".to_owned(),
+            route: route.to_owned(),
             requests,
-            seconds: 60,
+            seconds,
         };
+        let before = |name, route, requests| rule(name, LimitOf::Address, route, requests, 600);
         let rules = vec![
-            rule("address", LimitOf::Address, 12_000),
-            rule("user", LimitOf::User, 6_000),
-            rule("device", LimitOf::Device, 3_000),
+            rule("address", LimitOf::Address, "*", 12_000, 60),
+            rule("user", LimitOf::User, "*", 6_000, 60),
+            rule("device", LimitOf::Device, "*", 3_000, 60),
+            before("sign-up", "POST /v1/accounts", 60),
+            before("sign-in", "POST /v1/devices", 120),
+            before("sign-in-page", "POST /v1/oauth/authorize", 120),
+            before("companion-page", "POST /v1/oauth/device", 120),
+            before("companion-look-up", "GET /v1/oauth/device", 120),
+            before("companion", "POST /v1/oauth/device_authorization", 120),
+            before("token", "POST /v1/oauth/token", 12_000),
+            rule("invites", LimitOf::User, "POST /v1/invites/accept", 60, 600),
         ];
         Self { rules }
     }
@@ -72,7 +81,8 @@ impl Limits {
             within(!rule.name.is_empty() && rule.name.bytes().all(name), "limits.rules.name", "of a-z, 0-9 and -")?;
             let of_that_name = self.rules.iter().filter(|other| other.name == rule.name).count();
             within(of_that_name == 1, "limits.rules.name", "another for each rule")?;
-            let known = ROUTES.iter().any(|(method, route)| rule.route.split_once(' ') == Some((method, route)));
+            let mut limited = ROUTES.iter().filter(|route| route.who != Who::Probe);
+            let known = limited.any(|route| rule.route.split_once(' ') == Some((route.method, route.path)));
             within(known || rule.route == "*", "limits.rules.route", "* or a method and a route, as in POST /v1/sync")
         })
     }

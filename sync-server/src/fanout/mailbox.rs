@@ -77,6 +77,11 @@ impl Mailbox {
     }
 
     /// Whose it is.
+    pub(crate) fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Whose it is.
     pub(crate) fn user(&self) -> &str {
         &self.user
     }

@@ -46,7 +46,7 @@ pub(crate) async fn events(
     let place = app.live.enter()?;
     // One event on its way is enough: what waits behind it waits where it can be dropped.
     let (sender, receiver) = mpsc::channel(1);
-    stream(app, Audience { request_id: note.id().to_owned(), access, place, spaces }, sender).await?;
+    stream(app, Audience { note, access, place, spaces }, sender).await?;
     let mut response = Response::new(Body::new(Events(receiver)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

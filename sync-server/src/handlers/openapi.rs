@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
-use super::spaces;
+use super::{accounts, devices, invites, jwks, logout, members, oauth_token, password, spaces};
 
 /// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
 #[derive(IntoResponses)]
@@ -43,7 +43,26 @@ pub(crate) struct ErrorBody {
 
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Rejoin"), paths(spaces::spaces), modifiers(&Security))]
+#[openapi(info(title = "Rejoin"), paths(
+    accounts::sign_up,
+    password::change,
+    spaces::spaces,
+    spaces::create,
+    members::members,
+    members::set_role,
+    members::remove,
+    invites::invites,
+    invites::invite,
+    invites::revoke,
+    invites::accept,
+    devices::register,
+    devices::devices,
+    devices::rename,
+    devices::revoke,
+    logout::logout,
+    oauth_token::token,
+    jwks::jwks,
+), modifiers(&Security))]
 pub(crate) struct Api;
 
 struct Security;

@@ -1,21 +1,21 @@
 //! Idempotency keys: a request that changes something, sent again with the same key, is answered as it was and does nothing.
 //!
 //! Only answers of success are kept, and only small ones: a request that was refused took no effect, so its key is free
-//! again, and so is the key of an answer too large to keep. Routes that give large answers must bear repetition by
+//! again, and so is the key of an answer too large to keep, or that tells a [secret](Secret). Routes that give large answers must bear repetition by
 //! themselves, as `/v1/sync` does by its change ids.
 
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use sync_core::id::Hash;
 
+use super::Route;
 use super::gate::Place;
-use super::route_of;
 use crate::app::App;
 use crate::auth::Access;
 use crate::error::ApiError;
@@ -29,6 +29,10 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_BYTES_MAX: usize = 255;
 /// An answer that is kept. What a push is answered with is far smaller.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// In an answer's extensions: it tells something that is kept nowhere, as a token is. Sent again with its key, the request
+/// is worked on again.
+#[derive(Clone)]
+pub(crate) struct Secret;
 /// Beyond the time that a request may take, for the answer to be kept.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -44,9 +48,9 @@ async fn keyed(app: App, request: Request, next: Next) -> Result<Response, ApiEr
     let (mut parts, sent) = request.into_parts();
     let key = key(&parts.headers)?;
     let user = Access::verified(&mut parts, &app).await?.caller.user;
-    let matched = parts.extensions.get::<MatchedPath>().map_or("", |path| route_of(path.as_str()));
-    let of = RequestKey { user, route: format!("{} {matched}", parts.method), key };
-    let sent = Bytes::from(body::whole(&app, &parts.headers, sent).await?);
+    let path = Route::of(&parts.extensions, &parts.method).map_or("", |route| route.path);
+    let of = RequestKey { user, route: format!("{} {path}", parts.method), key };
+    let sent = Bytes::from(body::whole(&app, &parts, sent).await?);
     let content_type =
         parts.headers.get(header::CONTENT_TYPE).map_or(Bytes::new(), |value| Bytes::copy_from_slice(value.as_bytes()));
     // None of these holds a zero byte, so no two requests run into the same.
@@ -89,7 +93,8 @@ async fn work(app: App, of: RequestKey, token: ClaimToken, request: Request, nex
         Err(error) => return error.into_response(),
     };
     let is_small = response.body().size_hint().exact().is_some_and(|bytes| bytes <= ANSWER_BYTES_MAX);
-    if !response.status().is_success() || !is_small {
+    let is_secret = response.extensions().get::<Secret>().is_some();
+    if !response.status().is_success() || !is_small || is_secret {
         if let Err(error) = app.store.release(of, token).await {
             tracing::warn!(%error, "an idempotency key is not released: it is free when its lease ends");
         }

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sync_core::id::Hash;
 
-use super::address::{self, Addresses};
-use super::route_of;
+use super::observe::Note;
+use super::{Route, address};
 use crate::app::App;
 use crate::auth::{Access, Caller};
 use crate::config::{Config, LimitOf, LimitRule};
 use crate::error::ApiError;
 use crate::limiter::{Decision, Limiter, Quota, Refused, Usage};
+use crate::telemetry::metrics;
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -26,7 +27,6 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) struct Limits {
     rules: Vec<Rule>,
     limiter: Arc<dyn Limiter>,
-    addresses: Addresses,
     /// Tokens whose user or device was refused: while it lasts, they need not be verified. Under their hashes, since nothing
     /// but a caller keeps a token.
     tokens: Refused<Hash, Quota>,
@@ -35,24 +35,22 @@ pub(crate) struct Limits {
 struct Rule {
     name: Arc<str>,
     of: LimitOf,
-    route: Option<(Method, String)>,
+    route: Option<(String, String)>,
     requests: u32,
     window: Duration,
 }
 
 impl Rule {
     fn new(rule: &LimitRule) -> Self {
-        let route = rule.route.split_once(' ').map(|(method, route)| {
-            // The configuration was validated, so the method is one.
-            (Method::from_bytes(method.as_bytes()).unwrap_or_default(), route.to_owned())
-        });
+        let route = rule.route.split_once(' ').map(|(method, path)| (method.to_owned(), path.to_owned()));
         let (name, window) = (Arc::from(rule.name.as_str()), Duration::from_secs(rule.seconds.into()));
         Self { name, of: rule.of, route, requests: rule.requests, window }
     }
 
-    fn fits(&self, of: LimitOf, method: &Method, route: &str) -> bool {
-        let fits = |(of_method, of_route): &(Method, String)| of_method == method && of_route == route;
-        self.of == of && self.route.as_ref().is_none_or(fits)
+    fn fits(&self, of: LimitOf, route: Option<&Route>) -> bool {
+        let is =
+            |(method, path): &(String, String)| route.is_some_and(|route| route.method == method && route.path == path);
+        self.of == of && self.route.as_ref().is_none_or(is)
     }
 
     fn quota(&self, key: String) -> Quota {
@@ -62,24 +60,18 @@ impl Rule {
 
 impl Limits {
     pub(crate) fn new(config: &Config, limiter: Arc<dyn Limiter>) -> Self {
-        Self {
-            rules: config.limits.rules.iter().map(Rule::new).collect(),
-            limiter,
-            addresses: Addresses::new(&config.http),
-            tokens: Refused::default(),
-        }
+        Self { rules: config.limits.rules.iter().map(Rule::new).collect(), limiter, tokens: Refused::default() }
     }
 
     fn quotas(&self, of: LimitOf, request: &Request, key: impl Fn() -> String) -> impl Iterator<Item = Quota> {
-        let route = request.extensions().get::<MatchedPath>().map_or("", |path| route_of(path.as_str()));
-        // A route that answers GET answers HEAD with the same work.
-        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-        let fitting = self.rules.iter().filter(move |rule| rule.fits(of, method, route));
+        let route = Route::of(request.extensions(), request.method());
+        let fitting = self.rules.iter().filter(move |rule| rule.fits(of, route));
         fitting.map(move |rule| rule.quota(key()))
     }
 
     fn of_address(&self, request: &Request) -> Vec<Quota> {
-        let Some(address) = self.addresses.of(request.extensions(), request.headers()) else { return Vec::new() };
+        let note = request.extensions().get::<Arc<Note>>();
+        let Some(address) = note.and_then(|note| note.address()) else { return Vec::new() };
         self.quotas(LimitOf::Address, request, || address::network(address)).collect()
     }
 
@@ -144,6 +136,9 @@ pub(crate) async fn limit(State(app): State<App>, request: Request, next: Next) 
 }
 
 fn refuse(decision: &Decision) -> Response {
+    if let Some(usage) = decision.tightest() {
+        metrics::rate_limited(&usage.rule);
+    }
     let mut response = ApiError::rate_limited(decision.refused_for()).into_response();
     tell(decision, response.headers_mut());
     response

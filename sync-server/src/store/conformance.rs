@@ -15,12 +15,18 @@ use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PushAnswer};
 use self::author::{Author, create, delete, new_doc, new_space, new_user, refused};
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
+mod accounts;
+mod audit;
 mod author;
 mod idempotency;
 mod pages;
+mod registry;
+pub mod sharing;
+mod versions;
 
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
+pub use registry::registry;
 
 /// All of it, but for what needs the store to be opened again.
 pub async fn all(store: Arc<dyn Store>) {

@@ -1,7 +1,18 @@
 //! What the server knows of people, devices and spaces beside the logs. Each subject is a trait of its own, and every store
 //! has them all.
 
-/// All that a store keeps beside logs.
-pub trait Registry: Send + Sync + 'static {}
+use super::accounts::Accounts;
+use super::audit::Audit;
+use super::cluster::Cluster;
+use super::devices::Devices;
+use super::invites::Invites;
+use super::spaces::Spaces;
+use super::versions::Versions;
 
-impl<T: Send + Sync + 'static> Registry for T {}
+/// All that a store keeps beside logs.
+pub trait Registry: Accounts + Audit + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static {}
+
+impl<T> Registry for T where
+    T: Accounts + Audit + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static
+{
+}

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use sync_core::id::SpaceId;
 use sync_core::wire::account::{Role, SpacesResponse};
@@ -18,6 +18,31 @@ pub fn binary(data: &Path, arguments: &[&str]) -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+/// A server of its own process, which ends with this.
+pub struct Serving {
+    pub url: String,
+    process: Child,
+}
+
+impl Serving {
+    /// On a free port, and on nothing that the environment names.
+    pub fn start(data: &Path, arguments: &[&str]) -> Self {
+        let mut serve = binary(data, &[&["serve", "--listen", "127.0.0.1:0", "--log", "error"], arguments].concat());
+        let mut process = serve.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").expect("it serves").to_owned();
+        Self { url, process }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 #[tokio::test]
@@ -100,7 +125,8 @@ fn migrates_and_says_what_it_did() {
     let first = String::from_utf8(binary(folder.path(), &["migrate"]).output().unwrap().stdout).unwrap();
     assert!(first.contains("applied V1__log"), "{first}");
     let second = String::from_utf8(binary(folder.path(), &["migrate"]).output().unwrap().stdout).unwrap();
-    assert_eq!(second, "the schema is at version 2\n");
+    assert!(second.starts_with("the schema is at version "), "{second}");
+    assert_eq!(first.lines().last(), second.lines().next(), "nothing was applied");
 }
 
 #[test]

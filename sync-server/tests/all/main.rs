@@ -1,7 +1,9 @@
 //! The server over real sockets; a module a route, as in the route table.
 
 mod access;
+mod app_versions;
 mod binary;
+mod devices;
 mod events;
 mod health;
 mod idempotency;

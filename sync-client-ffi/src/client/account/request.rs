@@ -204,7 +204,7 @@ impl Requests {
             return Ok(reply);
         }
         // A proxy or captive portal speaks for itself; nobody is signed out on its word.
-        let Some(ErrorResponse { code, message, request_id, retry_after_ms }) = reply.decode() else {
+        let Some(ErrorResponse { code, message, request_id, retry_after_ms, .. }) = reply.decode() else {
             return Err(strange);
         };
         let retry_after = retry_after_ms.map(Duration::from_millis).or(retry_after);

@@ -8,7 +8,7 @@ use sync_core::limits::{BODY_BYTES_MAX, LIVE_OPEN_TIMEOUT_MS, REQUEST_TIMEOUT_MS
 use sync_core::session::{Ending, Failure};
 use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, SyncResponse};
 
-use super::{Answer, Meter, Opening, Pending, Traffic, Transport, socket};
+use super::{Answer, App, Meter, Opening, Pending, Traffic, Transport, socket};
 use crate::client::error::OpenError;
 
 pub(in crate::client) const MSGPACK: &str = "application/msgpack";
@@ -22,10 +22,11 @@ pub(in crate::client) struct Http {
     requests: OnceLock<Option<reqwest::Client>>,
     upgrades: OnceLock<Option<reqwest::Client>>,
     meter: Arc<Meter>,
+    app: Arc<App>,
 }
 
 impl Http {
-    pub(in crate::client) fn new(server: &str) -> Result<Self, OpenError> {
+    pub(in crate::client) fn new(server: &str, app: App) -> Result<Self, OpenError> {
         let bad = || OpenError::BadAddress { address: server.to_owned() };
         let url = reqwest::Url::parse(server).map_err(|_| bad())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -34,7 +35,7 @@ impl Http {
         let base = url.as_str().trim_end_matches('/');
         let (sync_url, live_url) = (format!("{base}/v1/sync"), format!("{base}/v1/live"));
         let (requests, upgrades) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { sync_url, live_url, requests, upgrades, meter: Arc::default() })
+        Ok(Self { sync_url, live_url, requests, upgrades, meter: Arc::default(), app: Arc::new(app) })
     }
 
     fn requests(&self) -> Option<&reqwest::Client> {
@@ -68,7 +69,7 @@ impl Http {
             .header(CONTENT_TYPE, MSGPACK)
             .header(ACCEPT, MSGPACK)
             .body(body);
-        let mut response = request.send().await.map_err(|_| Failure::Unreachable)?;
+        let mut response = self.app.sign(request).send().await.map_err(|_| Failure::Unreachable)?;
         let status = response.status();
         let header_ms = retry_after_ms(&response);
         let body = self.body(&mut response).await?;
@@ -80,7 +81,10 @@ impl Http {
             return Ok(Box::new(frame));
         }
         let (code, retry_after_ms) = match wire::decode::<ErrorResponse>(&body) {
-            Ok(error) => (error.code, error.retry_after_ms.or(header_ms)),
+            Ok(error) => {
+                self.app.hear(&error);
+                (error.code, error.retry_after_ms.or(header_ms))
+            }
             // A proxy or captive portal speaks for itself; only a status that says enough is believed.
             Err(_) if status.as_u16() == 401 => (ErrorCode::Unauthorized, header_ms),
             Err(_) if status.as_u16() == 413 => (ErrorCode::TooLarge, header_ms),
@@ -147,11 +151,15 @@ impl Transport for Http {
     fn open(&self, token: Option<String>) -> Pending<'_, Opening> {
         Box::pin(async move {
             let client = self.upgrades().ok_or(Ending::Lost)?;
-            socket::open(client, &self.live_url, token, &self.meter).await
+            socket::open(client, &self.live_url, token, &self.meter, &self.app).await
         })
     }
 
     fn traffic(&self) -> Traffic {
         self.meter.read()
+    }
+
+    fn update_url(&self) -> Option<String> {
+        self.app.update_url()
     }
 }

@@ -25,7 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::http::{MSGPACK, bounded_body, retry_after_ms};
-use super::{Line, Meter, Opening};
+use super::{App, Line, Meter, Opening};
 use crate::client::clock;
 
 /// Frames that wait for a slow network: the pushes that may be under way, and what is shown in every space.
@@ -37,10 +37,16 @@ const READ_BYTES: usize = 16 << 10;
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// Opens a connection: it is open when the server has said hello.
-pub(super) async fn open(client: &reqwest::Client, url: &str, token: Option<String>, meter: &Arc<Meter>) -> Opening {
+pub(super) async fn open(
+    client: &reqwest::Client,
+    url: &str,
+    token: Option<String>,
+    meter: &Arc<Meter>,
+    app: &Arc<App>,
+) -> Opening {
     let token = token.ok_or(refused(ErrorCode::Unauthorized))?;
     let opened = async {
-        let mut socket = Socket::connect(client, url, &token, meter.clone()).await?;
+        let mut socket = Socket::connect(client, url, &token, meter.clone(), app.clone()).await?;
         let welcome = socket.greet().await?;
         let line: Box<dyn Line> = Box::new(socket);
         Ok((welcome, line))
@@ -60,10 +66,17 @@ struct Socket {
     /// Whether the stream holds something that is not out yet.
     unsent: bool,
     meter: Arc<Meter>,
+    app: Arc<App>,
 }
 
 impl Socket {
-    async fn connect(client: &reqwest::Client, url: &str, token: &str, meter: Arc<Meter>) -> Result<Self, Ending> {
+    async fn connect(
+        client: &reqwest::Client,
+        url: &str,
+        token: &str,
+        meter: Arc<Meter>,
+        app: Arc<App>,
+    ) -> Result<Self, Ending> {
         let mut key = [0; 16];
         clock::fill(&mut key);
         let key = STANDARD.encode(key);
@@ -75,13 +88,13 @@ impl Socket {
             .header(UPGRADE, "websocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", &key);
-        let response = request.send().await.map_err(|error| {
+        let response = app.sign(request).send().await.map_err(|error| {
             tracing::debug!(%error, "no live connection");
             // A server that cannot be reached is not reached by requests either.
             if error.is_connect() { Ending::Lost } else { Ending::Blocked }
         })?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refusal(response, &meter).await);
+            return Err(refusal(response, &meter, &app).await);
         }
         let accepted = response.headers().get("sec-websocket-accept");
         if accepted.is_none_or(|accept| accept.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes()) {
@@ -96,7 +109,7 @@ impl Socket {
             .max_message_size(Some(BODY_BYTES_MAX))
             .max_frame_size(Some(BODY_BYTES_MAX));
         let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
-        Ok(Self { stream, waiting: VecDeque::new(), waiting_bytes: 0, unsent: false, meter })
+        Ok(Self { stream, waiting: VecDeque::new(), waiting_bytes: 0, unsent: false, meter, app })
     }
 
     /// Both say hello.
@@ -167,7 +180,12 @@ impl Line for Socket {
                     Meter::add(&self.meter.frames_received, 1);
                     Meter::add(&self.meter.bytes_received, bytes.len());
                     match LiveResponse::read(&bytes) {
-                        Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
+                        Ok(Some(frame)) => {
+                            if let LiveResponse::Refused { error, .. } = &frame {
+                                self.app.hear(error);
+                            }
+                            return Poll::Ready(Ok(frame));
+                        }
                         Ok(None) => {}
                         Err(error) => {
                             tracing::warn!(%error, "what the server said is not a frame");
@@ -193,11 +211,12 @@ impl Line for Socket {
 }
 
 /// What an answer that is no upgrade means.
-async fn refusal(mut response: reqwest::Response, meter: &Meter) -> Ending {
+async fn refusal(mut response: reqwest::Response, meter: &Meter, app: &App) -> Ending {
     let status = response.status();
     let header_ms = retry_after_ms(&response);
     let body = bounded_body(&mut response, REFUSAL_BYTES_MAX, meter).await.ok().flatten().unwrap_or_default();
     if let Ok(error) = wire::decode::<ErrorResponse>(&body).or_else(|_| wire::decode_json(&body)) {
+        app.hear(&error);
         return Ending::Refused { code: error.code, retry_after_ms: error.retry_after_ms.or(header_ms) };
     }
     let code = match status {

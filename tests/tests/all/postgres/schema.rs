@@ -9,13 +9,19 @@ mod needs_postgres {
 
     use crate::postgres::at;
 
-    /// One row each, of the deployment itself: on a distributed Postgres these are reference tables.
-    const GLOBAL: [&str; 2] = ["cluster", "refinery_schema_history"];
+    /// A few rows each, of the deployment itself: on a distributed Postgres these are reference tables.
+    const GLOBAL: [&str; 3] = ["app_versions", "cluster", "refinery_schema_history"];
     /// Hash-partitioned by space, since they hold nearly everything.
     const PARTITIONED: [&str; 2] = ["log", "payloads"];
 
-    /// Leads with neither a space nor a user: clearing away what has expired is nobody's request, and may ask every shard.
-    const SWEPT: &str = "idempotency_by_expiry";
+    /// Keyed by what people and apps come with before there is a user: an address, the hash of an identity. They are sharded
+    /// by that, each row by itself.
+    const DIRECTORIES: [(&str, &str); 2] = [("accounts", "email"), ("sign_in_failures", "identity")];
+
+    /// Lead with neither a space nor a user, and may ask every shard: clearing away what has expired and looking at what
+    /// happened lately is nobody's request, and passwords are seldom changed.
+    const SCATTERED: [&str; 4] =
+        ["accounts_by_user", "audit_by_time", "idempotency_by_expiry", "sign_in_failures_by_end"];
 
     /// What stands in the way of sharding, one line each.
     async fn faults(client: &Client) -> Vec<String> {
@@ -47,7 +53,8 @@ mod needs_postgres {
         );
         let owners = text(&tables).await;
         for (table, leading) in owners.iter().filter(|(table, _)| !global(table)) {
-            if !["space_id", "user_id"].contains(&leading.as_str()) {
+            let directory = DIRECTORIES.contains(&(table.as_str(), leading.as_str()));
+            if !["space_id", "user_id"].contains(&leading.as_str()) && !directory {
                 faults.push(format!("{table} is keyed by {leading:?} first"));
             }
         }
@@ -61,7 +68,7 @@ mod needs_postgres {
         for (table, index) in text(&indexes).await {
             let (name, leading) = index.split_once(' ').unwrap();
             let owner = owners.iter().find(|(other, _)| *other == table).map_or("", |(_, leading)| leading);
-            if !global(&table) && leading != owner && name != SWEPT {
+            if !global(&table) && leading != owner && !SCATTERED.contains(&name) {
                 faults.push(format!("{table} has the index {name} that leads with {leading}"));
             }
         }
