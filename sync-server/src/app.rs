@@ -12,6 +12,7 @@ use crate::audit::keeper::Keeper;
 use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
+use crate::auth::grants::clients::Clients;
 use crate::auth::sessions::RefreshKey;
 use crate::clock::Clock;
 use crate::config::{self, Http};
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) callers: Callers,
     pub(crate) accounts: Accounts,
+    pub(crate) clients: Clients,
     pub(crate) devices: DeviceGate,
     /// What sessions are given.
     pub(crate) token: config::Token,

@@ -13,6 +13,7 @@ mod http;
 mod limits;
 mod live;
 mod metrics;
+pub(crate) mod oauth;
 mod spaces;
 mod storage;
 mod token;
@@ -25,6 +26,7 @@ pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
 pub use metrics::Metrics;
+pub use oauth::{OAuth, OAuthClient};
 pub use spaces::Spaces;
 pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
@@ -54,6 +56,8 @@ pub struct Config {
     pub accounts: Accounts,
     /// Shared spaces.
     pub spaces: Spaces,
+    /// Companions.
+    pub oauth: OAuth,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -93,6 +97,7 @@ impl Default for Config {
             token: Token::default(),
             accounts: Accounts::default(),
             spaces: Spaces::default(),
+            oauth: OAuth::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
@@ -171,6 +176,7 @@ impl Config {
         self.token.validate()?;
         self.accounts.validate()?;
         self.spaces.validate()?;
+        self.oauth.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
 
+use crate::handlers::page::{self, Page};
 use crate::router::format::Format;
 use crate::store::{Cause, StoreError};
 use crate::versions::TooOld;
@@ -44,7 +45,7 @@ impl ApiError {
         Self { status, code, message, detail: None, retry: None, cause: None, too_old: None, oauth: None }
     }
 
-    fn because(mut self, cause: impl ToString) -> Self {
+    pub(crate) fn because(mut self, cause: impl ToString) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
@@ -348,6 +349,39 @@ impl ApiError {
         if let Some(time) = self.retry_after(retry_after) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(time.as_secs_f64().ceil() as u64));
         }
+        response
+    }
+
+    /// What people are told.
+    pub(crate) fn message(&self) -> String {
+        self.frame("", Duration::ZERO).message
+    }
+
+    /// Whether somebody at a browser can do something about it: type again, or wait.
+    pub(crate) fn is_of_the_user(&self) -> bool {
+        let user = matches!(self.code, ErrorCode::LoginFailed | ErrorCode::Invalid | ErrorCode::NotFound);
+        user || self.is_passing()
+    }
+
+    /// The status of a page that tells it: there is no token that would help a browser.
+    pub(crate) fn status_of_page(&self) -> StatusCode {
+        if self.status == StatusCode::UNAUTHORIZED { StatusCode::FORBIDDEN } else { self.status }
+    }
+
+    /// Says when to come again.
+    pub(crate) fn say_when(&self, response: &mut Response, retry_after: Duration) {
+        if let Some(time) = self.retry_after(retry_after) {
+            let seconds = HeaderValue::from(time.as_secs_f64().ceil() as u64);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+    }
+
+    /// The answer in full as a page.
+    pub(crate) fn render_page(self, request_id: &str, retry_after: Duration) -> Response {
+        let body = format!("{}<p>Request {}</p>", page::alert(&self.message()), page::escape(request_id));
+        let page = Page { status: self.status_of_page(), title: "This did not work", body, leads_to: None };
+        let mut response = page.into_response();
+        self.say_when(&mut response, retry_after);
         response
     }
 

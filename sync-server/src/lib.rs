@@ -38,6 +38,7 @@ use crate::audit::keeper::Keeper;
 use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
+use crate::auth::grants::clients::Clients;
 use crate::auth::issuers::{Identity, Issuers, TlsError};
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::sessions::{self, NotBegun};
@@ -226,6 +227,7 @@ impl ServerBuilder {
         };
         let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
         let limits = limits(&config, nodes).await?;
+        let clients = Clients::new(&config);
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let tokens = Tokens::new(keys.signing, &config.token).with_clock(clock.clone());
@@ -251,6 +253,7 @@ impl ServerBuilder {
             registry,
             callers: Callers::new(tokens, issuers, folder),
             accounts: Accounts::new(&config.accounts)?,
+            clients,
             devices,
             refresh: keys.refresh,
             token: config.token,

@@ -31,8 +31,8 @@ pub(crate) struct Route {
     pub(crate) who: Who,
     /// What a body may have.
     pub(crate) body_bytes_max: usize,
-    /// Whether refusals have RFC 6749's form, too.
-    pub(crate) oauth: bool,
+    /// What its refusals look like.
+    pub(crate) refusals: Refusals,
     serve: fn() -> MethodRouter<App>,
 }
 
@@ -47,11 +47,22 @@ pub(crate) enum Who {
     Caller,
 }
 
+/// What refusals look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusals {
+    /// A frame.
+    Frames,
+    /// A frame that has RFC 6749's form, too.
+    OAuth,
+    /// A page, for people.
+    Pages,
+}
+
 /// A body of names and numbers. The longest are a name of 100 characters, a token, a public key.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
 const fn route(method: &'static str, path: &'static str, who: Who, serve: fn() -> MethodRouter<App>) -> Route {
-    Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, oauth: false, serve }
+    Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, refusals: Refusals::Frames, serve }
 }
 
 impl Route {
@@ -60,8 +71,8 @@ impl Route {
         self
     }
 
-    const fn speaking_oauth(mut self) -> Self {
-        self.oauth = true;
+    const fn refusing_in(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
         self
     }
 
@@ -99,9 +110,20 @@ pub(crate) const ROUTES: &[Route] = &[
     route("PATCH", "/v1/devices/{device}", Who::Caller, || patch(handlers::devices::rename)),
     route("DELETE", "/v1/devices/{device}", Who::Caller, || delete(handlers::devices::revoke)),
     route("POST", "/v1/logout", Who::Caller, || post(handlers::logout::logout)),
-    route("POST", "/v1/oauth/token", Who::Anyone, || post(handlers::oauth_token::token)).speaking_oauth(),
+    route("POST", "/v1/oauth/token", Who::Anyone, || post(handlers::oauth_token::token)).refusing_in(Refusals::OAuth),
+    route("GET", "/v1/oauth/authorize", Who::Anyone, || get(handlers::oauth_authorize::page))
+        .refusing_in(Refusals::Pages),
+    route("POST", "/v1/oauth/authorize", Who::Anyone, || post(handlers::oauth_authorize::answer))
+        .refusing_in(Refusals::Pages),
+    route("GET", "/v1/oauth/device", Who::Anyone, || get(handlers::oauth_device::page)).refusing_in(Refusals::Pages),
+    route("POST", "/v1/oauth/device", Who::Anyone, || post(handlers::oauth_device::answer))
+        .refusing_in(Refusals::Pages),
+    route("POST", "/v1/oauth/device/approve", Who::Caller, || post(handlers::oauth_device_approve::approve)),
+    route("POST", "/v1/oauth/device_authorization", Who::Anyone, || post(handlers::oauth_device_authorization::begin))
+        .refusing_in(Refusals::OAuth),
     route("GET", "/v1/openapi.json", Who::Probe, || get(handlers::openapi::openapi)),
     route("GET", "/.well-known/jwks.json", Who::Anyone, || get(handlers::jwks::jwks)),
+    route("GET", "/.well-known/oauth-authorization-server", Who::Anyone, || get(handlers::oauth_metadata::metadata)),
     route("GET", "/healthz", Who::Probe, || get(handlers::health::healthz)),
     route("GET", "/readyz", Who::Probe, || get(handlers::health::readyz)),
 ];

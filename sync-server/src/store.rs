@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod devices;
 pub(crate) mod entry;
+pub mod grants;
 pub mod idempotency;
 pub mod invites;
 pub mod postgres;

@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::router::observe::Note;
 use crate::store::accounts::AccountRecord;
 
+pub(super) mod attempts;
 mod password;
 mod throttle;
 
@@ -24,10 +25,6 @@ const EMAIL_BYTES_MAX: usize = 255;
 const DISPLAY_NAME_CHARACTERS_MAX: usize = 100;
 /// What the ids of our own users begin with, as those of other issuers' begin with the issuer's name.
 const ISSUER: &str = "local";
-/// Tries to write what was decided of an identity's attempts. One of those at the same time succeeds each time, and after a
-/// few the rest is refused without writing: so it takes no more tries than there may be attempts, and a few.
-const TRIES_MAX: u32 = 128;
-
 /// Somebody with an account here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -166,7 +163,7 @@ async fn prove(app: &App, note: Option<&Note>, email: &Email, password: &str) ->
     let identity = email.identity();
     // Who is sent away for want of room has not tried.
     let hasher = app.accounts.passwords.enter()?;
-    let attempt = take(app, identity).await?;
+    let attempt = attempts::take(app, identity).await?;
     let account = app.registry.account(&email.0).await?;
     let known = account.as_ref().map_or(Known::Nobody, |account| Known::Hash(account.password_hash.clone()));
     let compared = hasher.compare(password, known).await?;
@@ -174,7 +171,7 @@ async fn prove(app: &App, note: Option<&Note>, email: &Email, password: &str) ->
         failed(app, note, identity, attempt).await;
         return Err(ApiError::login_failed("not an account and its password"));
     };
-    succeed(app, identity, attempt).await?;
+    attempts::succeed(app, identity, attempt).await?;
     if let Compared::Outdated(hash) = compared
         && app.registry.replace_password(&account.email, &account.password_hash, &hash).await?
     {
@@ -190,33 +187,6 @@ async fn failed(app: &App, note: Option<&Note>, identity: Hash, attempt: Attempt
     if attempt.blocks {
         audit::record(app, note, event(Kind::SignInBlocked)).await;
     }
-}
-
-/// Counts an attempt, on all nodes.
-async fn take(app: &App, identity: Hash) -> Result<Attempt, ApiError> {
-    for _ in 0..TRIES_MAX {
-        let now_ms = app.clock.now_ms();
-        let record = app.registry.attempts(identity).await?;
-        let (was, known) = record.map(|record| (record.version, record.attempts)).unzip();
-        let taken = app.accounts.rules.take(known.unwrap_or_default(), now_ms);
-        let (attempts, attempt) = taken.map_err(|refused| ApiError::rate_limited(refused.retry_after))?;
-        if app.registry.replace_attempts(identity, was, &attempts, now_ms).await? {
-            return Ok(attempt);
-        }
-    }
-    Err(ApiError::busy())
-}
-
-async fn succeed(app: &App, identity: Hash, attempt: Attempt) -> Result<(), ApiError> {
-    for _ in 0..TRIES_MAX {
-        // Swept meanwhile: there is nothing to take back.
-        let Some(record) = app.registry.attempts(identity).await? else { return Ok(()) };
-        let attempts = app.accounts.rules.succeed(record.attempts, attempt);
-        if app.registry.replace_attempts(identity, Some(record.version), &attempts, app.clock.now_ms()).await? {
-            return Ok(());
-        }
-    }
-    Err(ApiError::busy())
 }
 
 #[cfg(test)]

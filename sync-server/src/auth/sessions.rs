@@ -48,6 +48,11 @@ impl From<&ApiError> for NotBegun {
     }
 }
 
+/// Whether a device says of itself what it may.
+pub(crate) fn check(device: &NewDevice) -> Result<(), ApiError> {
+    device::description(device.clone()).map(|_| ())
+}
+
 /// Registers a device for a user who has proved to be one, and begins a session.
 pub(crate) async fn begin(
     app: &App,

@@ -30,7 +30,8 @@ impl Form {
         Self::read(&body::read(app, request).await?)
     }
 
-    fn read(bytes: &[u8]) -> Result<Self, ApiError> {
+    /// Of bytes, such as those of a query.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, ApiError> {
         if bytes.len() > FORM_BYTES_MAX {
             return Err(ApiError::bad_form("a form of at most 16 KiB"));
         }

@@ -4,7 +4,10 @@ use axum::Json;
 use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
-use super::{accounts, devices, invites, jwks, logout, members, oauth_token, password, spaces};
+use super::{
+    accounts, devices, invites, jwks, logout, members, oauth_authorize, oauth_device, oauth_device_approve,
+    oauth_device_authorization, oauth_metadata, oauth_token, password, spaces,
+};
 
 /// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
 #[derive(IntoResponses)]
@@ -62,6 +65,13 @@ pub(crate) struct ErrorBody {
     logout::logout,
     oauth_token::token,
     jwks::jwks,
+    oauth_authorize::page,
+    oauth_authorize::answer,
+    oauth_device::page,
+    oauth_device::answer,
+    oauth_device_approve::approve,
+    oauth_device_authorization::begin,
+    oauth_metadata::metadata,
 ), modifiers(&Security))]
 pub(crate) struct Api;
 

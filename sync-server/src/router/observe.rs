@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request, State};
@@ -11,9 +11,9 @@ use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::Route;
 use super::app_version::AppVersion;
 use super::format::Format;
+use super::{Refusals, Route};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -105,6 +105,19 @@ impl Note {
     }
 }
 
+/// A refusal that was told already, in words of the route's own.
+#[derive(Clone)]
+pub(crate) struct Told(ApiError);
+
+impl Told {
+    /// The answer that tells of it.
+    pub(crate) fn with(error: ApiError, mut response: Response, retry_after: Duration) -> Response {
+        error.say_when(&mut response, retry_after);
+        response.extensions_mut().insert(Self(error));
+        response
+    }
+}
+
 /// The request's line. It is written when this is dropped, so also when the caller hung up or a handler panicked.
 struct Line {
     note: Arc<Note>,
@@ -183,17 +196,20 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
             app.flags.seen_in(country, caller, &note);
         }
     }
+    if let Some(Told(error)) = response.extensions_mut().remove() {
+        line.refused = Some(error);
+    }
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         if let Some(caller) = note.caller.get().filter(|_| error.is_of_reach()) {
             app.flags.refused(caller, &note);
         }
         line.refused = Some(error.clone());
         let told = std::mem::take(response.headers_mut());
-        let is_oauth = line.listed.is_some_and(|route| route.oauth);
-        response = if is_oauth {
-            error.render_oauth(&id, app.retry_after())
-        } else {
-            error.render(format, &id, app.retry_after())
+        let refusals = line.listed.map_or(Refusals::Frames, |route| route.refusals);
+        response = match refusals {
+            Refusals::Frames => error.render(format, &id, app.retry_after()),
+            Refusals::OAuth => error.render_oauth(&id, app.retry_after()),
+            Refusals::Pages => error.render_page(&id, app.retry_after()),
         };
         // What layers and routes said besides goes with it, but not about the body that it had before: none.
         let about_body = [header::CONTENT_LENGTH, header::CONTENT_TYPE];

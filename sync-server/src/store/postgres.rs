@@ -26,6 +26,7 @@ mod cluster;
 mod commit;
 mod devices;
 mod error;
+mod grants;
 mod idempotency;
 mod invites;
 mod members;

@@ -5,14 +5,18 @@ use super::accounts::Accounts;
 use super::audit::Audit;
 use super::cluster::Cluster;
 use super::devices::Devices;
+use super::grants::Grants;
 use super::invites::Invites;
 use super::spaces::Spaces;
 use super::versions::Versions;
 
 /// All that a store keeps beside logs.
-pub trait Registry: Accounts + Audit + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static {}
+pub trait Registry:
+    Accounts + Audit + Cluster + Devices + Grants + Invites + Spaces + Versions + Send + Sync + 'static
+{
+}
 
 impl<T> Registry for T where
-    T: Accounts + Audit + Cluster + Devices + Invites + Spaces + Versions + Send + Sync + 'static
+    T: Accounts + Audit + Cluster + Devices + Grants + Invites + Spaces + Versions + Send + Sync + 'static
 {
 }

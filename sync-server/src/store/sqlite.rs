@@ -22,6 +22,7 @@ mod audit;
 mod cluster;
 mod commit;
 mod devices;
+mod grants;
 mod idempotency;
 mod invites;
 mod members;

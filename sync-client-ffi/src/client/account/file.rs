@@ -34,6 +34,11 @@ impl CredentialsFile {
         KeychainError(format!("{}: {error}", self.path.display()))
     }
 
+    /// Puts something of the app's own in its place, with the same care. It is not [loaded](Keychain::load) as credentials.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), KeychainError> {
+        self.replace(bytes).map_err(|error| self.failed(error))
+    }
+
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let new = self.beside(".new");
         // Left by a kill: it may have been made by somebody with other rights.
@@ -86,7 +91,7 @@ impl Keychain for CredentialsFile {
 
     fn save(&self, credentials: &Credentials) -> Result<(), KeychainError> {
         let bytes = serde_json::to_vec_pretty(credentials).map_err(|error| self.failed(error))?;
-        self.replace(&bytes).map_err(|error| self.failed(error))
+        self.write(&bytes)
     }
 
     fn clear(&self) -> Result<(), KeychainError> {

@@ -24,7 +24,7 @@ pub(super) struct Rules {
 /// An attempt that may be made. It stands as a failure until it is known to be a success: so attempts at the same time do
 /// not get more tries than others, nor does who hangs up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attempt {
+pub(in crate::auth) struct Attempt {
     at_ms: u64,
     /// Whether this one led to a block, unless it succeeds.
     pub(super) blocks: bool,

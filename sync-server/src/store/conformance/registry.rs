@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::registry::Registry;
 use super::accounts::{accounts, attempts, one_account_of_many, one_attempt_of_many};
 use super::audit::{audit, audit_pages, audit_purge, flags};
+use super::grants::{grants, one_redemption_of_many};
 use super::versions::versions;
 
 /// All of it.
@@ -18,4 +19,6 @@ pub async fn registry(store: Arc<dyn Registry>) {
     audit_pages(&*store).await;
     audit_purge(&*store).await;
     flags(&*store).await;
+    grants(&*store).await;
+    one_redemption_of_many(Arc::clone(&store)).await;
 }

@@ -159,6 +159,7 @@ fn every_key_begins_with_its_space_or_its_user() {
             // The directory that says which user an address is, and what is counted before there is a user.
             "accounts" => "email",
             "sign_in_failures" => "identity",
+            "grants" => "grant_id",
             _ => "space_id",
         };
         assert_eq!(first, leads, "{name}");

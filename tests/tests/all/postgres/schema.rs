@@ -14,14 +14,15 @@ mod needs_postgres {
     /// Hash-partitioned by space, since they hold nearly everything.
     const PARTITIONED: [&str; 2] = ["log", "payloads"];
 
-    /// Keyed by what people and apps come with before there is a user: an address, the hash of an identity. They are sharded
-    /// by that, each row by itself.
-    const DIRECTORIES: [(&str, &str); 2] = [("accounts", "email"), ("sign_in_failures", "identity")];
+    /// Keyed by what people and apps come with before there is a user: an address, the hash of an identity, of a code. They are
+    /// sharded by that, each row by itself.
+    const DIRECTORIES: [(&str, &str); 3] =
+        [("accounts", "email"), ("sign_in_failures", "identity"), ("grants", "grant_id")];
 
     /// Lead with neither a space nor a user, and may ask every shard: clearing away what has expired and looking at what
     /// happened lately is nobody's request, and passwords are seldom changed.
-    const SCATTERED: [&str; 4] =
-        ["accounts_by_user", "audit_by_time", "idempotency_by_expiry", "sign_in_failures_by_end"];
+    const SCATTERED: [&str; 5] =
+        ["accounts_by_user", "audit_by_time", "grants_by_expiry", "idempotency_by_expiry", "sign_in_failures_by_end"];
 
     /// What stands in the way of sharding, one line each.
     async fn faults(client: &Client) -> Vec<String> {

@@ -69,7 +69,7 @@ fn panicked() -> KeychainError {
 /// Until when an access token holds, and from when it is to be renewed.
 pub(super) fn times(credentials: &Credentials, now: Instant) -> (Instant, Instant) {
     let left = Duration::from_millis(credentials.access_left_ms()).min(BELIEVED);
-    (now + left, now + left - MARGIN.min(left / 4))
+    (now + left, now + left.saturating_sub(MARGIN.min(left / 4)))
 }
 
 impl Keeping {

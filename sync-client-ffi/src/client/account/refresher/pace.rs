@@ -19,13 +19,15 @@ const YOUNG: Duration = Duration::from_secs(30);
 pub(super) struct Pace {
     backoff: Backoff,
     not_before: Option<Instant>,
-    /// A client wants another token than this one.
-    wanted: Option<Option<Private>>,
+    wanted: Option<Wish>,
     renewed_at: Option<Instant>,
     /// Counts reasons to look again, so that none is lost between looking and waiting.
     nudges: u64,
     running: bool,
 }
+
+/// A client wants another token than this one, if it has any.
+struct Wish(Option<Private>);
 
 impl Default for Pace {
     fn default() -> Self {
@@ -68,7 +70,7 @@ impl State {
 impl Keeping {
     pub(super) fn want(&self, refused: Option<String>) {
         let mut state = self.state();
-        state.pace.wanted = Some(refused.map(Private));
+        state.pace.wanted = Some(Wish(refused.map(Private)));
         state.pace.nudges += 1;
         self.wake();
     }
@@ -132,8 +134,8 @@ fn keep(keeping: &Keeping) {
 
 fn renew(keeping: &Keeping) {
     let wanted = keeping.state().pace.wanted.take();
-    let refused = wanted.clone().flatten();
-    let renewed = keeping.renewed(refused.as_ref());
+    let refused = wanted.as_ref().and_then(|wish| wish.0.as_ref());
+    let renewed = keeping.renewed(refused);
     let mut state = keeping.state();
     match renewed {
         Ok(token) => {
