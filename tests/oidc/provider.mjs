@@ -2,13 +2,15 @@
 // with a line, and ends when the input does.
 //   add    signs with a new key from now on, and still shows the old ones
 //   drop   shows the newest key alone
+//   device ID   names that device in access tokens from now on
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 
 import { Provider } from 'oidc-provider';
 
-const [device, audience] = process.argv.slice(2);
+const [audience] = process.argv.slice(2);
+let device;
 
 let made = 0;
 function key() {
@@ -72,7 +74,10 @@ server.listen(0, '127.0.0.1', () => {
   say({ issuer });
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
-    keys = line === 'add' ? [key(), ...keys] : [keys[0]];
+    const [what, argument] = line.split(' ');
+    if (what === 'add') keys = [key(), ...keys];
+    if (what === 'drop') keys = [keys[0]];
+    if (what === 'device') device = argument;
     serve();
     say({ keys: keys.map(({ kid }) => kid) });
   });
