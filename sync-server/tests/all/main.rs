@@ -2,6 +2,7 @@
 
 mod access;
 mod binary;
+mod cuts;
 mod devices;
 mod events;
 mod health;
