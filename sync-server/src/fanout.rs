@@ -11,10 +11,11 @@ use tokio::sync::Notify;
 
 use crate::auth::devices::Known;
 use crate::bus::{Access, Bus, BusMessage, CONTROL, Cut, Listener, Presence};
-use mailbox::Mailbox;
+use mailbox::{Doubt, Mailbox};
 use parcel::Parcel;
 use presence::Peers;
 
+pub(crate) mod cuts;
 mod follow;
 pub(crate) mod mailbox;
 pub(crate) mod parcel;
@@ -78,7 +79,7 @@ impl Fanout {
         let key = (mailbox.user().to_owned(), mailbox.device());
         lock(&self.callers).entry(key).or_default().insert(connection, Arc::clone(mailbox));
         // A device that was revoked since it was let in was so unheard.
-        mailbox.doubt();
+        mailbox.doubt(Doubt::Device);
     }
 
     /// And is over.
@@ -101,7 +102,7 @@ impl Fanout {
         });
         lock(&room.0).followers.insert(connection, Arc::clone(mailbox));
         // Access that ended since it was looked up ended unheard.
-        mailbox.doubt();
+        mailbox.doubt(Doubt::Spaces);
     }
 
     /// And no longer.
@@ -149,7 +150,16 @@ impl Fanout {
         let callers = lock(&self.callers);
         let (first, last) = (DeviceId::from_bytes([0; 16]), DeviceId::from_bytes([255; 16]));
         let keys = (user.to_owned(), device.unwrap_or(first))..=(user.to_owned(), device.unwrap_or(last));
-        callers.range(keys).flat_map(|(_, connections)| connections.values()).for_each(|mailbox| mailbox.doubt());
+        callers
+            .range(keys)
+            .flat_map(|(_, connections)| connections.values())
+            .for_each(|mailbox| mailbox.doubt(Doubt::Told));
+    }
+
+    /// The same for everybody.
+    fn cut_any(&self) {
+        self.devices.forget_all();
+        lock(&self.callers).values().flat_map(BTreeMap::values).for_each(|mailbox| mailbox.doubt(Doubt::Told));
     }
 
     /// Whether other nodes are heard.
@@ -220,7 +230,7 @@ impl Listener for Fanout {
             BusMessage::Access(Access { user, .. }) => {
                 let present = lock(&room.0);
                 let theirs = present.followers.values().filter(|mailbox| mailbox.user() == user);
-                theirs.for_each(|mailbox| mailbox.doubt());
+                theirs.for_each(|mailbox| mailbox.doubt(Doubt::Spaces));
             }
         }
     }
@@ -232,7 +242,7 @@ impl Listener for Fanout {
         }
         // Of all spaces it would be all connections at once: they look by themselves before long.
         if let Some(room) = space.and_then(|space| self.room(space)) {
-            lock(&room.0).followers.values().for_each(|mailbox| mailbox.doubt());
+            lock(&room.0).followers.values().for_each(|mailbox| mailbox.doubt(Doubt::Spaces));
         }
         {
             let mut lost = lock(&self.lost);

@@ -202,7 +202,15 @@ impl ServerBuilder {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         let devices = DeviceGate::new(Arc::clone(&registry));
-        let live = Live::new(config.live, bus, Arc::clone(&store), &devices, u64::from_be_bytes(random));
+        let live = Live::new(
+            config.live,
+            bus,
+            Arc::clone(&store),
+            Arc::clone(&registry),
+            &devices,
+            clock.clone(),
+            u64::from_be_bytes(random),
+        );
         let parts = Parts {
             writer: Writer::new(Arc::clone(&store), publisher),
             store,

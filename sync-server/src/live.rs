@@ -11,11 +11,13 @@ use tokio::time::timeout;
 
 use crate::auth::devices::DeviceGate;
 use crate::bus::Bus;
+use crate::clock::Clock;
 use crate::config;
 use crate::error::ApiError;
 use crate::exchange::PageMax;
-use crate::fanout::{Fanout, sweep};
+use crate::fanout::{Fanout, cuts, sweep};
 use crate::store::Store;
+use crate::store::registry::Registry;
 use users::{Bucket, Seat, Users};
 
 mod clock;
@@ -57,6 +59,7 @@ pub(crate) struct Live {
     open: Arc<watch::Sender<usize>>,
     phase: watch::Sender<Phase>,
     sweeper: AbortHandle,
+    watcher: AbortHandle,
 }
 
 /// How far the server is with stopping.
@@ -81,17 +84,20 @@ impl Drop for Place {
 }
 
 impl Live {
-    /// Begins to look after followed spaces. Needs a runtime.
+    /// Begins to look after followed spaces, and who is cut off. Needs a runtime.
     pub(crate) fn new(
         config: config::Live,
         bus: Arc<dyn Bus>,
         store: Arc<dyn Store>,
+        registry: Arc<dyn Registry>,
         devices: &DeviceGate,
+        clock: Clock,
         random: u64,
     ) -> Self {
         let fanout = Fanout::new(bus, Arc::clone(devices.known()));
         let period = Duration::from_millis(config.heartbeat_ms);
         let sweeper = tokio::spawn(sweep::sweep(Arc::clone(&fanout), store, period)).abort_handle();
+        let watcher = tokio::spawn(cuts::watch(Arc::clone(&fanout), registry, clock)).abort_handle();
         Self {
             fanout,
             users: Arc::default(),
@@ -102,6 +108,7 @@ impl Live {
             open: Arc::new(watch::Sender::new(0)),
             phase: watch::Sender::new(Phase::Open),
             sweeper,
+            watcher,
             config,
         }
     }
@@ -155,11 +162,13 @@ impl Live {
             }
         }
         self.sweeper.abort();
+        self.watcher.abort();
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         self.sweeper.abort();
+        self.watcher.abort();
     }
 }

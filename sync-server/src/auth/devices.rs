@@ -35,7 +35,7 @@ impl DeviceGate {
         let (caller, session) = (&access.caller, access.session);
         let entry = self.known.entry(&caller.user, caller.device, session, Instant::now());
         let ask = || self.registry.standing(&caller.user, caller.device, session);
-        judge(entry.standing(ask).await?, access)
+        judge(entry.standing(Instant::now, ask).await?, access)
     }
 
     /// The same as of now.

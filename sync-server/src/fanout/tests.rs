@@ -110,7 +110,7 @@ fn the_bus_is_joined_by_the_first_and_left_with_the_last() {
     fanout.leave(SPACE, 2);
     fanout.leave(SPACE, 2);
     assert_eq!(fanout.spaces(), []);
-    assert_eq!(*bus.told.lock().unwrap(), [(true, SPACE), (false, SPACE)]);
+    assert_eq!(*bus.told.lock().unwrap(), [(true, CONTROL), (true, SPACE), (false, SPACE)]);
 }
 
 #[test]

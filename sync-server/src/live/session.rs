@@ -30,6 +30,8 @@ pub(super) struct Session {
     /// When something was heard last, and until when the token holds: milliseconds from the start.
     heard_ms: AtomicU64,
     expires_ms: AtomicU64,
+    /// What its token allows, the newest.
+    access: Mutex<Access>,
     showing: Mutex<Showing>,
 }
 
@@ -48,6 +50,7 @@ impl Session {
             started: Instant::now(),
             heard_ms: AtomicU64::new(0),
             expires_ms: AtomicU64::new(0),
+            access: Mutex::new(access.clone()),
             showing: Mutex::default(),
         };
         session.renew(access);
@@ -73,6 +76,12 @@ impl Session {
     pub(super) fn renew(&self, access: &Access) {
         let left = access.left().min(TOKEN_MAX).as_millis() as u64;
         self.expires_ms.store(self.now_ms() + left, Ordering::Relaxed);
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone_from(access);
+    }
+
+    /// What its token allows.
+    pub(super) fn access(&self) -> Access {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Until when the token holds.

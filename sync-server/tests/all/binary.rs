@@ -100,8 +100,8 @@ fn migrates_and_says_what_it_did() {
     let first = String::from_utf8(binary(folder.path(), &["migrate"]).output().unwrap().stdout).unwrap();
     assert!(first.contains("applied V1__log"), "{first}");
     let second = String::from_utf8(binary(folder.path(), &["migrate"]).output().unwrap().stdout).unwrap();
-    assert!(second.starts_with("the schema is at version "), "{second}");
-    assert_eq!(first.lines().last(), second.lines().next(), "nothing was applied");
+    let version = second.strip_prefix("the schema is at version ").unwrap();
+    assert!(version.trim_end().parse::<u32>().is_ok(), "and nothing else: {second}");
 }
 
 #[test]

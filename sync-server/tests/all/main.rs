@@ -10,6 +10,7 @@ mod limits;
 mod link;
 mod live;
 mod needs_redis;
+mod refresh;
 mod seed;
 mod shutdown;
 mod spaces;

@@ -13,7 +13,7 @@ use crate::store::devices::{SessionId, Standing};
 /// second.
 pub(crate) const AGE_MAX: Duration = Duration::from_millis(750);
 /// Devices that are remembered; one more is forgotten for each that comes then. Each takes some 200 bytes.
-const KNOWN_MAX: usize = 32_768;
+pub(super) const KNOWN_MAX: usize = 32_768;
 
 type Key = (String, DeviceId, Option<SessionId>);
 
@@ -78,6 +78,19 @@ impl Known {
     }
 }
 
+impl Known {
+    /// How many are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        lock(&self.0).entries.len()
+    }
+
+    /// Forgets everybody.
+    pub(crate) fn forget_all(&self) {
+        lock(&self.0).entries.clear();
+    }
+}
+
 impl Inner {
     fn make_room(&mut self, now: Instant) {
         if self.tidied.is_none_or(|tidied| now >= tidied + AGE_MAX) {
@@ -98,16 +111,20 @@ impl Found {
 
 impl Entry {
     /// What is known, or else what is found by asking. Who came while another asked takes what that one got.
-    pub(super) async fn standing<F>(&self, ask: impl FnOnce() -> F) -> Result<Standing, StoreError>
+    pub(super) async fn standing<F>(
+        &self,
+        now: impl Fn() -> Instant,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Standing, StoreError>
     where
         F: Future<Output = Result<Standing, StoreError>>,
     {
-        let came = Instant::now();
+        let came = now();
         if let Some(standing) = lock(&self.found).at(came) {
             return Ok(standing);
         }
         let _turn = self.asking.lock().await;
-        let asked = Instant::now();
+        let asked = now();
         {
             let found = lock(&self.found);
             if let Some(standing) = found.at(asked) {
@@ -121,7 +138,7 @@ impl Entry {
         let mut found = lock(&self.found);
         match &answer {
             Ok(standing) => found.standing = Some((asked, *standing)),
-            Err(_) => found.failed = Some(Instant::now()),
+            Err(_) => found.failed = Some(now()),
         }
         answer
     }

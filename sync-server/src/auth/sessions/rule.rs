@@ -61,3 +61,8 @@ pub(super) fn decide(session: &Session, presented: Presented, now_ms: u64, repea
     }
     Verdict::Theft
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -135,7 +135,7 @@ fn every_key_begins_with_its_space_or_its_user() {
         let key = "SELECT name FROM pragma_table_info(?1) WHERE pk = 1";
         let first: String = database.query_row(key, [&name], |row| row.get(0)).unwrap();
         let leads = match name.as_str() {
-            "idempotency" => "user_id",
+            "idempotency" | "users" | "devices" | "sessions" => "user_id",
             // The directory that says which user an address is, and what is counted before there is a user.
             "accounts" => "email",
             "sign_in_failures" => "identity",
