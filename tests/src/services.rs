@@ -13,6 +13,7 @@ use self::postgres::{Postgres, sql};
 use self::redis::Redis;
 
 pub mod daemon;
+pub mod oidc;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;

@@ -12,6 +12,7 @@ use sync_core::wire::ErrorCode;
 use sync_server::{Clock, Config, IdentityError};
 use tokio::time::timeout;
 
+use crate::devices::signed_in;
 use crate::provider::{CLIENT, Key, Provider};
 use crate::world::{Phone, World, refused};
 
@@ -55,7 +56,8 @@ impl Scene {
     async fn of(provider: Provider, config: Config) -> Self {
         let time = Time::new();
         let world = World::on(|server| server.config(config).clock(time.clock())).await;
-        let phone = world.phone("example:ann");
+        let mut phone = world.phone("example:ann");
+        phone.device = signed_in(&world, "example:ann").await.device;
         Self { provider, world, time, phone }
     }
 

@@ -14,6 +14,7 @@ use sync_server::auth::keys::{self, SIGNING_KEY, SigningKey};
 use sync_server::{Caller, Config};
 use tokio::time::timeout;
 
+use crate::devices::signed_in;
 use crate::provider::{API, CLIENT, Key, Provider};
 use crate::world::{Phone, World, client, refused};
 
@@ -149,6 +150,14 @@ async fn forged_tokens_of_a_provider_are_not_taken() {
         let world = World::with(provider.config()).await;
         let mut phone = world.phone("example:ann");
         let now = now_s();
+        let claims = provider.access_claims(now, phone.device);
+        let stranger = forge(&key, &claims, |_, _| ());
+        refused(spaces(&phone, &stranger).await, 401, ErrorCode::Unauthorized).await;
+        // A provider knows nothing of our devices: one is registered here first, and for that user.
+        phone.device = signed_in(&world, "example:bob").await.device;
+        let claims = provider.access_claims(now, phone.device);
+        refused(spaces(&phone, &forge(&key, &claims, |_, _| ())).await, 401, ErrorCode::Unauthorized).await;
+        phone.device = signed_in(&world, "example:ann").await.device;
         let claims = provider.access_claims(now, phone.device);
         phone.token = forge(&key, &claims, |_, _| ());
         assert_eq!(spaces(&phone, &phone.token).await.status(), 200, "the blueprint is good");
