@@ -3,6 +3,7 @@
 mod access;
 mod app_versions;
 mod binary;
+mod cuts;
 mod devices;
 mod events;
 mod health;
@@ -14,6 +15,7 @@ mod needs_redis;
 mod permissions;
 mod provider;
 mod providers;
+mod refresh;
 mod seed;
 mod sharing;
 mod shutdown;
