@@ -9,6 +9,9 @@ import { createInterface } from 'node:readline';
 
 import { Provider } from 'oidc-provider';
 
+// The library's notices are not our lines.
+console.info = console.error;
+
 const [audience] = process.argv.slice(2);
 let device;
 
@@ -69,7 +72,7 @@ server.listen(0, '127.0.0.1', () => {
   const serve = () => {
     answer = provider(issuer, keys).callback();
   };
-  const say = (what) => console.log(JSON.stringify(what));
+  const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
   serve();
   say({ issuer });
   const lines = createInterface({ input: process.stdin });
