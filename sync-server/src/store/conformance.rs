@@ -13,12 +13,15 @@ use sync_core::log::{Cursor, Header, Verdict};
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PushAnswer};
 
 use self::author::{Author, create, delete, new_doc, new_space, new_user, refused};
+use super::registry::Registry;
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
 mod author;
+mod devices;
 mod idempotency;
 mod pages;
 
+pub use devices::devices;
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
 
@@ -39,6 +42,11 @@ pub async fn all(store: Arc<dyn Store>) {
     leases(plain).await;
     one_of_many_claims(Arc::clone(&store)).await;
     many_writers(store).await;
+}
+
+/// What a registry must do.
+pub async fn registry(registry: Arc<dyn Registry>) {
+    devices(registry).await;
 }
 
 /// A space with an owner, and that owner's first device.

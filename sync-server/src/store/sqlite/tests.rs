@@ -7,6 +7,7 @@ use sync_core::check::{Candidate, Checked, Push};
 use sync_core::feed::{FeedHead, ItemKind, create_hash};
 use sync_core::id::{DeviceId, DocId, SpaceId};
 
+use super::super::registry::Registry;
 use super::super::{Store, StoreError, conformance};
 use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate, schema, threads};
 
@@ -17,8 +18,9 @@ fn open(folder: &tempfile::TempDir) -> SqliteStore {
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms() {
     let folder = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(open(&folder));
-    conformance::all(Arc::clone(&store)).await;
+    let store = Arc::new(open(&folder));
+    conformance::all(Arc::clone(&store) as Arc<dyn Store>).await;
+    conformance::registry(Arc::clone(&store) as Arc<dyn Registry>).await;
     store.close().await.unwrap();
 }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use sync_server::config::Database;
 use sync_server::store::postgres::PostgresStore;
+use sync_server::store::registry::Registry;
 use sync_server::store::{Store, conformance};
 
 use super::{at, keys, open};
 
 /// All of it, also over a connection that is opened anew.
 async fn conforms(config: &Database) {
-    let store: Arc<dyn Store> = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
-    conformance::all(Arc::clone(&store)).await;
+    let store = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
+    conformance::all(Arc::clone(&store) as Arc<dyn Store>).await;
+    conformance::registry(Arc::clone(&store) as Arc<dyn Registry>).await;
     let memory = conformance::remember(&*store).await;
     store.close().await.unwrap();
     assert!(store.ping().await.is_err(), "it is closed");
