@@ -1,6 +1,7 @@
 //! The server over real sockets; a module a route, as in the route table.
 
 mod access;
+mod audit;
 mod binary;
 mod events;
 mod health;
@@ -8,7 +9,11 @@ mod idempotency;
 mod limits;
 mod link;
 mod live;
+mod logs;
+mod metrics;
 mod needs_redis;
+mod observability;
+mod process;
 mod seed;
 mod shutdown;
 mod spaces;
