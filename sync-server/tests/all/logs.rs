@@ -14,6 +14,7 @@ use sync_core::wire::{AccessToken, LiveRequest, SCHEMA};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use crate::binary::binary;
 use crate::metrics::phone;
 use crate::process::{Process, lines};
 use crate::world::{JSON, MSGPACK, client, new_doc};
@@ -113,6 +114,9 @@ async fn no_canary_is_in_the_log_at_the_finest_level() {
     let suffix = format!("2.4.1-{}", &canaries.at("a version's suffix"));
     ann.request(Method::GET, "/v1/spaces").header("x-app-version", suffix).send().await.unwrap();
 
+    // A platform is a word, and this looks like one; that it is a card's number is told by its shape alone.
+    ann.request(Method::GET, "/v1/spaces").header("x-app-platform", "4111111111111111").send().await.unwrap();
+
     // Bodies.
     let json = |field: &str, value: &str| format!("{{\"schema\":{SCHEMA},\"{field}\":\"{value}\"}}");
     for (content_type, body) in [
@@ -180,6 +184,8 @@ async fn no_canary_is_in_the_log_at_the_finest_level() {
     assert!(logged.iter().any(|line| line["level"] == "DEBUG" || line["level"] == "TRACE"), "and finely");
     assert_eq!(canaries.sung(&stderr), [""; 0]);
     assert!(!stderr.contains(&ann.token) && !stderr.contains(ann.token.split('.').next_back().unwrap()));
+    assert!(!stderr.contains("4111111111111111"));
+    assert_eq!(logged.iter().filter(|line| line["platform"] == "(redacted)").count(), 1, "lines pass the last defence");
     let with_version = logged.iter().find(|line| line["app_version"] == "2.4.1").unwrap();
     assert_eq!(with_version["status"], 200, "what is of the form is there, without its suffix");
 }
@@ -198,4 +204,45 @@ fn a_canary_that_sings_is_heard() {
         assert_eq!(canaries.sung(&text), ["here"], "{text}");
     }
     assert_eq!(canaries.sung("nothing"), [""; 0]);
+}
+
+#[test]
+fn what_is_said_before_there_is_a_log_is_redacted_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("rejoin.toml");
+    // The parser shows the line that it cannot read.
+    std::fs::write(&config, "[database]\nurll = \"postgres://rejoin:hunter2@db.example.com/rejoin\"\n").unwrap();
+    let output = binary(folder.path(), &["serve", "--config", config.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("urll") && said.contains("(redacted)"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+/// What the next test runs in a process of its own.
+#[test]
+#[ignore = "panics on purpose"]
+fn a_process_that_panics() {
+    sync_server::telemetry::init("info").unwrap();
+    let input = String::from("token=hunter2 und noch mehr ü");
+    let panicked = std::thread::Builder::new().name("at-fault".to_owned()).spawn(move || {
+        let end = input.len() - 1;
+        drop(input[..end].to_owned());
+    });
+    assert!(panicked.unwrap().join().is_err());
+}
+
+#[test]
+fn a_panic_is_one_line_without_what_it_quotes() {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", "logs::a_process_that_panics", "--ignored", "--nocapture"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let lines = lines(&String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = &lines[0];
+    assert_eq!(
+        (&line["level"], &line["message"], &line["thread"]),
+        (&"ERROR".into(), &"panic".into(), &"at-fault".into())
+    );
+    assert!(line["location"].as_str().unwrap().contains("logs.rs:"), "{line}");
+    assert!(!line.to_string().contains("hunter2") && !line.to_string().contains("mehr"), "{line}");
 }
