@@ -19,6 +19,11 @@ use crate::metrics::phone;
 use crate::process::{Process, lines};
 use crate::world::{JSON, MSGPACK, client, new_doc};
 
+/// In hex, each byte behind that.
+fn written(word: &str, before: &str) -> String {
+    word.bytes().flat_map(|byte| [before.to_owned(), format!("{byte:02x}")]).collect()
+}
+
 /// Hands out words that nobody else says.
 #[derive(Default)]
 struct Canaries(Vec<(&'static str, String)>);
@@ -35,8 +40,8 @@ impl Canaries {
     fn sung(&self, text: &str) -> Vec<&'static str> {
         let lower = text.to_ascii_lowercase();
         let is_in = |canary: &str| {
-            let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
-            let percent: String = canary.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let hex = written(canary, "");
+            let percent = written(canary, "%");
             let listed: Vec<String> = canary.bytes().map(|byte| byte.to_string()).collect();
             // Base64 of what it stands in depends on where it begins there; the middle of each is told by the word alone.
             let base64 = (0..3).flat_map(|shift| {
@@ -67,7 +72,7 @@ async fn no_canary_is_in_the_log_at_the_finest_level() {
     let path = format!("{url}/v1/spaces/{}/version", canaries.at("an id in the path"));
     http.get(&path).bearer_auth(&ann.token).send().await.unwrap();
     http.get(format!("{url}/{}", canaries.at("an unknown path"))).send().await.unwrap();
-    let percent: String = canaries.at("an escaped path").bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let percent = written(&canaries.at("an escaped path"), "%");
     http.get(format!("{url}/v1/{percent}")).send().await.unwrap();
     let query = format!("?space={}&password={}", canaries.at("a query"), canaries.at("a password in a query"));
     http.get(format!("{url}/v1/events{query}")).bearer_auth(&ann.token).send().await.unwrap();
@@ -194,7 +199,7 @@ async fn no_canary_is_in_the_log_at_the_finest_level() {
 fn a_canary_that_sings_is_heard() {
     let mut canaries = Canaries::default();
     let word = canaries.at("here");
-    let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = written(&word, "");
     let listed: Vec<String> = word.bytes().map(|byte| byte.to_string()).collect();
     for shift in 0..3 {
         let encoded = STANDARD.encode(format!("{}{word} and more", "x".repeat(shift)));

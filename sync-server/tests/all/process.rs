@@ -31,7 +31,8 @@ impl Process {
         });
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut process = Self { child, stdout, stderr: Some(stderr), url: String::new() };
-        process.url = process.line().strip_prefix("listening on ").unwrap().to_owned();
+        let line = process.line();
+        line.strip_prefix("listening on ").unwrap().clone_into(&mut process.url);
         process
     }
 
