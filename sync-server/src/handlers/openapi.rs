@@ -1,49 +1,66 @@
 //! `GET /v1/openapi.json`: what every route takes and answers, generated from the handlers.
 
-use axum::Json;
+use std::sync::LazyLock;
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use utoipa::openapi::OpenApi;
-use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
+use utoipa::{IntoResponses, Modify, OpenApi as _};
 
-use super::spaces;
+use sync_core::wire::ErrorResponse;
 
-/// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
+use super::{events, health, live, spaces, sync, version};
+
+use common::Common;
+
+mod common;
+
+/// The answers that any route may give besides its own. What else follows from who may call it and what it takes is added to
+/// every operation, and so are the headers: see [`common`].
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by the macro")]
 pub(crate) enum Refusals {
-    /// The request is not of the form that the route takes.
+    /// The request is not of the form that the route takes; the message names the field.
     #[response(status = 400)]
-    Bad(ErrorBody),
+    Bad(ErrorResponse),
     /// No valid access token.
     #[response(status = 401)]
-    Unauthorized(ErrorBody),
+    Unauthorized(ErrorResponse),
     /// It does not exist, or the caller may not know that it does.
     #[response(status = 404)]
-    NotFound(ErrorBody),
+    NotFound(ErrorResponse),
     /// Too often; `Retry-After` says when to come again.
     #[response(status = 429)]
-    RateLimited(ErrorBody),
+    RateLimited(ErrorResponse),
     /// Come again.
     #[response(status = 503)]
-    Unavailable(ErrorBody),
-}
-
-/// What is answered where a request is not.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read by the macro")]
-pub(crate) struct ErrorBody {
-    /// For programs.
-    code: String,
-    /// For people: what happened and what to do.
-    message: String,
-    /// For whoever reads the server's logs.
-    request_id: String,
-    /// How long to wait before the next try.
-    retry_after_ms: Option<u64>,
+    Unavailable(ErrorResponse),
 }
 
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Rejoin"), paths(spaces::spaces), modifiers(&Security))]
+#[openapi(
+    info(
+        title = "Rejoin",
+        description = "Offline-first synchronisation: phones push what they wrote offline and pull what others wrote, over one \
+                       durable log a space.\n\nBodies are JSON as described here, or MessagePack: the same frames with \
+                       named fields, in which hashes are 32 bytes, changes are bytes, and runs and entries are packed. \
+                       Requests are strict: a field that is not described here is refused. Answers may get new fields."
+    ),
+    paths(
+        sync::sync,
+        live::live,
+        events::events,
+        spaces::spaces,
+        version::version,
+        openapi,
+        health::healthz,
+        health::readyz
+    ),
+    components(schemas(ErrorResponse)),
+    modifiers(&Security, &Common)
+)]
 pub(crate) struct Api;
 
 struct Security;
@@ -56,7 +73,19 @@ impl Modify for Security {
     }
 }
 
-/// The description.
-pub(crate) async fn openapi() -> Json<OpenApi> {
-    Json(Api::openapi())
+/// It does not change while the server runs.
+static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| Api::openapi().to_json().unwrap_or_default().into());
+
+/// This description.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json", body = Object)),
+)]
+pub(crate) async fn openapi() -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], DESCRIPTION.clone()).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::router::format::Format;
     get,
     path = "/v1/spaces",
     security(("token" = [])),
-    responses((status = 200, body = SpacesResponse), Refusals),
+    responses((status = 200, description = "In ascending order of their ids.", body = SpacesResponse), Refusals),
 )]
 pub(crate) async fn spaces(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     let spaces = app.store.spaces_of(&caller.user).await?;

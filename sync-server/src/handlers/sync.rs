@@ -4,16 +4,30 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 use sync_core::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX};
-use sync_core::wire::{FrameError, SCHEMA, SyncRequest, SyncResponse};
+use sync_core::wire::{ErrorResponse, FrameError, SCHEMA, SyncRequest, SyncResponse};
 
 use super::body;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::exchange::{self, INLINE_BYTES_MAX, PageMax, aside};
+use crate::handlers::openapi::Refusals;
 use crate::router::format::Format;
 
-/// One exchange. The push is taken first, so the page may hold what it added.
+/// A push, a pull, or both in one exchange.
+///
+/// The push is taken first, so the page may hold what it added. What was pushed before is answered as it was then.
+#[utoipa::path(
+    post,
+    path = "/v1/sync",
+    security(("token" = [])),
+    request_body(content = SyncRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "What became of the push, and the page.", body = SyncResponse),
+        (status = 403, description = "The run is not of the device that the token names.", body = ErrorResponse),
+        Refusals,
+    ),
+)]
 pub(crate) async fn sync(State(app): State<App>, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let headers = request.headers();
     let format = Format::of_body(headers).ok_or_else(ApiError::unsupported_media_type)?;
