@@ -18,7 +18,7 @@ mod run;
 mod runs;
 mod strict;
 
-pub use codec::{FrameError, decode, decode_json, encode, encode_json};
+pub use codec::{FrameError, at_fault, at_fault_json, decode, decode_json, encode, encode_json};
 pub use entries::{Entries, PageEntry};
 pub use live::{AccessToken, CloseCode, Limits, LiveRequest, LiveResponse, Peer, SpaceHead, Welcome};
 pub use runs::Runs;

@@ -13,8 +13,10 @@ use sync_core::wire::ErrorResponse;
 use super::{events, health, live, spaces, sync, version};
 
 use common::Common;
+use strict::Strict;
 
 mod common;
+mod strict;
 
 /// The answers that any route may give besides its own. What else follows from who may call it and what it takes is added to
 /// every operation, and so are the headers: see [`common`].
@@ -59,7 +61,7 @@ pub(crate) enum Refusals {
         health::readyz
     ),
     components(schemas(ErrorResponse)),
-    modifiers(&Security, &Common)
+    modifiers(&Security, &Common, &Strict)
 )]
 pub(crate) struct Api;
 

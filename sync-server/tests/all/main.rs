@@ -13,6 +13,7 @@ mod needs_redis;
 mod seed;
 mod shutdown;
 mod spaces;
+mod strict;
 mod sync;
 mod version;
 mod world;

@@ -103,7 +103,10 @@ fn visit(value: &Value, at: &str, see: &mut impl FnMut(&str, &str, &Value)) {
             }
         }
         Value::Array(values) => {
-            values.iter().enumerate().for_each(|(n, value)| visit(value, &format!("{at}/{n}"), see))
+            for (n, value) in values.iter().enumerate() {
+                see(at, &n.to_string(), value);
+                visit(value, &format!("{at}/{n}"), see);
+            }
         }
         _ => {}
     }
