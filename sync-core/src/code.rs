@@ -8,6 +8,7 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal $text:literal,)*) => {
         /// Why a change was refused. In JSON and msgpack its name, in the log's hash chain its number.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[repr(u8)]
         pub enum RejectCode {
             $($(#[$doc])* #[serde(rename = $text)] $name = $number,)*

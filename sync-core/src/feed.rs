@@ -27,6 +27,7 @@ impl fmt::Display for ChangeId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ItemKind {
     /// Brings a document into being, in a collection.
     Create = 1,
@@ -55,6 +56,7 @@ impl ItemKind {
 
 /// A place in a feed: its last item and the chain's value there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeedHead {
     /// The last item, 0 before the first.
     pub n: u64,

@@ -150,7 +150,8 @@ impl FromStr for Hash {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let wrong = || IdError { what: "hash" };
-        if text.len() != 64 || !text.is_ascii() {
+        // Digits alone: the library would take a sign, too.
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(wrong());
         }
         let mut bytes = [0; 32];

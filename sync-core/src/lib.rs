@@ -19,6 +19,8 @@ mod leb128;
 pub mod ledger;
 pub mod limits;
 pub mod log;
+#[cfg(feature = "openapi")]
+mod schema;
 pub mod session;
 pub mod strip;
 pub mod value;

@@ -11,6 +11,7 @@ use crate::id::{DocId, Hash, SpaceId};
 /// What the server decided about an item, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Verdict {
     /// It takes effect.
     Applied,
@@ -38,6 +39,7 @@ impl Verdict {
 
 /// A place in the log: the last entry seen and the chain's value there. Proof against a server that was rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cursor {
     /// The last entry seen, 0 before the first.
     pub seq: u64,
@@ -96,6 +98,7 @@ pub struct Entry {
 /// Proof that the server once held a place in a log: HMAC-SHA-256 of `(space, seq, chain)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt(Hash);
 
 /// The key of receipts. It must not live in the database whose loss the receipts are there to survive.

@@ -179,7 +179,9 @@ impl FromIterator<(DeviceId, FeedHead)> for FeedHeads {
 }
 
 #[derive(Serialize, Deserialize)]
-struct FeedHeadRow {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = FeedHeadOfDevice))]
+/// How far the feed of a device has come.
+pub(crate) struct FeedHeadRow {
     device: DeviceId,
     n: u64,
     chain: Hash,

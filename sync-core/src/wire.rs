@@ -18,7 +18,7 @@ mod run;
 mod runs;
 mod strict;
 
-pub use codec::{FrameError, decode, decode_json, encode, encode_json};
+pub use codec::{FrameError, at_fault, at_fault_json, decode, decode_json, encode, encode_json};
 pub use entries::{Entries, PageEntry};
 pub use live::{AccessToken, CloseCode, Limits, LiveRequest, LiveResponse, Peer, SpaceHead, Welcome};
 pub use runs::Runs;
@@ -29,6 +29,7 @@ pub const SCHEMA: u16 = 1;
 /// `POST /v1/sync`: a push, a pull, or both in one exchange, of one space.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SyncRequest {
     /// [`SCHEMA`].
     pub schema: u16,
@@ -45,9 +46,11 @@ pub struct SyncRequest {
 /// A wish for a page of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pull {
     /// The reader's place; absent for the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "strict::cursor")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<strict::StrictCursor>))]
     pub since: Option<Cursor>,
     /// Payload bytes that the page may hold; the server's limit bounds it. At least one entry always comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +65,7 @@ pub struct Pull {
 
 /// The answer to [`SyncRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SyncResponse {
     /// [`SCHEMA`].
     pub schema: u16,
@@ -77,6 +81,7 @@ pub struct SyncResponse {
 // Tagged from outside: serde reads an inner tag through a buffer that forgets whether the format is binary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum PushAnswer {
     /// The run joined the feed. It may have stopped early: then `need` is not empty.
     Taken {
@@ -116,6 +121,7 @@ impl PushAnswer {
 
 /// What became of one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ItemResult {
     /// Its place in the log.
     pub seq: u64,
@@ -129,6 +135,7 @@ pub struct ItemResult {
 /// What was decided about an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ItemStatus {
     /// It is in the log and takes effect.
     Applied,
@@ -141,6 +148,7 @@ pub enum ItemStatus {
 /// The answer to a pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum PullAnswer {
     /// Entries that follow the reader's cursor without a hole.
     Page(Page),
@@ -153,6 +161,7 @@ pub enum PullAnswer {
 
 /// A page of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page {
     /// The entries, in log order.
     pub entries: Entries,
@@ -169,6 +178,7 @@ pub struct Page {
 
 /// The answer to `GET /v1/spaces/{id}/version`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionResponse {
     /// [`SCHEMA`].
     pub schema: u16,
@@ -186,6 +196,7 @@ pub struct VersionResponse {
 
 /// Any answer that is not the one hoped for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorResponse {
     /// For programs.
     pub code: ErrorCode,
@@ -205,6 +216,7 @@ pub struct ErrorResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ErrorCode {
     /// The body is not a frame.
     BadFrame,

@@ -9,12 +9,11 @@ use serde::Serialize;
 use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
 
 use crate::handlers::page::{self, Page};
-use crate::router::format::Format;
+use crate::router::format::{Format, Unreadable};
 use crate::store::{Cause, StoreError};
 use crate::versions::TooOld;
 
-/// A field's name that is told back to whoever sent it.
-const FIELD_BYTES_MAX: usize = 64;
+mod field;
 
 /// A request that was refused as a whole.
 #[derive(Debug, Clone)]
@@ -57,7 +56,8 @@ impl ApiError {
 
     /// The body is not the frame that the route takes. Texts of the libraries quote what they could not read, which is
     /// payload: so neither the caller nor the log gets them.
-    pub(crate) fn bad_frame(error: &FrameError) -> Self {
+    pub(crate) fn bad_frame(unreadable: &Unreadable) -> Self {
+        let error = &unreadable.error;
         let cause = match error {
             FrameError::Json(error) => {
                 format!("JSON, {:?} at {}:{}", error.classify(), error.line(), error.column())
@@ -67,7 +67,7 @@ impl ApiError {
         };
         let message = "The body is not a frame of this route";
         let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, message).because(cause);
-        refused.detail = Some(field_at_fault(&error.to_string()));
+        refused.detail = Some(field::at_fault(unreadable));
         refused
     }
 
@@ -413,17 +413,6 @@ impl ApiError {
 /// switch to by themselves; where to get it is in the body.
 fn upgrade(too_old: &TooOld) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("rejoin-app/{}", too_old.minimum)).ok()
-}
-
-/// The one thing that a caller can use of what serde says.
-fn field_at_fault(text: &str) -> String {
-    let named = ["unknown field", "missing field"].into_iter().find_map(|what| {
-        let (_, rest) = text.split_once(what)?;
-        let name = rest.strip_prefix(" `")?.split('`').next()?;
-        let fine = name.len() <= FIELD_BYTES_MAX && name.bytes().all(|byte| byte.is_ascii_graphic());
-        fine.then(|| format!(": {what} `{name}`"))
-    });
-    named.unwrap_or_default()
 }
 
 impl From<StoreError> for ApiError {

@@ -59,7 +59,7 @@ pub(crate) enum Refusals {
 }
 
 /// A body of names and numbers. The longest are a name of 100 characters, a token, a public key.
-const SMALL_BYTES_MAX: usize = 64 << 10;
+pub(crate) const SMALL_BYTES_MAX: usize = 64 << 10;
 
 const fn route(method: &'static str, path: &'static str, who: Who, serve: fn() -> MethodRouter<App>) -> Route {
     Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, refusals: Refusals::Frames, serve }

@@ -13,6 +13,8 @@ pub(crate) use manifest::{Manifest, TooOld};
 pub const VERSION_BYTES_MAX: usize = 32;
 /// `major.minor.patch`, and the fourth part that Windows has.
 const PARTS_MAX: usize = 4;
+/// Dates as `20261231` fit.
+const DIGITS_MAX: usize = 9;
 /// What a platform is called.
 pub const PLATFORM_BYTES_MAX: usize = 32;
 
@@ -28,7 +30,7 @@ pub struct Version {
 /// Between the dots of a pre-release. Numbers come before words.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Identifier {
-    Number(u32),
+    Number(u128),
     Word(String),
 }
 
@@ -69,7 +71,8 @@ impl FromStr for Version {
         }
         let mut parts = [0; PARTS_MAX];
         for (at, number) in numbers.split('.').enumerate() {
-            *parts.get_mut(at).ok_or(NotAVersion)? = read_number(number).ok_or(NotAVersion)?;
+            let number = number.parse().ok().filter(|_| is_number(number) && number.len() <= DIGITS_MAX);
+            *parts.get_mut(at).ok_or(NotAVersion)? = number.ok_or(NotAVersion)?;
         }
         let pre = pre.map_or_else(|| Ok(Vec::new()), |pre| pre.split('.').map(identifier).collect())?;
         Ok(Self { text: text.to_owned(), parts, pre })
@@ -80,16 +83,17 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn read_number(text: &str) -> Option<u32> {
-    let fine = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| fine)
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn identifier(text: &str) -> Result<Identifier, NotAVersion> {
-    if let Some(number) = read_number(text) {
-        return Ok(Identifier::Number(number));
+    // A version is too short for more digits than this number has.
+    match text.parse() {
+        Ok(number) if is_number(text) => Ok(Identifier::Number(number)),
+        _ if is_word(text) => Ok(Identifier::Word(text.to_owned())),
+        _ => Err(NotAVersion),
     }
-    if is_word(text) { Ok(Identifier::Word(text.to_owned())) } else { Err(NotAVersion) }
 }
 
 impl fmt::Display for Version {
@@ -153,7 +157,7 @@ mod tests {
             "1.2",
             "1.10",
             "2",
-            "4294967295",
+            "999999999",
         ];
         for (at, low) in ascending.iter().enumerate() {
             for (other, high) in ascending.iter().enumerate() {
@@ -193,15 +197,15 @@ mod tests {
             "+1",
             " 1",
             "1 ",
-            "4294967296",
-            "1.0.0-4294967296.",
+            "1234567890",
+            "1.0.0-1.",
             "1.0.0-a b",
             "1\n",
             &long,
         ] {
             assert_eq!(text.parse::<Version>(), Err(NotAVersion), "{text:?}");
         }
-        assert!(version(&format!("1.0.0-{}", "9".repeat(20))) > version("1.0.0-1"), "too long for a number is a word");
+        assert!(version("1.0.0-20261231235959000000") > version("1.0.0-9"), "numbers of any length");
     }
 
     #[test]

@@ -75,6 +75,32 @@ pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     Ok(serde_json::from_slice(bytes)?)
 }
 
+/// Which value of a frame that could not be read is at fault, as in `push.items[3].hash`; empty for the frame itself. `None`
+/// where it is not msgpack at all. It reads the frame again, so that frames that can be read pay nothing for it.
+pub fn at_fault<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
+    use rmp_serde::decode::Error;
+    bounded(bytes).ok()?;
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(DEPTH_MAX);
+    let error = serde_path_to_error::deserialize::<_, T>(&mut reader).err()?;
+    match error.inner() {
+        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) | Error::DepthLimitExceeded => None,
+        _ => Some(path(error.path())),
+    }
+}
+
+/// The same of a JSON frame.
+pub fn at_fault_json<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
+    bounded(bytes).ok()?;
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let error = serde_path_to_error::deserialize::<_, T>(&mut reader).err()?;
+    error.inner().is_data().then(|| path(error.path()))
+}
+
+fn path(path: &serde_path_to_error::Path) -> String {
+    if path.iter().next().is_none() { String::new() } else { path.to_string() }
+}
+
 fn bounded(bytes: &[u8]) -> Result<(), FrameError> {
     if bytes.len() > BODY_BYTES_MAX {
         return Err(FrameError::TooLarge { bytes: bytes.len() });
@@ -84,7 +110,45 @@ fn bounded(bytes: &[u8]) -> Result<(), FrameError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrameError, decode, encode};
+    use serde_json::{Value, json};
+
+    use super::{FrameError, at_fault, at_fault_json, decode, encode};
+    use crate::wire::SyncRequest;
+
+    #[test]
+    fn what_is_at_fault_is_named_by_its_path() {
+        let hash = "00".repeat(32);
+        let doc = "00000000-0000-0000-0000-000000000000";
+        let frame = |change: &dyn Fn(&mut Value)| {
+            let item = json!({"kind": "delete", "doc": doc, "hash": hash});
+            let push = json!({"device": doc, "base": {"n": 1, "chain": hash}, "items": [item, item]});
+            let mut frame = json!({"schema": 1, "space": doc, "push": push, "pull": {"own": true}});
+            change(&mut frame);
+            frame
+        };
+        let of_json = |frame: &Value| at_fault_json::<SyncRequest>(frame.to_string().as_bytes());
+        assert_eq!(of_json(&frame(&|_| {})), None);
+        let cases: [(&str, &dyn Fn(&mut Value)); 6] = [
+            ("schema", &|frame| frame["schema"] = json!(70_000)),
+            ("pull.own", &|frame| frame["pull"]["own"] = json!("yes")),
+            ("pull", &|frame| frame["pull"]["more"] = json!(1)),
+            ("push.base.n", &|frame| frame["push"]["base"]["n"] = json!(-1)),
+            ("push.items[1]", &|frame| frame["push"]["items"][1]["hash"] = json!("0")),
+            ("", &|frame| frame["more"] = json!(1)),
+        ];
+        for (path, change) in cases {
+            assert_eq!(of_json(&frame(change)).as_deref(), Some(path));
+        }
+        assert_eq!(at_fault_json::<SyncRequest>(b"{\"schema\": "), None, "not JSON");
+
+        let of_msgpack = |frame: &Value| at_fault::<SyncRequest>(&encode(frame).unwrap());
+        let ids = encode(&uuid::Uuid::nil()).unwrap();
+        assert_eq!(of_msgpack(&json!({"schema": -1})).as_deref(), Some("schema"));
+        assert_eq!(of_msgpack(&json!({"schema": 1, "space": 7})).as_deref(), Some("space"));
+        let pull = [&[0x82, 0xa5][..], b"space", &ids, &[0xa4], b"pull", &[0x81, 0xa3], b"own", &[0x05]].concat();
+        assert_eq!(at_fault::<SyncRequest>(&pull).as_deref(), Some("pull.own"));
+        assert_eq!(at_fault::<SyncRequest>(&[0x81]), None, "not msgpack");
+    }
 
     #[test]
     fn whatever_stands_behind_a_frame_is_noticed() {

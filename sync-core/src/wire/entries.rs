@@ -65,6 +65,7 @@ impl PageEntry {
 pub struct Entries(pub Vec<PageEntry>);
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Entry))]
 struct ReadableEntry {
     device: DeviceId,
     n: u64,
@@ -76,7 +77,24 @@ struct ReadableEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     collection: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
     change: Option<Base64>,
+}
+
+#[cfg(feature = "openapi")]
+impl Entries {
+    /// The schema of one of them, and its name.
+    pub(crate) fn entry() -> (String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>) {
+        use utoipa::{PartialSchema as _, ToSchema as _};
+        (ReadableEntry::name().into(), ReadableEntry::schema())
+    }
+
+    /// What that refers to.
+    pub(crate) fn schemas_of_entry(
+        schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
+    ) {
+        <ReadableEntry as utoipa::ToSchema>::schemas(schemas);
+    }
 }
 
 impl Serialize for Entries {

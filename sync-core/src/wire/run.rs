@@ -29,20 +29,43 @@ struct PackedRun {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+/// Items that follow each other in a device's feed. In msgpack they are packed into one `body`.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Run))]
 pub(super) struct ReadableRun {
     device: DeviceId,
     #[serde(deserialize_with = "strict::head")]
+    #[cfg_attr(feature = "openapi", schema(value_type = strict::StrictHead))]
     base: FeedHead,
+    #[cfg_attr(feature = "openapi", schema(max_items = 10_000))]
     items: Vec<ReadableItem>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+/// An item of a feed.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Item))]
 enum ReadableItem {
-    Create { doc: DocId, hash: Hash, collection: String },
-    Change { doc: DocId, hash: Hash, change: Base64 },
-    Delete { doc: DocId, hash: Hash },
-    Void { doc: DocId, hash: Hash, was: ItemKind, code: RejectCode },
+    Create {
+        doc: DocId,
+        hash: Hash,
+        collection: String,
+    },
+    Change {
+        doc: DocId,
+        hash: Hash,
+        #[cfg_attr(feature = "openapi", schema(value_type = String, content_encoding = "base64"))]
+        change: Base64,
+    },
+    Delete {
+        doc: DocId,
+        hash: Hash,
+    },
+    Void {
+        doc: DocId,
+        hash: Hash,
+        was: ItemKind,
+        code: RejectCode,
+    },
 }
 
 /// Bytes in JSON.
@@ -58,6 +81,20 @@ impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         STANDARD.decode(text).map(Self).map_err(|_| D::Error::custom("not base64"))
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Run {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        ReadableRun::schema()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Run {
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>) {
+        ReadableRun::schemas(schemas);
     }
 }
 

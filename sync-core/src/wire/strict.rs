@@ -6,16 +6,20 @@ use crate::feed::FeedHead;
 use crate::id::Hash;
 use crate::log::Cursor;
 
+/// A place in a feed: its last item, 0 before the first, and the chain's value there.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StrictHead {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PlaceInFeed))]
+pub(super) struct StrictHead {
     n: u64,
     chain: Hash,
 }
 
+/// A place in the log: the last entry seen, 0 before the first, and the chain's value there.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StrictCursor {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PlaceInLog))]
+pub(super) struct StrictCursor {
     seq: u64,
     chain: Hash,
 }

@@ -8,14 +8,16 @@ use axum::extract::Request;
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sync_core::wire::SCHEMA;
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::router::Route;
 use crate::router::format::Format;
 use crate::router::observe::Note;
+use crate::router::{Route, SMALL_BYTES_MAX};
 
 /// A body that is too large is read on up to so many times what it may have, and thrown away, so that its sender, who is still
 /// sending, gets to read the answer instead of a broken connection. What says beforehand that it is larger still is not read.
@@ -35,7 +37,23 @@ pub(super) async fn read(app: &App, request: Request) -> Result<Vec<u8>, ApiErro
 pub(super) async fn frame<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, ApiError> {
     let format = Format::of_body(request.headers()).ok_or_else(ApiError::unsupported_media_type)?;
     let bytes = read(app, request).await?;
-    format.decode(&bytes).map_err(|error| ApiError::bad_frame(&error))
+    decode(format, &bytes)
+}
+
+/// Bytes as a frame of the version that is served here. Of a large one that can be read, whoever takes it checks the version,
+/// so that it need not be read twice.
+pub(super) fn decode<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, ApiError> {
+    /// A frame of another version need not be readable, but its first field is.
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u16,
+    }
+    let read = format.decode(bytes);
+    let is_to_be_checked = read.is_err() || bytes.len() <= SMALL_BYTES_MAX;
+    if is_to_be_checked && matches!(format.decode::<Version>(bytes), Ok(Version { schema }) if schema != SCHEMA) {
+        return Err(ApiError::unsupported_schema());
+    }
+    read.map_err(|unreadable| ApiError::bad_frame(&unreadable))
 }
 
 /// As [`read`], for a layer before the handler that notes it.

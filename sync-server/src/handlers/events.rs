@@ -24,17 +24,38 @@ use hyper::body::Frame;
 use sync_core::id::SpaceId;
 use sync_core::limits::SESSION_SPACES_MAX;
 use sync_core::log::Cursor;
+use sync_core::wire::ErrorResponse;
 use tokio::sync::mpsc;
 
 use crate::app::App;
 use crate::auth::Access;
 use crate::error::ApiError;
+use crate::handlers::openapi::Refusals;
 use crate::live::{Audience, EventId, stream};
 use crate::router::observe::Note;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// The stream.
+/// Followed logs, as server-sent events.
+///
+/// Events are the frames of the live connection as JSON, named after their kind: `page`, `beat`, `refused`, `token_expires`.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    security(("token" = [])),
+    params(
+        ("space" = Vec<SpaceId>, Query, description = "The spaces to follow.", min_items = 1, max_items = 128),
+        ("since" = Option<String>, Query, description = "With one space: where to begin, the id of an event.",
+         pattern = "^[0-9]{1,19}\\.[0-9a-fA-F]{64}$"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The same, as browsers send it.",
+         pattern = "^[0-9]{1,19}\\.[0-9a-fA-F]{64}$"),
+    ),
+    responses(
+        (status = 200, description = "The stream; it ends with the token.", content_type = "text/event-stream", body = String),
+        (status = 413, description = "More spaces than one connection follows.", body = ErrorResponse),
+        Refusals,
+    ),
+)]
 pub(crate) async fn events(
     State(app): State<App>,
     Extension(note): Extension<Arc<Note>>,

@@ -15,10 +15,26 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::app::App;
 use crate::auth::Access;
 use crate::error::ApiError;
+use crate::handlers::openapi::Refusals;
 use crate::live::{Arrival, converse};
 use crate::router::observe::Note;
 
-/// The upgrade. Nothing but `Authorization` says who calls: whatever else a client may send is not looked at.
+/// The live connection, a WebSocket.
+///
+/// Its frames are binary messages in MessagePack; the token comes with the upgrade, or in the first of them. Nothing but
+/// `Authorization` says who calls: whatever else a client may send is not looked at.
+#[utoipa::path(
+    get,
+    path = "/v1/live",
+    security((), ("token" = [])),
+    params(
+        ("Connection" = Option<String>, Header, description = "`upgrade`."),
+        ("Upgrade" = Option<String>, Header, description = "`websocket`."),
+        ("Sec-WebSocket-Version" = Option<String>, Header, description = "`13`."),
+        ("Sec-WebSocket-Key" = Option<String>, Header, description = "As RFC 6455 has it."),
+    ),
+    responses((status = 101, description = "The connection is a WebSocket from here on."), Refusals),
+)]
 pub(crate) async fn live(
     State(app): State<App>,
     Extension(note): Extension<Arc<Note>>,

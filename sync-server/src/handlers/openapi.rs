@@ -1,78 +1,95 @@
 //! `GET /v1/openapi.json`: what every route takes and answers, generated from the handlers.
 
-use axum::Json;
+use std::sync::LazyLock;
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use utoipa::openapi::OpenApi;
-use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
+use utoipa::{IntoResponses, Modify, OpenApi as _};
+
+use sync_core::wire::ErrorResponse;
 
 use super::{
-    accounts, devices, invites, jwks, logout, members, oauth_authorize, oauth_device, oauth_device_approve,
-    oauth_device_authorization, oauth_metadata, oauth_token, password, spaces,
+    accounts, devices, events, health, invites, jwks, live, logout, members, oauth_authorize, oauth_device,
+    oauth_device_approve, oauth_device_authorization, oauth_metadata, oauth_token, password, spaces, sync, version,
 };
 
-/// The answers that any route may give besides its own. Their body is an [`ErrorBody`].
+use common::Common;
+use strict::Strict;
+
+mod common;
+mod strict;
+
+/// The answers that any route may give besides its own. What else follows from who may call it and what it takes is added to
+/// every operation, and so are the headers: see [`common`].
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by the macro")]
 pub(crate) enum Refusals {
-    /// The request is not of the form that the route takes.
+    /// The request is not of the form that the route takes; the message names the field.
     #[response(status = 400)]
-    Bad(ErrorBody),
+    Bad(ErrorResponse),
     /// No valid access token.
     #[response(status = 401)]
-    Unauthorized(ErrorBody),
+    Unauthorized(ErrorResponse),
     /// It does not exist, or the caller may not know that it does.
     #[response(status = 404)]
-    NotFound(ErrorBody),
+    NotFound(ErrorResponse),
     /// Too often; `Retry-After` says when to come again.
     #[response(status = 429)]
-    RateLimited(ErrorBody),
+    RateLimited(ErrorResponse),
     /// Come again.
     #[response(status = 503)]
-    Unavailable(ErrorBody),
-}
-
-/// What is answered where a request is not.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read by the macro")]
-pub(crate) struct ErrorBody {
-    /// For programs.
-    code: String,
-    /// For people: what happened and what to do.
-    message: String,
-    /// For whoever reads the server's logs.
-    request_id: String,
-    /// How long to wait before the next try.
-    retry_after_ms: Option<u64>,
+    Unavailable(ErrorResponse),
 }
 
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
-#[openapi(info(title = "Rejoin"), paths(
-    accounts::sign_up,
-    password::change,
-    spaces::spaces,
-    spaces::create,
-    members::members,
-    members::set_role,
-    members::remove,
-    invites::invites,
-    invites::invite,
-    invites::revoke,
-    invites::accept,
-    devices::register,
-    devices::devices,
-    devices::rename,
-    devices::revoke,
-    logout::logout,
-    oauth_token::token,
-    jwks::jwks,
-    oauth_authorize::page,
-    oauth_authorize::answer,
-    oauth_device::page,
-    oauth_device::answer,
-    oauth_device_approve::approve,
-    oauth_device_authorization::begin,
-    oauth_metadata::metadata,
-), modifiers(&Security))]
+#[openapi(
+    info(
+        title = "Rejoin",
+        description = "Offline-first synchronisation: phones push what they wrote offline and pull what others wrote, over one \
+                       durable log a space.\n\nBodies are JSON as described here, or MessagePack: the same frames with \
+                       named fields, in which hashes are 32 bytes, changes are bytes, and runs and entries are packed. \
+                       Requests are strict: a field that is not described here is refused. Answers may get new fields."
+    ),
+    paths(
+        sync::sync,
+        live::live,
+        events::events,
+        spaces::spaces,
+        spaces::create,
+        version::version,
+        members::members,
+        members::set_role,
+        members::remove,
+        invites::invites,
+        invites::invite,
+        invites::revoke,
+        invites::accept,
+        accounts::sign_up,
+        password::change,
+        devices::register,
+        devices::devices,
+        devices::rename,
+        devices::revoke,
+        logout::logout,
+        oauth_token::token,
+        oauth_authorize::page,
+        oauth_authorize::answer,
+        oauth_device::page,
+        oauth_device::answer,
+        oauth_device_approve::approve,
+        oauth_device_authorization::begin,
+        oauth_metadata::metadata,
+        jwks::jwks,
+        openapi,
+        health::healthz,
+        health::readyz
+    ),
+    components(schemas(ErrorResponse)),
+    modifiers(&Security, &Common, &Strict)
+)]
 pub(crate) struct Api;
 
 struct Security;
@@ -85,7 +102,19 @@ impl Modify for Security {
     }
 }
 
-/// The description.
-pub(crate) async fn openapi() -> Json<OpenApi> {
-    Json(Api::openapi())
+/// It does not change while the server runs.
+static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| Api::openapi().to_json().unwrap_or_default().into());
+
+/// This description.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json", body = Object)),
+)]
+pub(crate) async fn openapi() -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], DESCRIPTION.clone()).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ const NAME_CHARACTERS_MAX: usize = 100;
     get,
     path = "/v1/spaces",
     security(("token" = [])),
-    responses((status = 200, body = SpacesResponse), Refusals),
+    responses((status = 200, description = "In ascending order of their ids.", body = SpacesResponse), Refusals),
 )]
 pub(crate) async fn spaces(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     let spaces = app.registry.named_spaces_of(&caller.user).await?;
@@ -46,7 +46,7 @@ pub(crate) async fn spaces(State(app): State<App>, caller: Caller, headers: Head
     request_body = CreateSpaceRequest,
     responses(
         (status = 201, body = SpaceOfCaller),
-        (status = 409, description = "The caller has made as many as one may", body = super::openapi::ErrorBody),
+        (status = 409, description = "The caller has made as many as one may", body = sync_core::wire::ErrorResponse),
         Refusals,
     ),
 )]

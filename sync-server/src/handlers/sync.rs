@@ -2,25 +2,41 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::Deserialize;
 use sync_core::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX};
-use sync_core::wire::{FrameError, SCHEMA, SyncRequest, SyncResponse};
+use sync_core::wire::{ErrorResponse, SCHEMA, SyncRequest, SyncResponse};
 
 use super::body;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::exchange::{self, INLINE_BYTES_MAX, PageMax, aside};
+use crate::handlers::openapi::Refusals;
 use crate::router::format::Format;
 
-/// One exchange. The push is taken first, so the page may hold what it added.
+/// A push, a pull, or both in one exchange.
+///
+/// The push is taken first, so the page may hold what it added. What was pushed before is answered as it was then.
+#[utoipa::path(
+    post,
+    path = "/v1/sync",
+    security(("token" = [])),
+    request_body(content = SyncRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "What became of the push, and the page.", body = SyncResponse),
+        (status = 403, description = "The run is not of the device that the token names.", body = ErrorResponse),
+        Refusals,
+    ),
+)]
 pub(crate) async fn sync(State(app): State<App>, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let headers = request.headers();
     let format = Format::of_body(headers).ok_or_else(ApiError::unsupported_media_type)?;
     let answer_format = Format::of_answer(headers);
     let bytes = body::read(&app, request).await?;
-    let SyncRequest { space, push, pull, .. } =
-        aside(bytes.len() > INLINE_BYTES_MAX, move || read(format, &bytes)).await??;
+    let SyncRequest { schema, space, push, pull } =
+        aside(bytes.len() > INLINE_BYTES_MAX, move || body::decode::<SyncRequest>(format, &bytes)).await??;
+    if schema != SCHEMA {
+        return Err(ApiError::unsupported_schema());
+    }
     if let Some(run) = &push {
         exchange::admissible(run, &caller, PAGE_BYTES_MAX)?;
     }
@@ -40,18 +56,4 @@ pub(crate) async fn sync(State(app): State<App>, caller: Caller, request: Reques
     };
     let answer = SyncResponse { schema: SCHEMA, push, pull };
     aside(page_bytes > INLINE_BYTES_MAX, move || answer_format.answer(&answer)).await?
-}
-
-fn read(format: Format, bytes: &[u8]) -> Result<SyncRequest, ApiError> {
-    /// A frame of another version need not be readable, but its first field is.
-    #[derive(Deserialize)]
-    struct Version {
-        schema: u16,
-    }
-    let foreign = |error: FrameError| match format.decode::<Version>(bytes) {
-        Ok(version) if version.schema != SCHEMA => ApiError::unsupported_schema(),
-        _ => ApiError::bad_frame(&error),
-    };
-    let request = format.decode::<SyncRequest>(bytes).map_err(foreign)?;
-    if request.schema == SCHEMA { Ok(request) } else { Err(ApiError::unsupported_schema()) }
 }

@@ -4,15 +4,24 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use sync_core::feed::FeedHead;
+use sync_core::id::SpaceId;
 use sync_core::wire::{SCHEMA, VersionResponse};
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::exchange::enter;
+use crate::handlers::openapi::Refusals;
 use crate::router::format::Format;
 
-/// The space's version.
+/// How far the log and every feed of a space have come.
+#[utoipa::path(
+    get,
+    path = "/v1/spaces/{id}/version",
+    params(("id" = SpaceId, Path, description = "The space.")),
+    security(("token" = [])),
+    responses((status = 200, description = "The space's version.", body = VersionResponse), Refusals),
+)]
 pub(crate) async fn version(
     State(app): State<App>,
     caller: Caller,

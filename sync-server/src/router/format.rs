@@ -17,6 +17,14 @@ pub enum Format {
     Json,
 }
 
+/// A body that could not be read.
+pub(crate) struct Unreadable {
+    /// What the library says, which is for nobody to read.
+    pub(crate) error: FrameError,
+    /// Which value is at fault, if it is one.
+    pub(crate) path: Option<String>,
+}
+
 impl Format {
     /// Of a request's body.
     pub(crate) fn of_body(headers: &HeaderMap) -> Option<Self> {
@@ -49,11 +57,12 @@ impl Format {
         }
     }
 
-    pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, FrameError> {
-        match self {
-            Self::Msgpack => wire::decode(bytes),
-            Self::Json => wire::decode_json(bytes),
-        }
+    pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, Unreadable> {
+        let (read, at_fault) = match self {
+            Self::Msgpack => (wire::decode(bytes), wire::at_fault::<T> as fn(&[u8]) -> Option<String>),
+            Self::Json => (wire::decode_json(bytes), wire::at_fault_json::<T> as fn(&[u8]) -> Option<String>),
+        };
+        read.map_err(|error| Unreadable { error, path: at_fault(bytes) })
     }
 
     pub(crate) fn encode<T: Serialize>(self, frame: &T) -> Result<Vec<u8>, FrameError> {

@@ -25,6 +25,7 @@ mod seed;
 mod sharing;
 mod shutdown;
 mod spaces;
+mod strict;
 mod sync;
 mod tokens;
 mod version;

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::tree::Tree;
 
 /// Libraries without I/O, clock or global randomness of their own on the paths that sync-core uses.
-const CORE_DEPENDENCIES: [&str; 11] = [
+const CORE_DEPENDENCIES: [&str; 13] = [
     "automerge",
     "base64",
     "hmac",
@@ -13,8 +13,10 @@ const CORE_DEPENDENCIES: [&str; 11] = [
     "serde",
     "serde_bytes",
     "serde_json",
+    "serde_path_to_error",
     "sha2",
     "thiserror",
+    "utoipa",
     "uuid",
     "zstd",
 ];

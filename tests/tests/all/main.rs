@@ -1,6 +1,7 @@
 //! The engine's integration tests: one binary, a module a subject.
 
 mod account;
+mod app_versions;
 mod hostile;
 mod kills;
 mod live;
