@@ -97,6 +97,7 @@ fn spent(server: &str) -> Credentials {
         access_expires_ms: 0,
         refresh_token: "rjr_0".into(),
         refresh_expires_ms: u64::MAX,
+        device_key: None,
     }
 }
 
