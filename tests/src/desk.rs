@@ -88,7 +88,13 @@ impl Answers {
 
 /// What our server says when it refuses.
 pub fn refusal(code: ErrorCode) -> ErrorResponse {
-    ErrorResponse { code, message: "`x` must be y.".into(), request_id: "r-1".into(), retry_after_ms: None }
+    ErrorResponse {
+        code,
+        message: "`x` must be y.".into(),
+        request_id: "r-1".into(),
+        retry_after_ms: None,
+        update_url: None,
+    }
 }
 
 type Script = dyn Fn(&Asked) -> Answers + Send + Sync;

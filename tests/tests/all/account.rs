@@ -8,6 +8,7 @@ use sync_tests::desk::{Answers, Asked, Desk, Rules};
 use sync_tests::rig::device;
 
 mod crash;
+mod notes;
 mod refusals;
 mod renewal;
 mod routes;
