@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use sync_client_ffi::{Client, Doc, DocId, SpaceId, SyncError, Value};
+use sync_client_ffi::account::{AccountError, Standing};
+use sync_client_ffi::{Client, Doc, DocId, SpaceId, SyncError, Trouble, Value};
 
 use crate::login::Login;
 use crate::{Access, Done, spaces};
@@ -185,7 +186,17 @@ impl App {
                 format!("{} cannot be reached: is it running? What is here stays here", self.server())
             }
             SyncError::NoServer => "nobody is signed in: `notes login` sends it".to_owned(),
-            SyncError::NeedsAuth if let Login::Session(refresher) = &self.login => refresher.standing().to_string(),
+            SyncError::NeedsAuth if let Login::Session(refresher) = &self.login => match refresher.standing() {
+                Standing::Ended(AccountError::SessionEnded) => {
+                    format!("{} (`notes login`)", AccountError::SessionEnded)
+                }
+                standing => standing.to_string(),
+            },
+            SyncError::Trouble(Trouble::NoAccess) => {
+                "everything else is exchanged, but of a space here you are no member \
+                any more: what you had of it stays to be read, and what you write into it goes nowhere"
+                    .to_owned()
+            }
             SyncError::NeedsAuth => {
                 "the server does not take the token: get a new one with `sync-server token --user … --device …` \
                  (the device that `notes status` shows) and log in again"
