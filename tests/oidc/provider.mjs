@@ -2,13 +2,18 @@
 // with a line, and ends when the input does.
 //   add    signs with a new key from now on, and still shows the old ones
 //   drop   shows the newest key alone
+//   device ID   names that device in access tokens from now on
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 
 import { Provider } from 'oidc-provider';
 
-const [device, audience] = process.argv.slice(2);
+// The library's notices are not our lines.
+console.info = console.error;
+
+const [audience] = process.argv.slice(2);
+let device;
 
 let made = 0;
 function key() {
@@ -67,12 +72,15 @@ server.listen(0, '127.0.0.1', () => {
   const serve = () => {
     answer = provider(issuer, keys).callback();
   };
-  const say = (what) => console.log(JSON.stringify(what));
+  const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
   serve();
   say({ issuer });
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
-    keys = line === 'add' ? [key(), ...keys] : [keys[0]];
+    const [what, argument] = line.split(' ');
+    if (what === 'add') keys = [key(), ...keys];
+    if (what === 'drop') keys = [keys[0]];
+    if (what === 'device') device = argument;
     serve();
     say({ keys: keys.map(({ kid }) => kid) });
   });

@@ -35,11 +35,11 @@ impl Oidc {
         install(Path::new(FOLDER)).map(|()| PathBuf::from(FOLDER))
     }
 
-    /// Starts one whose access tokens are for `audience` and name that device.
-    pub fn start(device: &str, audience: &str) -> Self {
+    /// Starts one whose access tokens are for `audience`.
+    pub fn start(audience: &str) -> Self {
         let folder = Self::find().unwrap_or_else(|missing| panic!("{missing}"));
         let mut node = Command::new("node");
-        node.arg(folder.join("provider.mjs")).args([device, audience]).current_dir(&folder);
+        node.arg(folder.join("provider.mjs")).arg(audience).current_dir(&folder);
         // Its warnings, that it is a provider for tests, are no news.
         node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = node.spawn().expect("node starts");
@@ -62,6 +62,11 @@ impl Oidc {
     /// Shows the newest key alone.
     pub fn drop_old_keys(&mut self) -> Vec<String> {
         self.tell("drop")
+    }
+
+    /// Names that device in access tokens from now on.
+    pub fn name_device(&mut self, device: &str) {
+        self.tell(&format!("device {device}"));
     }
 
     fn tell(&mut self, what: &str) -> Vec<String> {

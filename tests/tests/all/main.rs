@@ -5,6 +5,7 @@ mod hostile;
 mod kills;
 mod live;
 mod nodes;
+mod oidc;
 mod postgres;
 mod services;
 mod store;
