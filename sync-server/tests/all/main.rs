@@ -1,7 +1,9 @@
 //! The server over real sockets; a module a route, as in the route table.
 
 mod access;
+mod accounts;
 mod binary;
+mod companions;
 mod devices;
 mod events;
 mod health;
