@@ -98,7 +98,7 @@ async fn of_many_polls_at_once_one_at_most_wins() {
 async fn who_asks_too_often_has_to_ask_less_often() {
     let (world, now_ms) = house().await;
     let tv = begin(&world).await;
-    let mut poll = async |after_ms: u64| {
+    let poll = async |after_ms: u64| {
         now_ms.fetch_add(after_ms, Ordering::Relaxed);
         refusal(tv.poll(&world).await).await["error"].as_str().unwrap().to_owned()
     };
