@@ -1,9 +1,11 @@
 //! The server over real sockets; a module a route, as in the route table.
 
 mod access;
+mod accounts;
 mod app_versions;
 mod audit;
 mod binary;
+mod companions;
 mod cuts;
 mod devices;
 mod events;
