@@ -15,5 +15,6 @@ mod sharing;
 mod shutdown;
 mod spaces;
 mod sync;
+mod timing;
 mod version;
 mod world;
