@@ -29,6 +29,7 @@ mod shutdown;
 mod spaces;
 mod strict;
 mod sync;
+mod timing;
 mod tokens;
 mod version;
 mod world;
