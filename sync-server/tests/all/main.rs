@@ -2,6 +2,7 @@
 
 mod access;
 mod app_versions;
+mod audit;
 mod binary;
 mod cuts;
 mod devices;
@@ -11,8 +12,12 @@ mod idempotency;
 mod limits;
 mod link;
 mod live;
+mod logs;
+mod metrics;
 mod needs_redis;
+mod observability;
 mod permissions;
+mod process;
 mod provider;
 mod providers;
 mod refresh;
