@@ -11,6 +11,7 @@ mod limits;
 mod link;
 mod live;
 mod needs_redis;
+mod operators;
 mod refresh;
 mod seed;
 mod shutdown;
