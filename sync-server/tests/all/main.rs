@@ -18,6 +18,7 @@ mod logs;
 mod metrics;
 mod needs_redis;
 mod observability;
+mod operators;
 mod permissions;
 mod process;
 mod provider;
