@@ -146,7 +146,7 @@ impl ApiError {
     pub(crate) fn unknown_field(name: Option<String>) -> Self {
         let mut refused = Self::bad_form("of this route: unknown field");
         if let (Some(name), Some(detail)) = (name, &mut refused.detail) {
-            detail.push_str(&format!(" `{name}`"));
+            *detail = format!("{detail} `{name}`");
         }
         refused
     }
