@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use sync_server::auth::keys::Keys;
 use sync_server::{config, probe};
 
+mod devices;
 mod members;
 mod migrate;
 mod place;
@@ -45,6 +46,9 @@ pub enum Command {
     /// Say who may enter which space, for development
     #[command(subcommand)]
     Members(members::Members),
+    /// List a user's devices, and revoke what is lost
+    #[command(subcommand)]
+    Devices(devices::Devices),
     /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
     ///
     /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
@@ -80,6 +84,7 @@ impl Command {
             Self::Migrate(arguments) => migrate::migrate(&arguments),
             Self::Token(arguments) => token::token(&arguments),
             Self::Members(command) => members::members(command),
+            Self::Devices(command) => devices::devices(command),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys { folder } => keys(&folder),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),

@@ -13,18 +13,21 @@ use sync_core::log::{Cursor, Header, Verdict};
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PushAnswer};
 
 use self::author::{Author, create, delete, new_doc, new_space, new_user, refused};
+use super::registry::Registry;
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
 mod accounts;
 mod author;
+mod devices;
 mod grants;
 mod idempotency;
 mod pages;
-mod registry;
 
+pub use accounts::{accounts, attempts, one_account_of_many, one_attempt_of_many};
+pub use devices::devices;
+pub use grants::{grants, one_redemption_of_many};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
-pub use registry::registry;
 
 /// All of it, but for what needs the store to be opened again.
 pub async fn all(store: Arc<dyn Store>) {
@@ -43,6 +46,18 @@ pub async fn all(store: Arc<dyn Store>) {
     leases(plain).await;
     one_of_many_claims(Arc::clone(&store)).await;
     many_writers(store).await;
+}
+
+/// What a registry must do.
+pub async fn registry(registry: Arc<dyn Registry>) {
+    let plain = &*registry;
+    accounts(plain).await;
+    attempts(plain).await;
+    grants(plain).await;
+    one_account_of_many(Arc::clone(&registry)).await;
+    one_attempt_of_many(Arc::clone(&registry)).await;
+    one_redemption_of_many(Arc::clone(&registry)).await;
+    devices(registry).await;
 }
 
 /// A space with an owner, and that owner's first device.
