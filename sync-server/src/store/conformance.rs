@@ -28,6 +28,7 @@ mod versions;
 
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
+pub use registry::registry;
 
 /// All of it, but for what needs the store to be opened again.
 pub async fn all(store: Arc<dyn Store>) {
