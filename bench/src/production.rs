@@ -18,7 +18,7 @@ use sync_server::store::postgres::{PostgresStore, migrate};
 async fn postgres_store(url: &str) -> Arc<dyn Store> {
     let config = database(url);
     migrate(&config).await.expect("the schema");
-    let keys = KeyIds { signing: "bench".into(), receipts: "bench".into() };
+    let keys = KeyIds { signing: "bench".into(), receipts: "bench".into(), ..KeyIds::default() };
     Arc::new(PostgresStore::open(&config, &keys).await.expect("a store"))
 }
 

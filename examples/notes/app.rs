@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sync_client_ffi::{Client, Doc, DocId, SpaceId, SyncError, Value};
 
-use crate::Access;
-use crate::login::{self, STORE_FILE};
+use crate::login::Login;
+use crate::{Access, Done, spaces};
 
 /// The collection that notes are in.
 pub const COLLECTION: &str = "notes";
@@ -17,26 +17,31 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Characters of a note's text that the list shows.
 const PREVIEW_CHARACTERS: usize = 40;
 
-type Done = Result<(), Box<dyn Error>>;
-
 /// An open store.
 pub struct App {
     /// The client.
     pub client: Client,
     /// The space that the notes are in.
     pub space: SpaceId,
-    server: String,
+    /// Who is signed in.
+    pub login: Login,
 }
 
 impl App {
-    /// Opens the store in a folder.
-    pub fn open(folder: &Path, access: &Access) -> Result<Self, Box<dyn Error>> {
-        let login = login::find(folder, access)?;
+    /// Opens the store in a folder, for the notes of that space or the user's own.
+    pub fn open(folder: &Path, access: &Access, space: Option<&str>) -> Result<Self, Box<dyn Error>> {
+        let login = Login::find(folder, access)?;
         std::fs::create_dir_all(folder)?;
-        let store = folder.join(STORE_FILE);
-        let client = Client::builder(store).server(login.server.as_str()).token(login.token.as_str()).open()?;
-        let space = client.personal_space();
-        Ok(Self { client, space, server: login.server })
+        let client = login.client(folder).open()?;
+        let space = match space {
+            None => client.personal_space(),
+            Some(named) => {
+                let space = spaces::find(folder, &login.account()?, named)?.space;
+                client.add_space(space)?;
+                space
+            }
+        };
+        Ok(Self { client, space, login })
     }
 
     /// All notes' ids, oldest first.
@@ -137,7 +142,7 @@ impl App {
     pub fn sync(&self) -> Done {
         match self.client.sync_once(PATIENCE) {
             Ok(_) => {
-                println!("everything is on {}; notes here: {}", self.server, self.ids()?.len());
+                println!("everything is on {}; notes here: {}", self.login.server(), self.ids()?.len());
                 Ok(())
             }
             Err(error) => Err(self.explain(error).into()),
@@ -149,7 +154,10 @@ impl App {
         let pending = self.client.pending(self.space)?;
         println!("user     {}", self.client.user());
         println!("device   {}", self.client.device());
-        println!("server   {}", self.server);
+        println!("server   {}", self.login.server());
+        if let Login::Session(refresher) = &self.login {
+            println!("session  {}", refresher.standing());
+        }
         println!("notes    {}", self.ids()?.len());
         let waiting = format!("{} edits and {} changes", pending.journal_edits, pending.outbox_changes);
         println!("waiting  {waiting} are on this device only");
@@ -169,7 +177,10 @@ impl App {
 
     fn explain(&self, error: SyncError) -> String {
         match error {
-            SyncError::Offline => format!("{} cannot be reached: is it running? What is here stays here", self.server),
+            SyncError::Offline => {
+                format!("{} cannot be reached: is it running? What is here stays here", self.login.server())
+            }
+            SyncError::NeedsAuth if let Login::Session(refresher) = &self.login => refresher.standing().to_string(),
             SyncError::NeedsAuth => {
                 "the server does not take the token: get a new one with `sync-server token --user … --device …` \
                  (the device that `notes status` shows) and log in again"

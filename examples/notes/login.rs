@@ -1,64 +1,118 @@
-//! Which server, and as whom: remembered in the store folder, in a file that only its owner can read.
+//! Who is signed in: remembered in the store folder, in a file that only its owner can read.
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use sync_client_ffi::Client;
+use serde::Deserialize;
+use sync_client_ffi::account::{Account, AccountError, CredentialsFile, Refresher};
+use sync_client_ffi::{Client, ClientBuilder, DeviceId};
 
 use crate::Access;
 
 /// The file, in the store folder.
 const FILE: &str = "login.json";
 /// The notes themselves, in the store folder.
-pub const STORE_FILE: &str = "notes.sqlite";
+const STORE_FILE: &str = "notes.sqlite";
 
-/// What is remembered.
-#[derive(Serialize, Deserialize)]
-pub struct Login {
-    /// The server's address.
-    pub server: String,
-    /// The access token.
-    pub token: String,
+/// What is remembered, or given on the command line.
+pub enum Login {
+    /// A device that is signed in; its tokens are renewed.
+    Session(Refresher),
+    /// For development: a token that `sync-server token` printed.
+    Token {
+        /// The server's address.
+        server: String,
+        /// The access token.
+        token: String,
+    },
 }
 
-/// Remembers what the command line says, after a look at whether it is any good.
-pub fn login(folder: &Path, access: &Access) -> Result<(), Box<dyn Error>> {
-    let known = read(folder)?;
-    let server = access.server.clone().or_else(|| known.as_ref().map(|login| login.server.clone()));
-    let token = given_token(access)?.or_else(|| known.map(|login| login.token));
-    let server = server.ok_or("which server? Pass --server http://127.0.0.1:8787")?;
-    let token = token.ok_or(
-        "with which token? On the server's machine `sync-server token --user ann --device new` prints one; \
-         pass it with --token or --token-file",
-    )?;
-    fs::create_dir_all(folder)?;
-    // Opening the store says at once if the token is none, or of somebody else than the notes that are here.
-    let client = Client::builder(folder.join(STORE_FILE)).server(server.as_str()).token(token.as_str()).open()?;
-    write(folder, &Login { server, token })?;
-    println!("{} on device {}; notes are kept in {}", client.user(), client.device(), folder.display());
-    Ok(())
+/// How a token for development is remembered; what a session needs has other names.
+#[derive(Deserialize)]
+struct Remembered {
+    server: String,
+    token: String,
 }
 
-/// What the command line says, and where it is silent, what is remembered.
-pub fn find(folder: &Path, access: &Access) -> Result<Login, Box<dyn Error>> {
-    let known = read(folder)?;
-    let token = given_token(access)?;
-    let (known_server, known_token) = known.map(|login| (login.server, login.token)).unzip();
-    match (access.server.clone().or(known_server), token.or(known_token)) {
-        (Some(server), Some(token)) => Ok(Login { server, token }),
-        _ => Err(format!(
-            "nobody is logged in for {}: run `notes --store {} login --server URL --token-file FILE` once",
-            folder.display(),
-            folder.display()
-        )
-        .into()),
+impl Login {
+    /// What the command line says, and where it is silent, what is remembered.
+    pub fn find(folder: &Path, access: &Access) -> Result<Self, Box<dyn Error>> {
+        let remembered = remembered(folder)?;
+        if let Some(token) = given_token(access)? {
+            let server = access.server.clone().or(remembered.map(|remembered| remembered.server));
+            let server = server.ok_or("which server? Pass --server http://127.0.0.1:8787")?;
+            return Ok(Self::Token { server, token });
+        }
+        if let Some(Remembered { server, token }) = remembered {
+            return Ok(Self::Token { server: access.server.clone().unwrap_or(server), token });
+        }
+        match Refresher::open(file(folder)) {
+            Ok(refresher) => Ok(Self::Session(refresher)),
+            Err(AccountError::NotSignedIn) => Err(format!(
+                "nobody is signed in for {0}: run `notes --store {0} login --server URL` once, or `signup` if you have no \
+                 account yet",
+                folder.display()
+            )
+            .into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the server is.
+    pub fn server(&self) -> String {
+        match self {
+            Self::Session(refresher) => refresher.credentials().server,
+            Self::Token { server, .. } => server.clone(),
+        }
+    }
+
+    /// The account routes, as this user.
+    pub fn account(&self) -> Result<Account, AccountError> {
+        match self {
+            Self::Session(refresher) => Ok(refresher.account()),
+            Self::Token { server, token } => Account::with_token(server, token.as_str()),
+        }
+    }
+
+    /// A client for this user's notes.
+    pub fn client(&self, folder: &Path) -> ClientBuilder {
+        let builder = Client::builder(store(folder));
+        match self {
+            Self::Session(refresher) => builder.signed_in(refresher),
+            Self::Token { server, token } => builder.server(server.as_str()).token(token.as_str()),
+        }
     }
 }
 
-fn given_token(access: &Access) -> Result<Option<String>, Box<dyn Error>> {
+/// Where the notes are.
+pub fn store(folder: &Path) -> PathBuf {
+    folder.join(STORE_FILE)
+}
+
+/// Whose notes are in the folder, on which device; `None` if there are none.
+pub fn owner(folder: &Path) -> Result<Option<(String, DeviceId)>, Box<dyn Error>> {
+    if !store(folder).exists() {
+        return Ok(None);
+    }
+    let client = Client::builder(store(folder)).open()?;
+    Ok(Some((client.user(), client.device())))
+}
+
+/// Where a session's tokens are kept.
+pub fn file(folder: &Path) -> CredentialsFile {
+    CredentialsFile::new(folder.join(FILE))
+}
+
+/// Remembers a token for development.
+pub fn remember_token(folder: &Path, server: &str, token: &str) -> Result<(), Box<dyn Error>> {
+    let bytes = serde_json::to_vec_pretty(&serde_json::json!({ "server": server, "token": token }))?;
+    Ok(file(folder).write(&bytes)?)
+}
+
+/// The token that the command line names.
+pub fn given_token(access: &Access) -> Result<Option<String>, Box<dyn Error>> {
     if let Some(file) = &access.token_file {
         let token = fs::read_to_string(file).map_err(|error| format!("the token in {}: {error}", file.display()))?;
         return Ok(Some(token.trim().to_owned()));
@@ -66,27 +120,11 @@ fn given_token(access: &Access) -> Result<Option<String>, Box<dyn Error>> {
     Ok(access.token.as_ref().map(|token| token.trim().to_owned()))
 }
 
-fn read(folder: &Path) -> Result<Option<Login>, Box<dyn Error>> {
+fn remembered(folder: &Path) -> Result<Option<Remembered>, Box<dyn Error>> {
     let path = folder.join(FILE);
     match fs::read(&path) {
-        Ok(bytes) => {
-            let login = serde_json::from_slice(&bytes);
-            Ok(Some(login.map_err(|error| format!("{} is damaged ({error}): log in again", path.display()))?))
-        }
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{}: {error}", path.display()).into()),
     }
-}
-
-fn write(folder: &Path, login: &Login) -> Result<(), Box<dyn Error>> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(folder.join(FILE))?;
-    file.write_all(&serde_json::to_vec_pretty(login)?)?;
-    Ok(file.sync_all()?)
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use sync_client_ffi::{DocId, EventKind, Origin, Patched, Subscription};
 
 use crate::app::{App, short};
+use crate::login::Login;
 
 /// News that waits to be shown. When there is more, whoever brings it waits: it is told on a thread of its own.
 const WAITING_MAX: usize = 256;
@@ -27,6 +28,13 @@ pub fn watch(app: &App) -> Result<(), Box<dyn Error>> {
     let _status = app.client.on_status(move |status| {
         let _ = told.send(News::Status(format!("{status:?}").to_lowercase()));
     });
+    let told = sender.clone();
+    let _standing = match &app.login {
+        Login::Token { .. } => None,
+        Login::Session(refresher) => Some(refresher.on_standing(move |standing| {
+            let _ = told.send(News::Status(standing.to_string()));
+        })),
+    };
     let told = sender.clone();
     let _list = app.client.on_documents(app.space, move || {
         let _ = told.send(News::Listed);

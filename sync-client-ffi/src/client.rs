@@ -10,6 +10,7 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use sync_core::session::Status;
 use sync_core::version::VersionVector;
 
+pub mod account;
 mod builder;
 mod clock;
 mod doc;
@@ -56,6 +57,8 @@ struct Shared {
     live: bool,
     status: Mutex<Status>,
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Where tokens come from, if not from the app.
+    refresher: Option<account::Refresher>,
 }
 
 /// A document in a list.
@@ -174,9 +177,7 @@ impl Client {
 
     /// A new access token, of the same user and device.
     pub fn set_token(&self, token: impl Into<String>) {
-        *lock(&self.shared.token) = Some(token.into());
-        self.shared.observers.token_came();
-        self.shared.inbox.token_changed();
+        self.shared.set_token(token.into());
     }
 
     /// Calls `callback` when a new access token is wanted: the one there is runs out soon, or is not taken any more. It is
@@ -199,17 +200,21 @@ impl Client {
     /// replaced if it does not answer.
     pub fn network_changed(&self, online: bool) {
         self.shared.inbox.network_changed(online);
+        self.shared.nudge(online);
     }
 
     /// Tells the client that the app came to the foreground, or went to the background. There it sends what is pending,
     /// closes the connection and does nothing more, until it comes back or [`sync_once`](Self::sync_once) is called.
     pub fn set_foreground(&self, foreground: bool) {
         self.shared.inbox.foreground(foreground);
+        self.shared.nudge(false);
     }
 
     /// Starts exchanging changes in the background, until [`stop`](Self::stop) or until the last handle is dropped.
     pub fn start(&self) -> Result<(), ClientError> {
-        runner::start(&self.shared)
+        runner::start(&self.shared)?;
+        self.shared.nudge(false);
+        Ok(())
     }
 
     /// Stops exchanging changes; what is under way is given up, and comes again.
@@ -217,9 +222,13 @@ impl Client {
         runner::stop(&self.shared);
     }
 
-    /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task.
+    /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task. A token that has to
+    /// be [renewed](account::Refresher) first takes its own time.
     pub fn sync_once(&self, deadline: Duration) -> Result<SyncReport, SyncError> {
-        runner::sync_once(&self.shared, deadline)
+        match &self.shared.refresher {
+            Some(refresher) => account::sync_once(self, refresher, deadline),
+            None => runner::sync_once(&self.shared, deadline),
+        }
     }
 
     /// How synchronisation stands.
@@ -334,6 +343,15 @@ impl Shared {
     fn want_token(&self) {
         tracing::info!("the server wants a new access token");
         self.observers.token_wanted();
+        if let Some(refresher) = &self.refresher {
+            refresher.want(lock(&self.token).clone());
+        }
+    }
+
+    fn set_token(&self, token: String) {
+        *lock(&self.token) = Some(token);
+        self.observers.token_came();
+        self.inbox.token_changed();
     }
 }
 
@@ -341,6 +359,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.inbox.stop();
         self.observers.close();
+        self.nudge(false);
     }
 }
 

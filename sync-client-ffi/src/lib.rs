@@ -5,6 +5,7 @@
 
 pub mod client;
 
+pub use client::account;
 pub use client::{
     Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold, OpenError,
     Origin, Patched, PeerInfo, Pending, Refused, Subscription, SyncError, SyncReport, Traffic,

@@ -379,7 +379,7 @@ impl Session {
         // What failed is tried again as soon as waiting is over, and does not wait for its next poll.
         self.due(space, now_ms);
         match code {
-            ErrorCode::Unauthorized | ErrorCode::WrongDevice => {
+            ErrorCode::Unauthorized | ErrorCode::WrongDevice | ErrorCode::SessionEnded | ErrorCode::DeviceRevoked => {
                 self.authorized = false;
                 // An app that hands out the same bad token again and again must not make a loop of it.
                 self.resume_at_ms = now_ms + self.backoff.next(retry_after_ms, random);

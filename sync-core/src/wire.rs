@@ -226,6 +226,8 @@ pub enum ErrorCode {
     Unauthorized,
     /// Neither an e-mail address and its password, nor a proof of another issuer, that is known here.
     LoginFailed,
+    /// Nobody has let this companion in yet: ask again.
+    Pending,
     /// This session has ended: sign in again.
     SessionEnded,
     /// The device was revoked: it has to be registered anew.

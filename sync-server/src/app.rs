@@ -1,15 +1,23 @@
 //! What handlers share.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::log::ReceiptKey;
 
+use crate::audit::flags::Flags;
+use crate::audit::keeper::Keeper;
+use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
+use crate::auth::devices::DeviceGate;
+use crate::auth::grants::clients::Clients;
+use crate::auth::sessions::RefreshKey;
 use crate::clock::Clock;
-use crate::config::Http;
+use crate::config::{self, Http};
 use crate::live::Live;
+use crate::router::address::Addresses;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
@@ -29,14 +37,27 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) clock: Clock,
     pub(crate) callers: Callers,
+    pub(crate) accounts: Accounts,
+    pub(crate) clients: Clients,
+    pub(crate) devices: DeviceGate,
+    /// What sessions are given.
+    pub(crate) token: config::Token,
+    pub(crate) refresh: RefreshKey,
     pub(crate) receipts: ReceiptKey,
     pub(crate) http: Http,
+    /// The data folder.
+    pub(crate) data: PathBuf,
     pub(crate) gate: Gate,
     /// `None` where there are no rules, so that nothing is asked.
     pub(crate) limits: Option<Limits>,
     pub(crate) live: Live,
+    /// Where links of invitations lead, with a place for the token.
+    pub(crate) invite_link: Option<String>,
     pub(crate) request_ids: RequestIds,
     pub(crate) manifest: Manifest,
+    pub(crate) addresses: Addresses,
+    pub(crate) audit: Arc<Keeper>,
+    pub(crate) flags: Flags,
 }
 
 impl Deref for App {

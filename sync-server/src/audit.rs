@@ -1,16 +1,33 @@
 //! What was done that somebody may ask about one day: who signed in, whose device was revoked, who was let into a space.
 
+//!
+//! It is said twice: in a line of the log, which leaves the machine at once, and in the store, where rows are only ever added.
+//! Both bear the same `audit_id`, so whoever doubts the one reads the other. Rows are not chained by hashes: a chain needs a
+//! lock a user, which whoever fails to sign in a thousand times would hold, says nothing about rows missing at its end, and
+//! whoever can rewrite rows can rewrite the chain.
+
 use std::fmt;
 
 use sync_core::id::{DeviceId, SpaceId};
 
 use crate::app::App;
 use crate::router::observe::Note;
+use crate::store::audit::{AuditId, AuditRow};
+use crate::telemetry::metrics;
+
+pub(crate) mod deletions;
+pub(crate) mod flags;
+pub(crate) mod keeper;
+
+/// What else there is to know about an event. It is one line that people read.
+const DETAIL_BYTES_MAX: usize = 512;
 
 /// What happened. The names are what the log and `sync-server audit` show, so they stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     AccountCreated,
+    /// Of an address that has an account.
+    AccountRefused,
     PasswordChanged,
     SignIn,
     SignInFailed,
@@ -28,12 +45,42 @@ pub(crate) enum Kind {
     MemberLeft,
     MemberRemoved,
     DocumentDeleted,
+    FlagNewCountry,
+    FlagBurst,
+    FlagReaching,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 21] = [
+        Self::AccountCreated,
+        Self::PasswordChanged,
+        Self::SignIn,
+        Self::SignInFailed,
+        Self::SignInBlocked,
+        Self::RefreshTheft,
+        Self::DeviceRegistered,
+        Self::DeviceRevoked,
+        Self::LogOut,
+        Self::CompanionApproved,
+        Self::SpaceCreated,
+        Self::InviteCreated,
+        Self::InviteRevoked,
+        Self::MemberJoined,
+        Self::MemberRoleChanged,
+        Self::MemberLeft,
+        Self::MemberRemoved,
+        Self::DocumentDeleted,
+        Self::FlagNewCountry,
+        Self::FlagBurst,
+        Self::FlagReaching,
+    ];
+
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::AccountCreated => "account.created",
+            Self::AccountRefused => "account.refused",
             Self::PasswordChanged => "account.password_changed",
             Self::SignIn => "signin.done",
             Self::SignInFailed => "signin.failed",
@@ -51,7 +98,16 @@ impl fmt::Display for Kind {
             Self::MemberLeft => "member.left",
             Self::MemberRemoved => "member.removed",
             Self::DocumentDeleted => "document.deleted",
-        })
+            Self::FlagNewCountry => "flag.new_country",
+            Self::FlagBurst => "flag.burst",
+            Self::FlagReaching => "flag.reaching",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -67,17 +123,57 @@ pub(crate) struct Event<'a> {
     pub(crate) detail: Option<String>,
 }
 
-/// Records it. The request it belongs to is named where there is one.
-#[expect(clippy::unused_async, reason = "it is going to be kept in the store")]
-pub(crate) async fn record(_app: &App, note: Option<&Note>, event: Event<'_>) {
-    let Event { kind, user, device, space, detail } = event;
+/// Records it. The request it belongs to is named where there is one. It waits until the event is kept, but for no longer
+/// than a moment, and nothing fails because of it: what the store does not take is kept later, and the log has it anyway.
+pub(crate) async fn record(app: &App, note: Option<&Note>, event: Event<'_>) {
+    let row = app.audit.row(event, note.map(Context::of).unwrap_or_default());
+    say(&row);
+    app.audit.keep_now(row).await;
+}
+
+/// From where something was done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Context {
+    pub(crate) address: Option<String>,
+    pub(crate) request_id: Option<String>,
+}
+
+impl Context {
+    /// As a request has it.
+    pub(crate) fn of(note: &Note) -> Self {
+        let address = note.address().map(|address| address.to_string());
+        Self { address, request_id: Some(note.id().to_owned()) }
+    }
+}
+
+/// The line of the log.
+fn say(row: &AuditRow) {
+    metrics::audited(&row.kind);
+    let AuditRow { user, id, kind, device, space, address, request_id, detail, .. } = row;
     tracing::info!(
-        audit = %kind,
-        request_id = note.map(Note::id),
+        audit = kind,
+        audit_id = %Hex(id),
+        request_id,
         user,
         device = device.map(tracing::field::display),
         space = space.map(tracing::field::display),
+        address,
         detail,
         "audit"
     );
+}
+
+/// As people read it.
+struct Hex<'a>(&'a AuditId);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0.0))
+    }
+}
+
+/// No longer than it may be. A zero byte is none of the texts that databases keep.
+fn bounded(detail: String) -> String {
+    let end = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
+    detail[..end].replace('\0', " ")
 }

@@ -12,10 +12,14 @@ use crate::router::observe::Note;
 
 pub mod accounts;
 pub(crate) mod callers;
+pub(crate) mod devices;
+pub(crate) mod grants;
 pub mod issuers;
+mod jwt;
 pub mod keys;
 pub mod sessions;
 pub mod token;
+pub(crate) mod upkeep;
 
 pub use token::{Access, Caller};
 
@@ -42,13 +46,20 @@ impl FromRequestParts<App> for Access {
 struct Verified(Result<Access, ApiError>);
 
 impl Access {
+    /// What a token allows now: it is valid, and neither its device nor its session was cut off.
+    pub(crate) async fn of_token(app: &App, token: &str) -> Result<Self, ApiError> {
+        let access = app.callers.verify(token).await?;
+        app.devices.pass(&access).await?;
+        Ok(access)
+    }
+
     /// Verifies the request's token, once.
     pub(crate) async fn verified(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         if let Some(Verified(result)) = parts.extensions.get() {
             return result.clone();
         }
         let result = match bearer(parts) {
-            Ok(token) => app.callers.verify(token).await,
+            Ok(token) => Self::of_token(app, token).await,
             Err(error) => Err(error),
         };
         if let (Ok(access), Some(note)) = (&result, parts.extensions.get::<Arc<Note>>()) {

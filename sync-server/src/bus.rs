@@ -21,6 +21,9 @@ pub use publisher::Publisher;
 /// What an entry takes in memory besides its payload, about.
 pub(crate) const ENTRY_BYTES: usize = 160;
 
+/// Where that is told which concerns no space: every node joins it. It is no UUID that anybody mints.
+pub const CONTROL: SpaceId = SpaceId::from_bytes(*b"rejoin control  ");
+
 /// What travels between nodes. A node passes over kinds that it does not know: newer nodes run beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,6 +34,8 @@ pub enum BusMessage {
     Presence(Presence),
     /// What somebody may do in a space has changed.
     Access(Access),
+    /// A device was revoked, or a session ended.
+    Cut(Cut),
 }
 
 impl BusMessage {
@@ -40,6 +45,7 @@ impl BusMessage {
             Self::Log(notice) => notice.space,
             Self::Presence(presence) => presence.space,
             Self::Access(access) => access.space,
+            Self::Cut(_) => CONTROL,
         }
     }
 }
@@ -85,6 +91,16 @@ pub struct Access {
     pub space: SpaceId,
     /// Whose.
     pub user: String,
+}
+
+/// Who was cut off: what is left of it is in the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Whose.
+    pub user: String,
+    /// Which device; all of the user's where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
 }
 
 /// Who is told, on one node. It is called from the middle of other work: it neither waits nor calls the bus.

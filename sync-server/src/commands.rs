@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use sync_server::auth::keys::Keys;
 use sync_server::{config, probe};
 
+mod audit;
+mod keys;
 mod members;
 mod migrate;
 mod min_version;
@@ -49,18 +49,19 @@ pub enum Command {
     /// Say which versions of apps are too old, while the server runs
     #[command(subcommand)]
     MinVersion(min_version::MinVersion),
+    /// Show what was done: who signed in, whose device was revoked, who was let into a space, what was flagged
+    ///
+    /// The newest first, beside a running server or without one. Without options, everything of the last 24 hours.
+    #[command(args_conflicts_with_subcommands = true)]
+    Audit(audit::Audit),
     /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
     ///
     /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
     /// nothing, and one that was stopped is completed. Another seed, or other amounts, add more spaces.
     Seed(seed::Amounts),
-    /// Make the two key files that all nodes need, in a folder to be mounted read-only
-    ///
-    /// What is there already stays. Prints the id of the signing key, by which tokens name it.
-    Keys {
-        /// The folder; it is created where it is missing
-        folder: PathBuf,
-    },
+    /// Make the key files that all nodes need, and rotate those that sign tokens
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Ask a running server whether it is ready, for health checks
     ///
     /// Ends with 0 if it takes requests, else with 1 and the reason on standard error.
@@ -85,8 +86,9 @@ impl Command {
             Self::Token(arguments) => token::token(&arguments),
             Self::Members(command) => members::members(command),
             Self::MinVersion(command) => min_version::min_version(command),
+            Self::Audit(arguments) => audit::audit(arguments),
             Self::Seed(arguments) => seed::seed(&arguments),
-            Self::Keys { folder } => keys(&folder),
+            Self::Keys(command) => keys::keys(command),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),
             Self::Config => print(config::DEFAULTS),
         }
@@ -112,9 +114,4 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     number.checked_mul(unit).filter(|seconds| *seconds > 0).map(Duration::from_secs).ok_or_else(wrong)
-}
-
-fn keys(folder: &Path) -> Done {
-    let keys = Keys::open(folder)?;
-    print(&format!("{}\n", keys.signing.id()))
 }

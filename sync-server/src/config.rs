@@ -6,18 +6,31 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod accounts;
+mod audit;
+mod flags;
 mod http;
 mod limits;
 mod live;
+mod metrics;
+pub(crate) mod oauth;
+mod spaces;
 mod storage;
 mod token;
 mod versions;
 
+pub use accounts::Accounts;
+pub use audit::Audit;
+pub use flags::Flags;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
 pub use live::Live;
+pub use metrics::Metrics;
+pub use oauth::{OAuth, OAuthClient};
+pub use spaces::Spaces;
+pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
-pub use token::Token;
+pub use token::{Token, TokenIssuer};
 pub use versions::Versions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.
@@ -39,6 +52,12 @@ pub struct Config {
     pub live: Live,
     /// Access tokens.
     pub token: Token,
+    /// Accounts of our own.
+    pub accounts: Accounts,
+    /// Shared spaces.
+    pub spaces: Spaces,
+    /// Companions.
+    pub oauth: OAuth,
     /// The embedded store.
     pub sqlite: Sqlite,
     /// Postgres, instead of the embedded store.
@@ -49,6 +68,12 @@ pub struct Config {
     pub limits: Limits,
     /// Which versions of apps are served.
     pub versions: Versions,
+    /// What was done, as it is kept.
+    pub audit: Audit,
+    /// What is flagged for people to look at.
+    pub flags: Flags,
+    /// Numbers for Prometheus.
+    pub metrics: Metrics,
     /// Logs.
     pub log: Log,
 }
@@ -70,11 +95,17 @@ impl Default for Config {
             http: Http::default(),
             live: Live::default(),
             token: Token::default(),
+            accounts: Accounts::default(),
+            spaces: Spaces::default(),
+            oauth: OAuth::default(),
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
             limits: Limits::default(),
             versions: Versions::default(),
+            audit: Audit::default(),
+            flags: Flags::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }
@@ -143,11 +174,16 @@ impl Config {
         self.http.validate()?;
         self.live.validate()?;
         self.token.validate()?;
+        self.accounts.validate()?;
+        self.spaces.validate()?;
+        self.oauth.validate()?;
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;
         self.limits.validate()?;
-        self.versions.validate()
+        self.versions.validate()?;
+        self.audit.validate()?;
+        self.flags.validate()
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use sync_core::wire::{ErrorCode, ErrorResponse, FrameError};
 
+use crate::handlers::page::{self, Page};
 use crate::router::format::{Format, Unreadable};
 use crate::store::{Cause, StoreError};
 use crate::versions::TooOld;
@@ -24,6 +26,8 @@ pub struct ApiError {
     cause: Option<String>,
     /// Boxed, since it is there so seldom.
     too_old: Option<Box<TooOld>>,
+    /// What RFC 6749 calls it, where that is not told by the code.
+    oauth: Option<&'static str>,
 }
 
 /// When it is worth trying again.
@@ -37,10 +41,10 @@ enum Retry {
 
 impl ApiError {
     fn new(status: StatusCode, code: ErrorCode, message: &'static str) -> Self {
-        Self { status, code, message, detail: None, retry: None, cause: None, too_old: None }
+        Self { status, code, message, detail: None, retry: None, cause: None, too_old: None, oauth: None }
     }
 
-    fn because(mut self, cause: impl ToString) -> Self {
+    pub(crate) fn because(mut self, cause: impl ToString) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
@@ -96,11 +100,54 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, "Your role in this space does not allow that.")
     }
 
+    pub(crate) fn personal_space() -> Self {
+        let message = "A personal space is its user's alone: it cannot be shared or left.";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
+    }
+
     /// A field's value is out of its range.
     pub(crate) fn invalid(field: &'static str, must: &'static str) -> Self {
         let message = "A value is out of its range: ";
         let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::Invalid, message);
         refused.detail = Some(format!("`{field}` must be {must}"));
+        refused
+    }
+
+    /// A refusal that OAuth has a name for.
+    pub(crate) fn oauth(error: &'static str, code: ErrorCode, message: &'static str) -> Self {
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, code, message);
+        refused.oauth = Some(error);
+        refused
+    }
+
+    pub(crate) fn unsupported_grant_type() -> Self {
+        Self::oauth("unsupported_grant_type", ErrorCode::Invalid, "This server does not know that `grant_type`.")
+    }
+
+    pub(crate) fn not_a_form() -> Self {
+        let message = "Send `application/x-www-form-urlencoded`.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::UnsupportedMediaType, message)
+    }
+
+    /// The body is not a form as it must be.
+    pub(crate) fn bad_form(must: &'static str) -> Self {
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadFrame, "The body is not a form ");
+        refused.detail = Some(must.to_owned());
+        refused
+    }
+
+    pub(crate) fn missing_field(name: &'static str) -> Self {
+        let mut refused = Self::bad_form("");
+        refused.detail = Some(format!("of this route: missing field `{name}`"));
+        refused
+    }
+
+    /// By its name, where that may be told back.
+    pub(crate) fn unknown_field(name: Option<String>) -> Self {
+        let mut refused = Self::bad_form("of this route: unknown field");
+        if let (Some(name), Some(detail)) = (name, &mut refused.detail) {
+            detail.push_str(&format!(" `{name}`"));
+        }
         refused
     }
 
@@ -236,6 +283,11 @@ impl ApiError {
         })
     }
 
+    /// Whether somebody reached for what is not theirs, or is not there.
+    pub(crate) fn is_of_reach(&self) -> bool {
+        matches!(self.code, ErrorCode::NotFound | ErrorCode::Forbidden | ErrorCode::WrongDevice)
+    }
+
     /// Whether it is the server that failed, or had no room.
     pub(crate) fn is_of_the_server(&self) -> bool {
         self.status.is_server_error()
@@ -256,6 +308,81 @@ impl ApiError {
         let retry_after_ms = self.retry_after(retry_after).map(|time| time.as_micros().div_ceil(1_000) as u64);
         let update_url = self.too_old.as_ref().map(|too_old| too_old.update_url.clone());
         ErrorResponse { code: self.code, message, request_id: request_id.to_owned(), retry_after_ms, update_url }
+    }
+
+    /// What RFC 6749 and RFC 8628 call it.
+    fn oauth_name(&self) -> &'static str {
+        self.oauth.unwrap_or(match self.code {
+            ErrorCode::Unauthorized
+            | ErrorCode::LoginFailed
+            | ErrorCode::SessionEnded
+            | ErrorCode::DeviceRevoked
+            | ErrorCode::NotFound => "invalid_grant",
+            ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::RateLimited => "temporarily_unavailable",
+            ErrorCode::Internal => "server_error",
+            _ => "invalid_request",
+        })
+    }
+
+    /// The answer in full as RFC 6749 has it, with what our other answers say besides.
+    pub(crate) fn render_oauth(self, request_id: &str, retry_after: Duration) -> Response {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            error_description: String,
+            #[serde(flatten)]
+            frame: ErrorResponse,
+        }
+        let frame = self.frame(request_id, retry_after);
+        // RFC 6749, section 5.2: of the characters of ASCII but for " and \.
+        let description =
+            frame.message.replace(['"', '\\'], "'").replace(|other: char| !(' '..='~').contains(&other), "-");
+        let body = Body { error: self.oauth_name(), error_description: description, frame };
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        // What is wrong with a grant is wrong with the request: there is no token that would mend it.
+        let grant = self.status == StatusCode::UNAUTHORIZED || self.status == StatusCode::NOT_FOUND;
+        let status = if grant { StatusCode::BAD_REQUEST } else { self.status };
+        let mut response = ([(header::CONTENT_TYPE, Format::Json.content_type())], bytes).into_response();
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(time) = self.retry_after(retry_after) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(time.as_secs_f64().ceil() as u64));
+        }
+        response
+    }
+
+    /// What people are told.
+    pub(crate) fn message(&self) -> String {
+        self.frame("", Duration::ZERO).message
+    }
+
+    /// Whether somebody at a browser can do something about it: type again, or wait.
+    pub(crate) fn is_of_the_user(&self) -> bool {
+        let user = matches!(self.code, ErrorCode::LoginFailed | ErrorCode::Invalid | ErrorCode::NotFound);
+        user || self.is_passing()
+    }
+
+    /// The status of a page that tells it: there is no token that would help a browser.
+    pub(crate) fn status_of_page(&self) -> StatusCode {
+        if self.status == StatusCode::UNAUTHORIZED { StatusCode::FORBIDDEN } else { self.status }
+    }
+
+    /// Says when to come again.
+    pub(crate) fn say_when(&self, response: &mut Response, retry_after: Duration) {
+        if let Some(time) = self.retry_after(retry_after) {
+            let seconds = HeaderValue::from(time.as_secs_f64().ceil() as u64);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+    }
+
+    /// The answer in full as a page.
+    pub(crate) fn render_page(self, request_id: &str, retry_after: Duration) -> Response {
+        let body = format!("{}<p>Request {}</p>", page::alert(&self.message()), page::escape(request_id));
+        let page = Page { status: self.status_of_page(), title: "This did not work", body, leads_to: None };
+        let mut response = page.into_response();
+        self.say_when(&mut response, retry_after);
+        response
     }
 
     /// The answer in full, in the format that they read.

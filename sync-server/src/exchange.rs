@@ -4,6 +4,7 @@ use sync_core::check::Push;
 use sync_core::feed::{Body, FeedHead, Item, Run};
 use sync_core::guard;
 use sync_core::id::{DeviceId, SpaceId};
+use sync_core::ledger::Role;
 use sync_core::limits::PAGE_CHANGES_MAX;
 use sync_core::wire::{Entries, Page, Pull, PullAnswer, PushAnswer};
 
@@ -12,6 +13,7 @@ use crate::auth::Caller;
 use crate::bus::ENTRY_BYTES;
 use crate::error::ApiError;
 use crate::store::{PageAnswer, PageRequest};
+use crate::telemetry::metrics;
 
 /// Frames and runs up to this are worked on by the runtime's own threads: it takes less than moving them elsewhere, also
 /// where one inflates a hundredfold.
@@ -21,14 +23,15 @@ const INLINE_OPERATIONS_MAX: u64 = 512;
 /// What an item costs whatever it carries, so that ten thousand empty ones do not count as nothing.
 const ITEM_BYTES: usize = 64;
 
-/// Lets members pass. A user's personal space comes into being on its first use. What one may not see answers exactly
+/// Lets members pass, and says what they may do. A user's personal space comes into being on its first use. What one may not see answers exactly
 /// as what does not exist.
-pub(crate) async fn enter(app: &App, caller: &Caller, space: SpaceId) -> Result<(), ApiError> {
-    if app.store.role(space, &caller.user).await?.is_some() {
-        return Ok(());
+pub(crate) async fn enter(app: &App, caller: &Caller, space: SpaceId) -> Result<Role, ApiError> {
+    if let Some(role) = app.store.role(space, &caller.user).await? {
+        return Ok(role);
     }
     if space == SpaceId::personal(&caller.user) {
-        return Ok(app.store.ensure_personal(&caller.user).await?);
+        app.store.ensure_personal(&caller.user).await?;
+        return Ok(Role::Owner);
     }
     Err(ApiError::not_found())
 }
@@ -50,7 +53,9 @@ pub(crate) fn admissible(run: &Run, caller: &Caller, bytes_max: usize) -> Result
 pub(crate) async fn take(app: &App, caller: &Caller, space: SpaceId, run: Run) -> Result<PushAnswer, ApiError> {
     let user = caller.user.clone();
     let push = aside(!is_short(&run), move || Push::check(user, run)).await?;
-    Ok(app.writer.submit(space, push).await?)
+    let answer = app.writer.submit(space, push).await?;
+    metrics::pushed(&answer);
+    Ok(answer)
 }
 
 /// Whether checking it takes less than a thread's hop. Looking at the headers alone parses no operation.
@@ -96,6 +101,7 @@ pub(crate) async fn page(
     match app.store.page(space, request).await? {
         PageAnswer::Diverged { head } => Ok(PullAnswer::Diverged { head }),
         PageAnswer::Page(page) => {
+            metrics::pulled(page.entries.len(), page.payload_bytes);
             let receipt = app.receipts.sign(space, &page.next);
             let (next, more, version) = (page.next, page.more, page.version);
             Ok(PullAnswer::Page(Page { entries: Entries(page.entries), next, more, receipt, version }))

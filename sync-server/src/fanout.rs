@@ -5,15 +5,17 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use sync_core::id::SpaceId;
+use sync_core::id::{DeviceId, SpaceId};
 use sync_core::log::Cursor;
 use tokio::sync::Notify;
 
-use crate::bus::{Access, Bus, BusMessage, Listener, Presence};
-use mailbox::Mailbox;
+use crate::auth::devices::Known;
+use crate::bus::{Access, Bus, BusMessage, CONTROL, Cut, Listener, Presence};
+use mailbox::{Doubt, Mailbox};
 use parcel::Parcel;
 use presence::Peers;
 
+pub(crate) mod cuts;
 mod follow;
 pub(crate) mod mailbox;
 pub(crate) mod parcel;
@@ -26,6 +28,9 @@ pub(crate) use follow::Wish;
 pub(crate) struct Fanout {
     bus: Arc<dyn Bus>,
     rooms: Mutex<BTreeMap<SpaceId, Arc<Room>>>,
+    /// Live connections, by whose they are.
+    callers: Mutex<BTreeMap<(String, DeviceId), BTreeMap<u64, Arc<Mailbox>>>>,
+    devices: Arc<Known>,
     lost: Mutex<Lost>,
     has_lost: Notify,
 }
@@ -59,13 +64,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fanout {
-    /// A fan-out of what that bus tells.
-    pub(crate) fn new(bus: Arc<dyn Bus>) -> Arc<Self> {
-        let (rooms, lost) = (Mutex::default(), Mutex::default());
-        let fanout = Arc::new(Self { bus, rooms, lost, has_lost: Notify::new() });
+    /// A fan-out of what that bus tells. Of devices that were cut off it tells who remembers them, too.
+    pub(crate) fn new(bus: Arc<dyn Bus>, devices: Arc<Known>) -> Arc<Self> {
+        let (rooms, callers, lost) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let fanout = Arc::new(Self { bus, rooms, callers, devices, lost, has_lost: Notify::new() });
         let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(&fanout) as Arc<dyn Listener>));
         fanout.bus.listen(listener);
+        fanout.bus.join(CONTROL);
         fanout
+    }
+
+    /// A connection has begun.
+    pub(crate) fn enter(&self, connection: u64, mailbox: &Arc<Mailbox>) {
+        let key = (mailbox.user().to_owned(), mailbox.device());
+        lock(&self.callers).entry(key).or_default().insert(connection, Arc::clone(mailbox));
+        // A device that was revoked since it was let in was so unheard.
+        mailbox.doubt(Doubt::Device);
+    }
+
+    /// And is over.
+    pub(crate) fn exit(&self, connection: u64, mailbox: &Mailbox) {
+        let key = (mailbox.user().to_owned(), mailbox.device());
+        let mut callers = lock(&self.callers);
+        let Some(connections) = callers.get_mut(&key) else { return };
+        connections.remove(&connection);
+        if connections.is_empty() {
+            callers.remove(&key);
+        }
     }
 
     /// From now on that connection hears of that space.
@@ -77,7 +102,7 @@ impl Fanout {
         });
         lock(&room.0).followers.insert(connection, Arc::clone(mailbox));
         // Access that ended since it was looked up ended unheard.
-        mailbox.doubt();
+        mailbox.doubt(Doubt::Spaces);
     }
 
     /// And no longer.
@@ -91,7 +116,9 @@ impl Fanout {
         };
         if is_empty {
             rooms.remove(&space);
-            self.bus.leave(space);
+            if space != CONTROL {
+                self.bus.leave(space);
+            }
         }
     }
 
@@ -112,8 +139,36 @@ impl Fanout {
         self.bus.publish(BusMessage::Access(Access { space, user }));
     }
 
+    /// Has what is left of a device, or of all of a user's, looked up, on every node.
+    pub(crate) fn tell_cut(&self, user: &str, device: Option<DeviceId>) {
+        self.bus.publish(BusMessage::Cut(Cut { user: user.to_owned(), device }));
+    }
+
+    /// The same on this node.
+    pub(crate) fn cut(&self, user: &str, device: Option<DeviceId>) {
+        self.devices.forget(user, device);
+        let callers = lock(&self.callers);
+        let (first, last) = (DeviceId::from_bytes([0; 16]), DeviceId::from_bytes([255; 16]));
+        let keys = (user.to_owned(), device.unwrap_or(first))..=(user.to_owned(), device.unwrap_or(last));
+        callers
+            .range(keys)
+            .flat_map(|(_, connections)| connections.values())
+            .for_each(|mailbox| mailbox.doubt(Doubt::Told));
+    }
+
+    /// The same for everybody.
+    fn cut_any(&self) {
+        self.devices.forget_all();
+        lock(&self.callers).values().flat_map(BTreeMap::values).for_each(|mailbox| mailbox.doubt(Doubt::Told));
+    }
+
+    /// How many spaces anybody follows.
+    pub(crate) fn followed(&self) -> usize {
+        lock(&self.rooms).len()
+    }
+
     /// Whether other nodes are heard.
-    fn hears_others(&self) -> bool {
+    pub(crate) fn hears_others(&self) -> bool {
         self.bus.is_up()
     }
 
@@ -161,8 +216,12 @@ impl Fanout {
 
 impl Listener for Fanout {
     fn hear(&self, message: BusMessage) {
+        if let BusMessage::Cut(Cut { user, device }) = message {
+            return self.cut(&user, device);
+        }
         let Some(room) = self.room(message.space()) else { return };
         match message {
+            BusMessage::Cut(_) => {}
             BusMessage::Log(notice) => {
                 let parcel = Arc::new(Parcel::new(notice));
                 lock(&room.0).followers.values().for_each(|mailbox| mailbox.offer(&parcel));
@@ -176,15 +235,19 @@ impl Listener for Fanout {
             BusMessage::Access(Access { user, .. }) => {
                 let present = lock(&room.0);
                 let theirs = present.followers.values().filter(|mailbox| mailbox.user() == user);
-                theirs.for_each(|mailbox| mailbox.doubt());
+                theirs.for_each(|mailbox| mailbox.doubt(Doubt::Spaces));
             }
         }
     }
 
     fn lost(&self, space: Option<SpaceId>) {
+        if space == Some(CONTROL) {
+            // Who was cut off is looked up all the time.
+            return;
+        }
         // Of all spaces it would be all connections at once: they look by themselves before long.
         if let Some(room) = space.and_then(|space| self.room(space)) {
-            lock(&room.0).followers.values().for_each(|mailbox| mailbox.doubt());
+            lock(&room.0).followers.values().for_each(|mailbox| mailbox.doubt(Doubt::Spaces));
         }
         {
             let mut lost = lock(&self.lost);

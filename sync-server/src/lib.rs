@@ -28,14 +28,22 @@ use std::time::Duration;
 use axum::Router;
 use sync_core::id::SpaceId;
 use sync_core::ledger;
+use sync_core::wire::account::{NewDevice, TokenResponse};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts};
+use crate::audit::flags::Flags;
+use crate::audit::keeper::Keeper;
+use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
-use crate::auth::issuers::Issuers;
+use crate::auth::devices::DeviceGate;
+use crate::auth::grants::clients::Clients;
+use crate::auth::issuers::{Identity, Issuers, TlsError};
 use crate::auth::keys::{KeyError, Keys};
+use crate::auth::sessions::{self, NotBegun};
 use crate::auth::token::{TokenError, Tokens};
+use crate::auth::upkeep;
 use crate::bus::memory::MemoryBus;
 use crate::bus::redis::{RedisBus, UrlError};
 use crate::bus::{Bus, Publisher};
@@ -43,10 +51,12 @@ use crate::limiter::Limiter;
 use crate::limiter::memory::MemoryLimiter;
 use crate::limiter::redis::{RedisLimiter, RedisOptions};
 use crate::live::Live;
+use crate::router::address::Addresses;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
+use crate::store::audit::Audit;
 use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
@@ -64,8 +74,10 @@ mod error;
 mod exchange;
 mod fanout;
 mod handlers;
+mod levels;
 pub mod limiter;
 mod live;
+mod membership;
 pub mod probe;
 mod random;
 mod router;
@@ -78,6 +90,7 @@ pub mod writer;
 pub use auth::Caller;
 pub use clock::Clock;
 pub use config::Config;
+pub use router::routes;
 
 /// Why a server cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -94,18 +107,35 @@ pub enum BuildError {
     /// Postgres is.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// Asking OpenID providers is.
+    #[error(transparent)]
+    Issuers(#[from] TlsError),
     /// The URL of Redis is.
     #[error(transparent)]
     Redis(#[from] UrlError),
     /// Counting in Redis is.
     #[error("limits in Redis: {0}")]
     Limiter(#[source] store::Cause),
+    /// What a password's hash is to cost is.
+    #[error("[accounts]: {0}")]
+    Passwords(#[from] argon2::Error),
     /// The operating system is.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
     /// The task that opens the files was cancelled.
     #[error("opening the data folder was cancelled")]
     Cancelled,
+}
+
+/// Why nobody was found to be who an ID token names. What was wrong with it is nothing for whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// It is not taken.
+    #[error("the ID token is not taken")]
+    Refused,
+    /// The provider could not be asked for its keys.
+    #[error("the provider cannot be asked now")]
+    Unavailable,
 }
 
 /// A server that is ready to be routed to.
@@ -172,7 +202,12 @@ impl ServerBuilder {
         let Self { config, store, registry, bus, clock } = self;
         config.validate()?;
         let folder = config.keys_folder().to_owned();
-        let keys = aside(move || Keys::open(&folder)).await??;
+        let keys = aside({
+            let folder = folder.clone();
+            move || Keys::open(&folder)
+        });
+        let keys = keys.await??;
+        let ids = keys.ids();
         let (store, registry) = match (store, registry) {
             (Some(store), Some(registry)) => (store, registry),
             (store, registry) => {
@@ -192,25 +227,51 @@ impl ServerBuilder {
         };
         let publisher = Publisher::new(Arc::clone(&bus), keys.receipts.clone());
         let limits = limits(&config, nodes).await?;
+        let clients = Clients::new(&config);
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
-        let live = Live::new(config.live, bus, Arc::clone(&store), u64::from_be_bytes(random));
+        let tokens = Tokens::new(keys.signing, &config.token).with_clock(clock.clone());
+        let issuers = Issuers::new(&config.token, &clock)?;
+        let devices = DeviceGate::new(Arc::clone(&registry));
+        let live = Live::new(
+            config.live,
+            bus,
+            Arc::clone(&store),
+            Arc::clone(&registry),
+            &devices,
+            clock.clone(),
+            u64::from_be_bytes(random),
+        );
         let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
+        let audit =
+            Arc::new(Keeper::new(Arc::clone(&registry) as Arc<dyn Audit>, clock.clone(), config.audit.keep_days));
         let parts = Parts {
             manifest,
-            writer: Writer::new(Arc::clone(&store), publisher),
+            writer: Writer::audited(Arc::clone(&store), publisher, Arc::clone(&audit)),
             store,
             live,
             registry,
-            clock,
-            callers: Callers::new(Tokens::new(keys.signing, &config.token), Issuers::default()),
+            callers: Callers::new(tokens, issuers, folder),
+            accounts: Accounts::new(&config.accounts)?,
+            clients,
+            devices,
+            refresh: keys.refresh,
+            token: config.token,
             receipts: keys.receipts,
             limits,
+            invite_link: config.spaces.invite_link,
+            data: config.data,
             gate: Gate::new(config.http.requests_in_flight_max),
+            addresses: Addresses::new(&config.http),
+            flags: Flags::new(config.flags, Arc::clone(&audit), clock.clone()),
+            clock,
+            audit,
             http: config.http,
             request_ids: RequestIds::new()?,
         };
-        Ok(Server { app: App(Arc::new(parts)) })
+        let parts = Arc::new(parts);
+        upkeep::start(&parts, ids);
+        Ok(Server { app: App(parts) })
     }
 }
 
@@ -294,6 +355,36 @@ impl Server {
         self.app.callers.tokens().issue(caller, lifetime)
     }
 
+    /// Whom an ID token of one of the configured OpenID providers is of, and that it was issued for this sign-in; `nonce` is
+    /// the one that the sign-in was begun with, where there was one.
+    pub async fn identity(&self, id_token: &str, nonce: Option<&str>) -> Result<Identity, IdentityError> {
+        let identity = self.app.callers.issuers().identity(id_token, nonce).await;
+        identity.map_err(|error| if error.is_passing() { IdentityError::Unavailable } else { IdentityError::Refused })
+    }
+
+    /// Registers a device of a user whom you have signed in by your own means, and begins a session on it: what
+    /// `POST /v1/devices` does for proofs that this server checks.
+    pub async fn begin_session(
+        &self,
+        user: &str,
+        display_name: Option<&str>,
+        device: NewDevice,
+    ) -> Result<TokenResponse, NotBegun> {
+        let begun = sessions::begin(&self.app, None, user, display_name, device).await;
+        begun.map_err(|error| NotBegun::from(&error))
+    }
+
+    /// Numbers for Prometheus in its text format; `None` where [`telemetry::metrics::install`] was not called.
+    pub async fn metrics(&self) -> Option<String> {
+        levels::set(&self.app).await;
+        telemetry::metrics::render()
+    }
+
+    /// Serves them at `GET /metrics` on a listener of their own, until `shutdown`.
+    pub async fn serve_metrics(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        router::metrics::serve(self.app.clone(), listener, shutdown).await;
+    }
+
     /// Serves on that listener until `shutdown`, then stops in good order: see [`shutdown`](Self::shutdown).
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let stop = || self.stop();
@@ -316,6 +407,7 @@ impl Server {
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }
+        self.app.audit.close(self.deadline()).await;
         self.app.live.fanout.close().await;
         if let Err(error) = self.app.store.close().await {
             tracing::warn!(%error, "closing the store");

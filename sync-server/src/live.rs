@@ -9,12 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::auth::devices::DeviceGate;
 use crate::bus::Bus;
+use crate::clock::Clock;
 use crate::config;
 use crate::error::ApiError;
 use crate::exchange::PageMax;
-use crate::fanout::{Fanout, sweep};
+use crate::fanout::{Fanout, cuts, sweep};
 use crate::store::Store;
+use crate::store::registry::Registry;
 use users::{Bucket, Seat, Users};
 
 mod clock;
@@ -56,6 +59,7 @@ pub(crate) struct Live {
     open: Arc<watch::Sender<usize>>,
     phase: watch::Sender<Phase>,
     sweeper: AbortHandle,
+    watcher: AbortHandle,
 }
 
 /// How far the server is with stopping.
@@ -80,11 +84,20 @@ impl Drop for Place {
 }
 
 impl Live {
-    /// Begins to look after followed spaces. Needs a runtime.
-    pub(crate) fn new(config: config::Live, bus: Arc<dyn Bus>, store: Arc<dyn Store>, random: u64) -> Self {
-        let fanout = Fanout::new(bus);
+    /// Begins to look after followed spaces, and who is cut off. Needs a runtime.
+    pub(crate) fn new(
+        config: config::Live,
+        bus: Arc<dyn Bus>,
+        store: Arc<dyn Store>,
+        registry: Arc<dyn Registry>,
+        devices: &DeviceGate,
+        clock: Clock,
+        random: u64,
+    ) -> Self {
+        let fanout = Fanout::new(bus, Arc::clone(devices.known()));
         let period = Duration::from_millis(config.heartbeat_ms);
         let sweeper = tokio::spawn(sweep::sweep(Arc::clone(&fanout), store, period)).abort_handle();
+        let watcher = tokio::spawn(cuts::watch(Arc::clone(&fanout), registry, clock)).abort_handle();
         Self {
             fanout,
             users: Arc::default(),
@@ -95,8 +108,14 @@ impl Live {
             open: Arc::new(watch::Sender::new(0)),
             phase: watch::Sender::new(Phase::Open),
             sweeper,
+            watcher,
             config,
         }
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        *self.open.borrow()
     }
 
     /// Room for one more connection.
@@ -148,11 +167,13 @@ impl Live {
             }
         }
         self.sweeper.abort();
+        self.watcher.abort();
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         self.sweeper.abort();
+        self.watcher.abort();
     }
 }

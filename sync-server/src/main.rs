@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use sync_server::telemetry;
 
 mod commands;
 
@@ -10,7 +11,8 @@ fn main() -> ExitCode {
     match commands::Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sync-server: {error}");
+            // It may quote what it could not use.
+            eprintln!("sync-server: {}", telemetry::redacted(&error.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::MatchedPath;
 use axum::http::{Extensions, Method};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use sync_core::limits::BODY_BYTES_MAX;
 
 use crate::app::App;
@@ -15,8 +15,9 @@ pub(crate) mod address;
 pub(crate) mod app_version;
 pub(crate) mod format;
 pub(crate) mod gate;
-mod idempotent;
+pub(crate) mod idempotent;
 pub(crate) mod limit;
+pub(crate) mod metrics;
 pub(crate) mod observe;
 pub(crate) mod serve;
 
@@ -30,6 +31,8 @@ pub(crate) struct Route {
     pub(crate) who: Who,
     /// What a body may have.
     pub(crate) body_bytes_max: usize,
+    /// What its refusals look like.
+    pub(crate) refusals: Refusals,
     serve: fn() -> MethodRouter<App>,
 }
 
@@ -44,16 +47,32 @@ pub(crate) enum Who {
     Caller,
 }
 
+/// What refusals look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusals {
+    /// A frame.
+    Frames,
+    /// A frame that has RFC 6749's form, too.
+    OAuth,
+    /// A page, for people.
+    Pages,
+}
+
 /// A body of names and numbers. The longest are a name of 100 characters, a token, a public key.
 pub(crate) const SMALL_BYTES_MAX: usize = 64 << 10;
 
 const fn route(method: &'static str, path: &'static str, who: Who, serve: fn() -> MethodRouter<App>) -> Route {
-    Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, serve }
+    Route { method, path, who, body_bytes_max: SMALL_BYTES_MAX, refusals: Refusals::Frames, serve }
 }
 
 impl Route {
     const fn taking(mut self, bytes_max: usize) -> Self {
         self.body_bytes_max = bytes_max;
+        self
+    }
+
+    const fn refusing_in(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
         self
     }
 
@@ -75,10 +94,44 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/events", Who::Caller, || get(handlers::events::events)),
     route("GET", "/v1/spaces", Who::Caller, || get(handlers::spaces::spaces)),
     route("GET", "/v1/spaces/{id}/version", Who::Caller, || get(handlers::version::version)),
+    route("POST", "/v1/spaces", Who::Caller, || post(handlers::spaces::create)),
+    route("GET", "/v1/spaces/{id}/members", Who::Caller, || get(handlers::members::members)),
+    route("PUT", "/v1/spaces/{id}/members/{user}", Who::Caller, || put(handlers::members::set_role)),
+    route("DELETE", "/v1/spaces/{id}/members/{user}", Who::Caller, || delete(handlers::members::remove)),
+    route("GET", "/v1/spaces/{id}/invites", Who::Caller, || get(handlers::invites::invites)),
+    route("POST", "/v1/spaces/{id}/invites", Who::Caller, || post(handlers::invites::invite)),
+    route("DELETE", "/v1/spaces/{id}/invites/{invite}", Who::Caller, || delete(handlers::invites::revoke)),
+    route("POST", "/v1/invites/accept", Who::Caller, || post(handlers::invites::accept)),
+    route("POST", "/v1/accounts", Who::Anyone, || post(handlers::accounts::sign_up)),
+    route("POST", "/v1/accounts/password", Who::Caller, || post(handlers::password::change)),
+    // Answers that hold secrets: no key has one kept.
+    route("POST", "/v1/devices", Who::Anyone, || post(handlers::devices::register)),
+    route("GET", "/v1/devices", Who::Caller, || get(handlers::devices::devices)),
+    route("PATCH", "/v1/devices/{device}", Who::Caller, || patch(handlers::devices::rename)),
+    route("DELETE", "/v1/devices/{device}", Who::Caller, || delete(handlers::devices::revoke)),
+    route("POST", "/v1/logout", Who::Caller, || post(handlers::logout::logout)),
+    route("POST", "/v1/oauth/token", Who::Anyone, || post(handlers::oauth_token::token)).refusing_in(Refusals::OAuth),
+    route("GET", "/v1/oauth/authorize", Who::Anyone, || get(handlers::oauth_authorize::page))
+        .refusing_in(Refusals::Pages),
+    route("POST", "/v1/oauth/authorize", Who::Anyone, || post(handlers::oauth_authorize::answer))
+        .refusing_in(Refusals::Pages),
+    route("GET", "/v1/oauth/device", Who::Anyone, || get(handlers::oauth_device::page)).refusing_in(Refusals::Pages),
+    route("POST", "/v1/oauth/device", Who::Anyone, || post(handlers::oauth_device::answer))
+        .refusing_in(Refusals::Pages),
+    route("POST", "/v1/oauth/device/approve", Who::Caller, || post(handlers::oauth_device_approve::approve)),
+    route("POST", "/v1/oauth/device_authorization", Who::Anyone, || post(handlers::oauth_device_authorization::begin))
+        .refusing_in(Refusals::OAuth),
     route("GET", "/v1/openapi.json", Who::Probe, || get(handlers::openapi::openapi)),
+    route("GET", "/.well-known/jwks.json", Who::Anyone, || get(handlers::jwks::jwks)),
+    route("GET", "/.well-known/oauth-authorization-server", Who::Anyone, || get(handlers::oauth_metadata::metadata)),
     route("GET", "/healthz", Who::Probe, || get(handlers::health::healthz)),
     route("GET", "/readyz", Who::Probe, || get(handlers::health::readyz)),
 ];
+
+/// Method and path of every route.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.iter().map(|route| (route.method, route.path))
+}
 
 /// The routes of the table for those who may call them.
 fn routes_for(who: Who) -> Router<App> {

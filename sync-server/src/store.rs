@@ -12,13 +12,20 @@ use sync_core::wire::{PageEntry, PushAnswer};
 
 use self::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 
+pub mod accounts;
 mod answer;
+pub mod audit;
+pub mod cluster;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod devices;
 pub(crate) mod entry;
+pub mod grants;
 pub mod idempotency;
+pub mod invites;
 pub mod postgres;
 pub mod registry;
+pub mod spaces;
 pub mod sqlite;
 pub mod versions;
 
@@ -109,6 +116,17 @@ pub struct SpaceVersion {
     pub feeds: FeedHeads,
 }
 
+/// How busy the connections to a database are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLevels {
+    /// Connections that there are.
+    pub connections: usize,
+    /// How many there may be.
+    pub connections_max: usize,
+    /// How many wait for one.
+    pub waiters: usize,
+}
+
 /// The server's memory. Each call is one transaction; what it answered is on disk.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -133,6 +151,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sets what a user may do in a space, which comes into being where it was not; `None` ends the membership.
     async fn set_role(&self, space: SpaceId, user: &str, role: Option<Role>) -> Result<(), StoreError>;
+
+    /// How busy its connections are, where it has such.
+    fn pool(&self) -> Option<PoolLevels> {
+        None
+    }
 
     /// A user's spaces, in ascending order.
     async fn spaces_of(&self, user: &str) -> Result<Vec<(SpaceId, Role)>, StoreError>;

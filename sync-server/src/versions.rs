@@ -45,6 +45,12 @@ impl Version {
         &self.text
     }
 
+    /// Its numbers alone, for logs: whoever calls may write any words behind them.
+    pub(crate) fn release(&self) -> impl fmt::Display {
+        let [major, minor, patch, build] = self.parts;
+        if build == 0 { format!("{major}.{minor}.{patch}") } else { format!("{major}.{minor}.{patch}.{build}") }
+    }
+
     fn order(&self) -> (&[u32; PARTS_MAX], bool, &[Identifier]) {
         // What leads to a version comes before it.
         (&self.parts, self.pre.is_empty(), &self.pre)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use sync_core::check::Push;
 use sync_core::id::SpaceId;
@@ -10,8 +11,11 @@ use sync_core::limits::{GROUP_BYTES_MAX, GROUP_PUSHES_MAX, WRITER_QUEUE_MAX};
 use sync_core::wire::PushAnswer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::audit::deletions::Deletions;
+use crate::audit::keeper::Keeper;
 use crate::bus::Publisher;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics;
 
 /// Takes pushes one by one and hands them to the store in groups.
 #[derive(Clone)]
@@ -20,6 +24,8 @@ pub struct Writer(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Store>,
     publisher: Publisher,
+    /// Where deletions are kept.
+    audit: Option<Arc<Keeper>>,
     /// One permit a push, from its arrival to its answer: this is what bounds the queues below.
     room: Arc<Semaphore>,
     closed: AtomicBool,
@@ -37,8 +43,22 @@ struct Waiting {
 impl Writer {
     /// A writer to that store, which tells of what it commits.
     pub fn new(store: Arc<dyn Store>, publisher: Publisher) -> Self {
-        let room = Arc::new(Semaphore::new(WRITER_QUEUE_MAX));
-        Self(Arc::new(Inner { store, publisher, room, closed: AtomicBool::new(false), spaces: Mutex::default() }))
+        Self::of(store, publisher, None)
+    }
+
+    /// One that also has deletions kept.
+    pub(crate) fn audited(store: Arc<dyn Store>, publisher: Publisher, audit: Arc<Keeper>) -> Self {
+        Self::of(store, publisher, Some(audit))
+    }
+
+    fn of(store: Arc<dyn Store>, publisher: Publisher, audit: Option<Arc<Keeper>>) -> Self {
+        let (room, closed) = (Arc::new(Semaphore::new(WRITER_QUEUE_MAX)), AtomicBool::new(false));
+        Self(Arc::new(Inner { store, publisher, audit, room, closed, spaces: Mutex::default() }))
+    }
+
+    /// How many pushes wait or are being committed, for the metrics.
+    pub(crate) fn waiting(&self) -> usize {
+        WRITER_QUEUE_MAX - self.0.room.available_permits()
     }
 
     /// Commits a push together with its neighbours. The answer comes after the commit; whoever stops waiting for it
@@ -95,8 +115,14 @@ impl Turn {
                 pushes.push(push);
                 replies.push((reply, permit));
             }
-            match self.inner.store.commit(self.space, pushes).await {
+            let (deletions, started) = (Deletions::of(&pushes), Instant::now());
+            let done = self.inner.store.commit(self.space, pushes).await;
+            metrics::committed(replies.len(), started.elapsed(), done.is_ok());
+            match done {
                 Ok(mut committed) => {
+                    if let Some(audit) = &self.inner.audit {
+                        deletions.keep(self.space, &committed.entries, audit);
+                    }
                     // Before the answers: who pushed finds what it added in its mailbox when it is answered.
                     self.inner.publisher.committed(self.space, &mut committed);
                     for ((reply, _permit), answer) in replies.into_iter().zip(committed.answers) {

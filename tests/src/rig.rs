@@ -92,6 +92,17 @@ impl Rig {
         token_for(&self.config.data, user, device, lifetime)
     }
 
+    /// Makes tokens like [`token_for`](Self::token_for), for whoever outlives a borrow.
+    pub fn minter(
+        &self,
+        user: &str,
+        device: DeviceId,
+        lifetime: Duration,
+    ) -> impl Fn() -> String + Send + Sync + use<> {
+        let (data, user) = (self.config.data.clone(), user.to_owned());
+        move || token_for(&data, &user, device, lifetime)
+    }
+
     /// Sets what a user may do in a space, as the server's command does.
     pub fn set_role(&self, space: SpaceId, user: &str, role: Option<Role>) {
         set_role(&self.config.data, space, user, role);

@@ -3,7 +3,7 @@
 //!
 //! The path of such a test says what it needs, so that a run can leave it out by name where that is missing:
 //! `needs_postgres`, `needs_redis`, `needs_pgbouncer` for one that the environment may name, `needs_own_postgres`,
-//! `needs_own_redis` for one that the test starts itself.
+//! `needs_own_redis`, `needs_node` for one that the test starts itself.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -13,6 +13,7 @@ use self::postgres::{Postgres, sql};
 use self::redis::Redis;
 
 pub mod daemon;
+pub mod oidc;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::session::Status;
 
+use super::account::Refresher;
 use super::engine::Engine;
 use super::error::{ClientError, OpenError};
 use super::identity::{self, Identity};
@@ -21,13 +22,22 @@ pub struct ClientBuilder {
     server: Option<String>,
     token: Option<String>,
     identity: Option<Identity>,
+    refresher: Option<Refresher>,
     live: bool,
     app: Option<(String, String)>,
 }
 
 impl ClientBuilder {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), server: None, token: None, identity: None, live: true, app: None }
+        Self {
+            path: path.to_owned(),
+            server: None,
+            token: None,
+            identity: None,
+            refresher: None,
+            live: true,
+            app: None,
+        }
     }
 
     /// The server's address, for example `https://sync.example.com`. Without one the client works offline.
@@ -45,6 +55,16 @@ impl ClientBuilder {
     /// Whose store this is, for an app that has no token yet.
     pub fn identity(mut self, user: impl Into<String>, device: DeviceId) -> Self {
         self.identity = Some(Identity { user: user.into(), device });
+        self
+    }
+
+    /// Server, user, device and tokens of whoever is signed in; the client asks for new tokens there by itself.
+    pub fn signed_in(mut self, refresher: &Refresher) -> Self {
+        let credentials = refresher.credentials();
+        self.identity = Some(Identity { user: credentials.user, device: credentials.device });
+        self.server = Some(credentials.server);
+        self.token = Some(credentials.access_token.0);
+        self.refresher = Some(refresher.clone());
         self
     }
 
@@ -115,7 +135,12 @@ impl ClientBuilder {
             live: self.live,
             status: Mutex::new(Status::Offline),
             runner: Mutex::new(None),
+            refresher: self.refresher,
         };
-        Ok(Client { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        if let Some(refresher) = &shared.refresher {
+            refresher.attach(Arc::downgrade(&shared));
+        }
+        Ok(Client { shared })
     }
 }

@@ -9,7 +9,7 @@ use sync_core::session::{Ending, Failure};
 use sync_core::wire::{LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
 
 mod app;
-mod http;
+pub(super) mod http;
 mod socket;
 
 pub(super) use app::{App, is_app};
@@ -88,7 +88,7 @@ impl Traffic {
 
 /// Counts [`Traffic`].
 #[derive(Debug, Default)]
-struct Meter {
+pub(super) struct Meter {
     requests: AtomicU64,
     connections: AtomicU64,
     frames_sent: AtomicU64,

@@ -129,7 +129,10 @@ impl Session {
             Ending::Lost => self.unlink(now_ms, None, random),
             Ending::Blocked => self.blocked(now_ms, random),
             Ending::Refused { code, retry_after_ms } => match code {
-                ErrorCode::Unauthorized | ErrorCode::WrongDevice => {
+                ErrorCode::Unauthorized
+                | ErrorCode::WrongDevice
+                | ErrorCode::SessionEnded
+                | ErrorCode::DeviceRevoked => {
                     self.unlink(now_ms, retry_after_ms, random);
                     self.link.denied();
                     self.authorized = false;

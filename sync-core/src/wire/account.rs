@@ -40,6 +40,27 @@ pub struct SignUpRequest {
     pub display_name: String,
 }
 
+/// The answer to [`SignUpRequest`], whatever came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignUpResponse {
+    /// [`SCHEMA`](super::SCHEMA).
+    pub schema: u16,
+}
+
+/// `POST /v1/accounts/password`: another password. It ends all other sessions of the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChangePasswordRequest {
+    /// [`SCHEMA`](super::SCHEMA).
+    pub schema: u16,
+    /// The one until now.
+    pub old_password: Private,
+    /// The one from now on, as for signing up.
+    pub new_password: Private,
+}
+
 /// `POST /v1/devices`: registers a device for whoever the proof is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,8 +1,30 @@
 //! Accounts of our own: an address and a password.
+//!
+//! Nobody learns here which addresses have an account: known and unknown ones are counted, hashed and answered alike.
 
+use sync_core::id::Hash;
+use uuid::Builder;
+
+use self::password::{BYTES_MAX, Compared, Known, Passwords};
+use self::throttle::{Attempt, Rules};
 use crate::app::App;
+use crate::audit::{self, Event, Kind};
+use crate::auth::{Caller, sessions};
+use crate::config;
 use crate::error::ApiError;
+use crate::router::observe::Note;
+use crate::store::accounts::AccountRecord;
 
+pub(super) mod attempts;
+mod password;
+mod throttle;
+
+/// An address, RFC 5321 and a little more.
+const EMAIL_BYTES_MAX: usize = 255;
+/// What others call a person.
+const DISPLAY_NAME_CHARACTERS_MAX: usize = 100;
+/// What the ids of our own users begin with, as those of other issuers' begin with the issuer's name.
+const ISSUER: &str = "local";
 /// Somebody with an account here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -12,8 +34,160 @@ pub struct Account {
     pub display_name: String,
 }
 
-/// Whose address and password these are.
-#[expect(clippy::unused_async, reason = "it asks the store")]
-pub(crate) async fn sign_in(_app: &App, _email: &str, _password: &str) -> Result<Account, ApiError> {
-    Err(ApiError::login_failed("there are no accounts"))
+/// What accounts need besides the store.
+pub(crate) struct Accounts {
+    sign_up: bool,
+    rules: Rules,
+    passwords: Passwords,
 }
+
+impl Accounts {
+    pub(crate) fn new(config: &config::Accounts) -> Result<Self, argon2::Error> {
+        Ok(Self { sign_up: config.sign_up, rules: config.into(), passwords: Passwords::new(config)? })
+    }
+
+    /// How many passwords were hashed.
+    #[cfg(test)]
+    fn hashes(&self) -> u64 {
+        self.passwords.computed()
+    }
+}
+
+/// An address in the form by which accounts are known: in lower case and without spaces around it. Mail systems may tell
+/// `Ann@` from `ann@`, people do not. Beyond ASCII, characters are taken as they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Email(String);
+
+impl Email {
+    fn new(text: &str) -> Result<Self, ApiError> {
+        // Bounded before it is worked on, and after: a few characters grow in lower case.
+        let bounded = Some(text).filter(|text| text.len() <= 2 * EMAIL_BYTES_MAX);
+        let text = bounded.map(|text| text.trim().to_lowercase()).unwrap_or_default();
+        let parts = text.split_once('@').filter(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !domain.starts_with('.')
+        });
+        let fine = text.len() <= EMAIL_BYTES_MAX
+            && parts.is_some()
+            && !text.chars().any(|character| character.is_whitespace() || character.is_control());
+        if !fine {
+            return Err(ApiError::invalid("email", "an e-mail address of at most 255 bytes"));
+        }
+        Ok(Self(text))
+    }
+
+    fn identity(&self) -> Hash {
+        Hash::of(&[b"rejoin identity\0", self.0.as_bytes()])
+    }
+}
+
+/// What the log calls an identity whose address it must not show.
+fn stand_in(identity: Hash) -> String {
+    let mut text = identity.to_string();
+    text.truncate(16);
+    text
+}
+
+/// Makes an account, unless the address has one; the answer is the same. So is the work: one hash, one row that is or is
+/// not added, one thing to be recorded.
+pub(crate) async fn sign_up(
+    app: &App,
+    note: &Note,
+    email: &str,
+    password: &str,
+    display_name: &str,
+) -> Result<(), ApiError> {
+    if !app.accounts.sign_up {
+        return Err(ApiError::not_found());
+    }
+    let email = Email::new(email)?;
+    password::admissible("password", password)?;
+    let display_name = display_name.trim();
+    let characters = display_name.chars().count();
+    if !(1..=DISPLAY_NAME_CHARACTERS_MAX).contains(&characters) || display_name.chars().any(char::is_control) {
+        return Err(ApiError::invalid("display_name", "1 to 100 characters"));
+    }
+    let password_hash = app.accounts.passwords.enter()?.hash(password).await?;
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(ApiError::internal)?;
+    let user = format!("{ISSUER}:{}", Builder::from_random_bytes(random).into_uuid());
+    let identity = stand_in(email.identity());
+    let account = AccountRecord {
+        email: email.0,
+        user: user.clone(),
+        password_hash,
+        display_name: display_name.to_owned(),
+        created_ms: app.clock.now_ms(),
+    };
+    let (kind, user) = match app.registry.add_account(account).await? {
+        true => (Kind::AccountCreated, user),
+        false => (Kind::AccountRefused, identity),
+    };
+    audit::record(app, Some(note), Event { kind, user: &user, device: None, space: None, detail: None }).await;
+    Ok(())
+}
+
+/// Whose address and password these are.
+pub(crate) async fn sign_in(app: &App, note: Option<&Note>, email: &str, password: &str) -> Result<Account, ApiError> {
+    let email = Email::new(email)?;
+    let account = prove(app, note, &email, password).await?;
+    Ok(Account { user: account.user, display_name: account.display_name })
+}
+
+/// Changes a password, which ends the user's other sessions.
+pub(crate) async fn change_password(
+    app: &App,
+    note: &Note,
+    caller: &Caller,
+    old: &str,
+    new: &str,
+) -> Result<(), ApiError> {
+    password::admissible("new_password", new)?;
+    // Users of other issuers have none.
+    let account = app.registry.account_of(&caller.user).await?.ok_or_else(ApiError::not_found)?;
+    let known = prove(app, Some(note), &Email(account.email), old).await?;
+    let hash = app.accounts.passwords.enter()?.hash(new).await?;
+    if !app.registry.replace_password(&known.email, &known.password_hash, &hash).await? {
+        return Err(ApiError::login_failed("the password was changed meanwhile"));
+    }
+    let (user, device) = (&caller.user, Some(caller.device));
+    audit::record(app, Some(note), Event { kind: Kind::PasswordChanged, user, device, space: None, detail: None })
+        .await;
+    sessions::end_all_but(app, user, caller.device).await
+}
+
+/// The account that these are of. An attempt is counted before anything is computed.
+async fn prove(app: &App, note: Option<&Note>, email: &Email, password: &str) -> Result<AccountRecord, ApiError> {
+    if password.len() > BYTES_MAX {
+        return Err(ApiError::invalid("password", "at most 1,024 bytes"));
+    }
+    let identity = email.identity();
+    // Who is sent away for want of room has not tried.
+    let hasher = app.accounts.passwords.enter()?;
+    let attempt = attempts::take(app, identity).await?;
+    let account = app.registry.account(&email.0).await?;
+    let known = account.as_ref().map_or(Known::Nobody, |account| Known::Hash(account.password_hash.clone()));
+    let compared = hasher.compare(password, known).await?;
+    let Some(mut account) = account.filter(|_| compared != Compared::Other) else {
+        failed(app, note, identity, attempt).await;
+        return Err(ApiError::login_failed("not an account and its password"));
+    };
+    attempts::succeed(app, identity, attempt).await?;
+    if let Compared::Outdated(hash) = compared
+        && app.registry.replace_password(&account.email, &account.password_hash, &hash).await?
+    {
+        account.password_hash = hash;
+    }
+    Ok(account)
+}
+
+async fn failed(app: &App, note: Option<&Note>, identity: Hash, attempt: Attempt) {
+    let user = &stand_in(identity);
+    let event = |kind| Event { kind, user, device: None, space: None, detail: None };
+    audit::record(app, note, event(Kind::SignInFailed)).await;
+    if attempt.blocks {
+        audit::record(app, note, event(Kind::SignInBlocked)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

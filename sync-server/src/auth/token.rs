@@ -1,28 +1,32 @@
-//! Access tokens: JWTs signed with ES256, of type `at+jwt`, that name a user and a device.
+//! Access tokens of our own: JWTs signed with ES256, of type `at+jwt`, that name a user and a device.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
+use jsonwebtoken::{Algorithm, Header, encode};
 use serde::{Deserialize, Serialize};
 use sync_core::id::DeviceId;
 
-use super::keys::SigningKey;
+use super::jwt::{self, ACCESS_TYPE, is_user};
+use super::keys::{KeyIds, SigningKeys};
+use crate::clock::Clock;
 use crate::config;
+use crate::store::devices::SessionId;
 
-/// The type that sets access tokens apart from an issuer's other tokens (RFC 9068).
-const TYPE: &str = "at+jwt";
-/// A user's name; longer ones are refused before they reach any row.
-const USER_BYTES_MAX: usize = 255;
+pub use super::jwt::Caller;
+
 /// A token of ours has about 400 bytes; what is longer is not parsed.
-const TOKEN_BYTES_MAX: usize = 4_096;
+pub(super) const TOKEN_BYTES_MAX: usize = 4_096;
+/// Tokens hold from a minute before they are made: clocks of nodes differ, and the one that is asked next may be behind.
+const CLOCKS_DIFFER_S: u64 = 60;
 
-/// A user on a device, as a valid token names them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The user.
-    pub user: String,
-    /// The device.
-    pub device: DeviceId,
+/// Who issued a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IssuedBy {
+    /// This server's environment.
+    Us,
+    /// A configured provider. Nobody here has seen the device that it names.
+    Provider,
 }
 
 /// What a valid token allows.
@@ -30,33 +34,61 @@ pub struct Caller {
 pub struct Access {
     /// Whom it names.
     pub caller: Caller,
+    /// The session that it was issued in; `None` for a token that was issued without one.
+    pub session: Option<SessionId>,
     /// Until when, in seconds since 1970.
     pub expires_s: u64,
+    /// Whose word it is.
+    pub issued_by: IssuedBy,
 }
 
 impl Access {
-    /// How long it still holds.
-    pub fn left(&self) -> Duration {
-        Duration::from_secs(self.expires_s).saturating_sub(now())
+    /// Whether its device must be one that is registered here. Our own key may name others, for development.
+    pub(crate) fn must_be_registered(&self) -> bool {
+        self.issued_by == IssuedBy::Provider
     }
-}
 
-/// The server's clock, since 1970.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    /// How long it still holds, by a clock in milliseconds since 1970.
+    pub fn left(&self, now_ms: u64) -> Duration {
+        Duration::from_secs(self.expires_s).saturating_sub(Duration::from_millis(now_ms))
+    }
 }
 
 /// A token that is not taken. Callers are told no more than that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not a token, or of another kind, algorithm or key.
-    #[error("not an access token of this server")]
-    Foreign,
-    /// Signature, issuer, audience or time are wrong.
+    /// Longer than any that is taken.
+    #[error("a token too long to be one")]
+    Long,
+    /// No configured issuer's.
+    #[error("a token of an unknown issuer")]
+    Issuer,
+    /// An ID token where an access token belongs, or the other way about.
+    #[error("a token of another type")]
+    Type,
+    /// Not an algorithm that its issuer signs with here.
+    #[error("a token with an algorithm that is not taken")]
+    Algorithm,
+    /// It brings a key, or extensions.
+    #[error("a token whose header brings a key or extensions")]
+    Header,
+    /// No key of its issuer.
+    #[error("a token of an unknown key")]
+    Key,
+    /// For somebody else.
+    #[error("a token for another audience")]
+    Audience,
+    /// Its time is over.
+    #[error("an expired token")]
+    Expired,
+    /// Its time has not come.
+    #[error("a token that does not hold yet")]
+    Early,
+    /// Signature or form are wrong.
     #[error("{}", reason(.0))]
     Invalid(#[from] jsonwebtoken::errors::Error),
     /// The user's name is empty or too long.
-    #[error("a user's name has 1 to {USER_BYTES_MAX} bytes, none of them zero")]
+    #[error("a user's name has 1 to 255 bytes, none of them zero")]
     User,
 }
 
@@ -75,78 +107,120 @@ struct Claims {
     aud: String,
     sub: String,
     device: DeviceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<SessionId>,
     iat: u64,
     nbf: u64,
     exp: u64,
 }
 
-/// A zero byte is none of the texts that databases keep.
-fn is_user(name: &str) -> bool {
-    (1..=USER_BYTES_MAX).contains(&name.len()) && !name.contains('\0')
-}
-
 /// Issues tokens, and checks them.
 pub struct Tokens {
-    key: SigningKey,
+    keys: RwLock<SigningKeys>,
     issuer: String,
     audience: String,
-    validation: Validation,
+    clock: Clock,
 }
 
 impl Tokens {
-    /// With that key, for that issuer and audience.
-    pub fn new(key: SigningKey, config: &config::Token) -> Self {
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_issuer(&[&config.issuer]);
-        validation.set_audience(&[&config.audience]);
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        validation.validate_nbf = true;
-        // We check our own tokens by our own clock.
-        validation.leeway = 0;
-        Self { key, issuer: config.issuer.clone(), audience: config.audience.clone(), validation }
+    /// With those keys, for that issuer, environment and audience.
+    pub fn new(keys: impl Into<SigningKeys>, config: &config::Token) -> Self {
+        Self {
+            keys: RwLock::new(keys.into()),
+            issuer: config.own_issuer(),
+            audience: config.audience.clone(),
+            clock: Clock::default(),
+        }
     }
 
-    /// A token for a user on a device.
+    /// By another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Who we are, as tokens name us.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The keys of now.
+    pub fn keys(&self) -> SigningKeys {
+        // What is behind the lock is replaced as a whole.
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes these keys from now on; whether they are others than before.
+    pub(crate) fn replace(&self, keys: SigningKeys) -> bool {
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let ids = |keys: &SigningKeys| -> KeyIds { keys.ids("") };
+        let differ = ids(&known) != ids(&keys);
+        *known = keys;
+        differ
+    }
+
+    /// A token for a user on a device, in no session.
     pub fn issue(&self, caller: &Caller, lifetime: Duration) -> Result<String, TokenError> {
+        self.issue_in(caller, None, lifetime)
+    }
+
+    /// A token for a user on a device, in a session: it is not taken any longer than that goes on.
+    pub fn issue_in(
+        &self,
+        caller: &Caller,
+        session: Option<SessionId>,
+        lifetime: Duration,
+    ) -> Result<String, TokenError> {
         if !is_user(&caller.user) {
             return Err(TokenError::User);
         }
-        let now = now().as_secs();
+        let now = self.clock.now_ms() / 1_000;
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
             sub: caller.user.clone(),
             device: caller.device,
+            sid: session,
             iat: now,
-            nbf: now,
+            nbf: now.saturating_sub(CLOCKS_DIFFER_S),
             exp: now.saturating_add(lifetime.as_secs()),
         };
+        let keys = self.keys();
         let mut header = Header::new(Algorithm::ES256);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = Some(self.key.id.clone());
-        Ok(encode(&header, &claims, &self.key.encoding)?)
+        header.typ = Some(ACCESS_TYPE.to_owned());
+        header.kid = Some(keys.id().to_owned());
+        Ok(encode(&header, &claims, keys.current().encoding())?)
     }
 
     /// Whose token it is, and how long it holds.
     pub fn verify(&self, token: &str) -> Result<Access, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::Foreign);
+            return Err(TokenError::Long);
         }
-        let header = decode_header(token)?;
-        // The key is chosen by us: `jwk`, `jku` and `x5u` of the header are never looked at.
-        let ours = header.typ.as_deref() == Some(TYPE)
-            && header.alg == Algorithm::ES256
-            && header.kid.as_deref() == Some(self.key.id())
-            && header.crit.is_none();
-        if !ours {
-            return Err(TokenError::Foreign);
+        let header = jwt::header(token)?;
+        if header.typ.as_deref() != Some(ACCESS_TYPE) {
+            return Err(TokenError::Type);
         }
-        let claims = decode::<Claims>(token, &self.key.decoding, &self.validation)?.claims;
+        if header.alg != Algorithm::ES256 {
+            return Err(TokenError::Algorithm);
+        }
+        let keys = self.keys();
+        let key = keys.believed().find(|key| header.kid.as_deref() == Some(key.id())).ok_or(TokenError::Key)?;
+        let claims: Claims = jwt::claims(token, header.alg, key.decoding())?;
+        if claims.iss != self.issuer {
+            return Err(TokenError::Issuer);
+        }
+        if claims.aud != self.audience {
+            return Err(TokenError::Audience);
+        }
+        // No leeway: nodes' clocks differ by less than what tokens hold longer than anybody waits.
+        jwt::in_time(claims.exp, Some(claims.nbf), self.clock.now_ms(), 0)?;
         if !is_user(&claims.sub) {
             return Err(TokenError::User);
         }
         let caller = Caller { user: claims.sub, device: claims.device };
-        Ok(Access { caller, expires_s: claims.exp })
+        Ok(Access { caller, session: claims.sid, expires_s: claims.exp, issued_by: IssuedBy::Us })
     }
 }
 

@@ -6,6 +6,7 @@ use std::pin::pin;
 use clap::Args;
 use sync_server::{Server, telemetry};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::place::{Between, Place};
 use super::{Done, print};
@@ -25,6 +26,9 @@ pub struct Serve {
     /// A replica of the Postgres database, for long reads
     #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true, value_name = "URL")]
     database_read_url: Option<String>,
+    /// Address for Prometheus to read numbers at, /metrics; port 0 takes a free one [default: none]
+    #[arg(long, env = "REJOIN_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     /// What to log: a level, or targets with levels [default: info]
     #[arg(long, env = "REJOIN_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -44,7 +48,17 @@ pub async fn serve(arguments: Serve) -> Done {
     if let Some(filter) = arguments.log {
         config.log.filter = filter;
     }
+    if arguments.metrics_listen.is_some() {
+        config.metrics.listen = arguments.metrics_listen;
+    }
     telemetry::init(&config.log.filter)?;
+    let metrics = match config.metrics.listen {
+        Some(listen) => {
+            telemetry::metrics::install()?;
+            Some(TcpListener::bind(listen).await?)
+        }
+        None => None,
+    };
     let shutdown = stop_signal()?;
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
@@ -55,7 +69,18 @@ pub async fn serve(arguments: Serve) -> Done {
         () = &mut shutdown => return Ok(()),
     };
     print(&format!("listening on http://{address}\n"))?;
-    server.serve(listener, shutdown).await;
+    let Some(metrics) = metrics else {
+        server.serve(listener, shutdown).await;
+        return Ok(());
+    };
+    print(&format!("metrics on http://{}/metrics\n", metrics.local_addr()?))?;
+    // They are there for as long as there is anything to count.
+    let (serving, served) = oneshot::channel::<()>();
+    let serve = async {
+        server.serve(listener, shutdown).await;
+        drop(serving);
+    };
+    tokio::join!(serve, server.serve_metrics(metrics, async { drop(served.await) }));
     Ok(())
 }
 

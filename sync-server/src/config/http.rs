@@ -28,6 +28,8 @@ pub struct Http {
     pub proxies: Vec<IpNet>,
     /// The header in which they say so.
     pub forwarded_header: String,
+    /// The header in which they say from which country somebody calls.
+    pub country_header: Option<String>,
 }
 
 impl Default for Http {
@@ -42,6 +44,7 @@ impl Default for Http {
             retry_after_ms: 1_000,
             proxies: Vec::new(),
             forwarded_header: "x-forwarded-for".to_owned(),
+            country_header: None,
         }
     }
 }
@@ -55,7 +58,9 @@ impl Http {
         within(time(self.request_timeout_ms), "http.request_timeout_ms", "1 ms to 1 h")?;
         within(time(self.shutdown_timeout_ms), "http.shutdown_timeout_ms", "1 ms to 1 h")?;
         within(time(self.retry_after_ms), "http.retry_after_ms", "1 ms to 1 h")?;
-        within(is_header(&self.forwarded_header), "http.forwarded_header", "a header's name")
+        within(is_header(&self.forwarded_header), "http.forwarded_header", "a header's name")?;
+        let country = self.country_header.as_deref().is_none_or(is_header);
+        within(country, "http.country_header", "a header's name")
     }
 }
 

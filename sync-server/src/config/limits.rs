@@ -46,17 +46,26 @@ pub enum LimitOf {
 
 impl Default for Limits {
     fn default() -> Self {
-        let rule = |name: &str, of, requests| LimitRule {
+        let rule = |name: &str, of, route: &str, requests, seconds| LimitRule {
             name: name.to_owned(),
             of,
-            route: "*".to_owned(),
+            route: route.to_owned(),
             requests,
-            seconds: 60,
+            seconds,
         };
+        let before = |name, route, requests| rule(name, LimitOf::Address, route, requests, 600);
         let rules = vec![
-            rule("address", LimitOf::Address, 12_000),
-            rule("user", LimitOf::User, 6_000),
-            rule("device", LimitOf::Device, 3_000),
+            rule("address", LimitOf::Address, "*", 12_000, 60),
+            rule("user", LimitOf::User, "*", 6_000, 60),
+            rule("device", LimitOf::Device, "*", 3_000, 60),
+            before("sign-up", "POST /v1/accounts", 60),
+            before("sign-in", "POST /v1/devices", 120),
+            before("sign-in-page", "POST /v1/oauth/authorize", 120),
+            before("companion-page", "POST /v1/oauth/device", 120),
+            before("companion-look-up", "GET /v1/oauth/device", 120),
+            before("companion", "POST /v1/oauth/device_authorization", 120),
+            before("token", "POST /v1/oauth/token", 12_000),
+            rule("invites", LimitOf::User, "POST /v1/invites/accept", 60, 600),
         ];
         Self { rules }
     }

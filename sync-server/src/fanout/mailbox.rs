@@ -30,9 +30,20 @@ struct State {
     /// The connection's task, where it waits.
     waker: Option<Waker>,
     outbox: Outbox,
-    /// What the user may do in a followed space may have changed.
-    doubted: bool,
+    /// What may have changed about the connection's rights, if anything.
+    doubt: Option<Doubt>,
     closing: Option<CloseCode>,
+}
+
+/// What is to be looked up about a connection's rights. Each kind comes with those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Doubt {
+    /// What the user may do in the followed spaces.
+    Spaces,
+    /// Whether its device may call, and its session goes on.
+    Device,
+    /// The same, and somebody said that it is not so: it has to be found out at once.
+    Told,
 }
 
 /// An answer to a request.
@@ -74,6 +85,11 @@ enum Wake {
 impl Mailbox {
     pub(crate) fn new(user: &str, device: DeviceId) -> Self {
         Self { user: user.to_owned(), device, state: Mutex::default() }
+    }
+
+    /// Whose it is.
+    pub(crate) fn device(&self) -> DeviceId {
+        self.device
     }
 
     /// Whose it is.
@@ -124,11 +140,11 @@ impl Mailbox {
         }
     }
 
-    /// What its user may do in a followed space is to be looked up.
-    pub(crate) fn doubt(&self) {
+    /// Something is to be looked up.
+    pub(crate) fn doubt(&self, doubt: Doubt) {
         let waker = {
             let mut state = self.lock();
-            state.doubted = true;
+            state.doubt = state.doubt.max(Some(doubt));
             state.waker.take()
         };
         if let Some(waker) = waker {
@@ -223,9 +239,9 @@ impl Mailbox {
         self.until(|state| state.closing).await
     }
 
-    /// Returns when what its user may do is to be looked up.
-    pub(crate) async fn doubted(&self) {
-        self.until(|state| std::mem::take(&mut state.doubted).then_some(())).await;
+    /// Returns when something is to be looked up.
+    pub(crate) async fn doubted(&self) -> Doubt {
+        self.until(|state| state.doubt.take()).await
     }
 
     // What the writer does.

@@ -1,6 +1,7 @@
 //! A notice on its way to many receivers: encoded at most once for all of them but its authors.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sync_core::feed::Body;
@@ -15,6 +16,7 @@ use crate::bus::{ENTRY_BYTES, Notice};
 pub(crate) struct Parcel {
     notice: Notice,
     bytes: usize,
+    heard_at: Instant,
     frame: OnceLock<Option<Bytes>>,
 }
 
@@ -25,7 +27,12 @@ impl Parcel {
         let payload = entries.iter().map(|entry| entry.body.as_ref().map_or(0, Body::payload_bytes));
         // The payloads, and the same again in the frame.
         let bytes = size_of::<Self>() + entries.len() * ENTRY_BYTES + 2 * payload.sum::<usize>();
-        Self { notice, bytes, frame: OnceLock::new() }
+        Self { notice, bytes, heard_at: Instant::now(), frame: OnceLock::new() }
+    }
+
+    /// When this node heard of it.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.heard_at
     }
 
     pub(crate) fn space(&self) -> SpaceId {

@@ -83,7 +83,7 @@ fn next(mailbox: &Mailbox) -> Option<Outgoing> {
 #[test]
 fn followers_of_a_space_hear_of_it_and_nobody_else() {
     let bus = Arc::new(MemoryBus::new());
-    let fanout = Fanout::new(Arc::clone(&bus) as Arc<dyn Bus>);
+    let fanout = Fanout::new(Arc::clone(&bus) as Arc<dyn Bus>, Arc::default());
     let (one, two, other) = (follower(&fanout, SPACE, 1), follower(&fanout, SPACE, 2), follower(&fanout, OTHER, 3));
     bus.publish(notice(SPACE, 1));
     let Some(Outgoing::Page(first)) = next(&one) else { panic!("no page") };
@@ -100,7 +100,7 @@ fn followers_of_a_space_hear_of_it_and_nobody_else() {
 #[test]
 fn the_bus_is_joined_by_the_first_and_left_with_the_last() {
     let bus = Arc::new(Register::default());
-    let fanout = Fanout::new(Arc::clone(&bus) as Arc<dyn Bus>);
+    let fanout = Fanout::new(Arc::clone(&bus) as Arc<dyn Bus>, Arc::default());
     let one = follower(&fanout, SPACE, 1);
     let _two = follower(&fanout, SPACE, 2);
     fanout.join(SPACE, 1, &one);
@@ -110,12 +110,12 @@ fn the_bus_is_joined_by_the_first_and_left_with_the_last() {
     fanout.leave(SPACE, 2);
     fanout.leave(SPACE, 2);
     assert_eq!(fanout.spaces(), []);
-    assert_eq!(*bus.told.lock().unwrap(), [(true, SPACE), (false, SPACE)]);
+    assert_eq!(*bus.told.lock().unwrap(), [(true, CONTROL), (true, SPACE), (false, SPACE)]);
 }
 
 #[test]
 fn what_may_have_been_lost_is_looked_up_once() {
-    let fanout = Fanout::new(Arc::new(MemoryBus::new()));
+    let fanout = Fanout::new(Arc::new(MemoryBus::new()), Arc::default());
     let _mailboxes = [follower(&fanout, SPACE, 1), follower(&fanout, OTHER, 2)];
     fanout.lost(Some(OTHER));
     fanout.lost(Some(OTHER));
@@ -129,7 +129,7 @@ fn what_may_have_been_lost_is_looked_up_once() {
 
 #[test]
 fn whose_access_changed_looks_it_up_and_nobody_else() {
-    let fanout = Fanout::new(Arc::new(MemoryBus::new()));
+    let fanout = Fanout::new(Arc::new(MemoryBus::new()), Arc::default());
     let other = follower(&fanout, OTHER, 2);
     let doubts = |mailbox: &Mailbox| mailbox.doubted().now_or_never().is_some();
     assert!(doubts(&other), "who joins may have missed something");
@@ -146,7 +146,7 @@ fn whose_access_changed_looks_it_up_and_nobody_else() {
 
 #[test]
 fn whoever_is_behind_the_database_reads_the_log() {
-    let fanout = Fanout::new(Arc::new(MemoryBus::new()));
+    let fanout = Fanout::new(Arc::new(MemoryBus::new()), Arc::default());
     let (one, other) = (follower(&fanout, SPACE, 1), follower(&fanout, OTHER, 2));
     fanout.learn(&[(SPACE, at(3)), (SpaceId::from_bytes([9; 16]), at(3))]);
     assert_eq!(one.behind().now_or_never().unwrap().space, SPACE);
@@ -155,7 +155,7 @@ fn whoever_is_behind_the_database_reads_the_log() {
 
 #[test]
 fn a_space_shows_only_so_many() {
-    let fanout = Fanout::new(Arc::new(MemoryBus::new()));
+    let fanout = Fanout::new(Arc::new(MemoryBus::new()), Arc::default());
     let watcher = follower(&fanout, SPACE, u16::MAX);
     for number in 0..PRESENCE_PEERS_MAX as u16 {
         fanout.show(presence(SPACE, device(number), 1, Some(b"here")));

@@ -32,7 +32,6 @@ use crate::auth::Access;
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
 use crate::live::{Audience, EventId, stream};
-use crate::router::app_version::AppVersion;
 use crate::router::observe::Note;
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -61,16 +60,14 @@ pub(crate) async fn events(
     State(app): State<App>,
     Extension(note): Extension<Arc<Note>>,
     access: Access,
-    version: Option<Extension<AppVersion>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let spaces = wanted(query.as_deref().unwrap_or_default(), &headers)?;
     let place = app.live.enter()?;
-    let version = version.map(|Extension(version)| version);
     // One event on its way is enough: what waits behind it waits where it can be dropped.
     let (sender, receiver) = mpsc::channel(1);
-    stream(app, Audience { request_id: note.id().to_owned(), access, version, place, spaces }, sender).await?;
+    stream(app, Audience { note, access, place, spaces }, sender).await?;
     let mut response = Response::new(Body::new(Events(receiver)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

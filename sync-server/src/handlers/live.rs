@@ -46,13 +46,12 @@ pub(crate) async fn live(
     let accept = accept(&parts.headers).ok_or_else(ApiError::not_a_websocket)?;
     let place = app.live.enter()?;
     let stranger = if is_named { None } else { Some(app.live.stranger()?) };
-    let version = parts.extensions.get().cloned();
-    let arrival = Arrival { request_id: note.id().to_owned(), access, version, place, stranger };
+    let arrival = Arrival { note, access, place, stranger };
     let upgrade = hyper::upgrade::on(Request::from_parts(parts, body));
     tokio::spawn(async move {
         match upgrade.await {
             Ok(stream) => converse(app, TokioIo::new(stream), arrival).await,
-            Err(error) => tracing::debug!(%error, request_id = arrival.request_id, "upgrade"),
+            Err(error) => tracing::debug!(%error, request_id = arrival.note.id(), "upgrade"),
         }
     });
     let mut response = Response::new(Body::empty());

@@ -6,11 +6,15 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use utoipa::openapi::OpenApi;
-use utoipa::{IntoResponses, Modify, OpenApi as _};
+use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
 use sync_core::wire::ErrorResponse;
+pub(crate) use sync_core::wire::ErrorResponse as ErrorBody;
 
-use super::{events, health, live, spaces, sync, version};
+use super::{
+    accounts, devices, events, health, invites, jwks, live, logout, members, oauth_authorize, oauth_device, oauth_device_approve,
+    oauth_device_authorization, oauth_metadata, oauth_token, password, spaces, sync, version,
+};
 
 use common::Common;
 use strict::Strict;
@@ -40,6 +44,20 @@ pub(crate) enum Refusals {
     Unavailable(ErrorResponse),
 }
 
+/// A refusal that has RFC 6749's form, too.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read by the macro")]
+struct OAuthRefusal {
+    /// As OAuth calls it.
+    error: String,
+    /// The message, in plain ASCII.
+    error_description: String,
+    /// As the engine calls it.
+    #[schema(inline)]
+    #[serde(flatten)]
+    frame: ErrorResponse,
+}
+
 /// What all routes have in common.
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -56,11 +74,35 @@ pub(crate) enum Refusals {
         events::events,
         spaces::spaces,
         version::version,
+        accounts::sign_up,
+        password::change,
+        spaces::create,
+        members::members,
+        members::set_role,
+        members::remove,
+        invites::invites,
+        invites::invite,
+        invites::revoke,
+        invites::accept,
+        devices::register,
+        devices::devices,
+        devices::rename,
+        devices::revoke,
+        logout::logout,
+        oauth_token::token,
+        jwks::jwks,
+        oauth_authorize::page,
+        oauth_authorize::answer,
+        oauth_device::page,
+        oauth_device::answer,
+        oauth_device_approve::approve,
+        oauth_device_authorization::begin,
+        oauth_metadata::metadata,
         openapi,
         health::healthz,
         health::readyz
     ),
-    components(schemas(ErrorResponse)),
+    components(schemas(ErrorResponse, OAuthRefusal)),
     modifiers(&Security, &Common, &Strict)
 )]
 pub(crate) struct Api;

@@ -1,16 +1,28 @@
-//! `GET /v1/spaces`: the caller's spaces, and what it may do in each.
+//! `/v1/spaces`: the caller's spaces, and making one.
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use sync_core::id::SpaceId;
 use sync_core::wire::SCHEMA;
-use sync_core::wire::account::{SpaceOfCaller, SpacesResponse};
+use sync_core::wire::account::{CreateSpaceRequest, Role, SpaceOfCaller, SpacesResponse};
 
+use super::body;
 use crate::app::App;
+use crate::audit::Kind;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
+use crate::membership::{Happened, created, current};
 use crate::router::format::Format;
+use crate::router::observe::Note;
+use crate::store::spaces::{BOUNDS, NewSpace, OwnSpace};
+
+/// What a space may be called: a line, as lists show it.
+const NAME_CHARACTERS_MAX: usize = 100;
 
 /// The caller's spaces.
 #[utoipa::path(
@@ -20,8 +32,48 @@ use crate::router::format::Format;
     responses((status = 200, description = "In ascending order of their ids.", body = SpacesResponse), Refusals),
 )]
 pub(crate) async fn spaces(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
-    let spaces = app.store.spaces_of(&caller.user).await?;
-    let spaces =
-        spaces.into_iter().map(|(space, role)| SpaceOfCaller { space, role: role.into(), name: None }).collect();
+    let spaces = app.registry.named_spaces_of(&caller.user).await?;
+    let told = |OwnSpace { space, role, name }| SpaceOfCaller { space, role: role.into(), name };
+    let spaces = spaces.into_iter().map(told).collect();
     Format::of_answer(&headers).answer(&SpacesResponse { schema: SCHEMA, spaces })
+}
+
+/// Makes a space, with the caller as its owner.
+#[utoipa::path(
+    post,
+    path = "/v1/spaces",
+    security(("token" = [])),
+    request_body = CreateSpaceRequest,
+    responses(
+        (status = 201, body = SpaceOfCaller),
+        (status = 409, description = "The caller has made as many as one may", body = super::openapi::ErrorBody),
+        Refusals,
+    ),
+)]
+pub(crate) async fn create(
+    State(app): State<App>,
+    Extension(note): Extension<Arc<Note>>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let format = Format::of_answer(request.headers());
+    let CreateSpaceRequest { schema, name } = body::frame(&app, request).await?;
+    current(schema)?;
+    if !is_name(&name) {
+        return Err(ApiError::invalid("name", "1 to 100 characters, none of them a control character"));
+    }
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(ApiError::internal)?;
+    let space = SpaceId::from_random(random);
+    let (owner, now_ms) = (caller.user.clone(), app.clock.now_ms());
+    let new = NewSpace { space, name: name.clone(), owner, now_ms, bounds: BOUNDS };
+    let made = app.registry.create_space(new).await?;
+    made.map_err(|_| ApiError::too_many("You have made as many spaces as one may."))?;
+    Happened { kind: Kind::SpaceCreated, space, detail: None, caller: &caller, note: &note }.record(&app).await;
+    format.answer(&SpaceOfCaller { space, role: Role::Owner, name: Some(name) }).map(created)
+}
+
+fn is_name(name: &str) -> bool {
+    let characters = name.chars().count();
+    (1..=NAME_CHARACTERS_MAX).contains(&characters) && !name.chars().any(char::is_control) && !name.trim().is_empty()
 }

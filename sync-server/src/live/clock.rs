@@ -1,23 +1,27 @@
 //! What happens to a live connection as time passes: heartbeats, the end of its token, the end of its silence.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use sync_core::wire::{CloseCode, LiveResponse};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use super::Phase;
 use super::session::{End, Session};
 use crate::error::ApiError;
+use crate::fanout::mailbox::Doubt;
 
 /// Before a token runs out, its client is told so.
 const TOKEN_WARNING: Duration = Duration::from_mins(1);
-/// Whether a caller is still a member is looked up every so many heartbeats.
+/// Whether a caller is still a member, and its device may call, is looked up every so many heartbeats.
 const BEATS_A_LOOK: u32 = 6;
 /// When that may have changed, it is looked up after a moment, in which more may come: a phone follows many spaces at once,
 /// and an owner who goes through a list of members changes many.
 const DOUBT_DELAY: Duration = Duration::from_millis(100);
 /// And when the storage did not answer, again and again.
 const DOUBT_RETRY: Duration = Duration::from_secs(1);
+/// Whether a device is cut off is told in that time, or not at all.
+const DEVICE_LOOK_MAX: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Minds the time, until the connection's is up. `idle` is how long it may say nothing, where it can say something.
@@ -28,6 +32,7 @@ impl Session {
         let mut beats = 0;
         let mut warned_of = None;
         let mut look_at = None;
+        let mut doubt = Doubt::Spaces;
         loop {
             let expires_at = self.expires_at();
             let idle_at = idle.map(|idle| self.heard_at() + idle);
@@ -37,8 +42,11 @@ impl Session {
             let next = look_at.map_or(next, |look_at: Instant| look_at.min(next));
             tokio::select! {
                 () = sleep_until(next.into()) => {}
-                () = self.mailbox.doubted() => {
-                    look_at.get_or_insert_with(|| Instant::now() + DOUBT_DELAY);
+                raised = self.mailbox.doubted() => {
+                    doubt = doubt.max(raised);
+                    let wait = if raised == Doubt::Told { Duration::ZERO } else { DOUBT_DELAY };
+                    let at = Instant::now() + wait;
+                    look_at = Some(look_at.map_or(at, |look_at: Instant| look_at.min(at)));
                     continue;
                 }
                 _ = phase.wait_for(|phase| *phase != Phase::Open) => break,
@@ -59,12 +67,16 @@ impl Session {
                 self.mailbox.beat();
                 beats += 1;
                 if beats % BEATS_A_LOOK == 0 {
-                    // Where the storage cannot be asked, the next look will.
-                    self.look_at_members().await;
+                    doubt = doubt.max(Doubt::Device);
+                    look_at.get_or_insert(now);
                 }
             }
             if look_at.is_some_and(|look_at| now >= look_at) {
-                look_at = if self.look_at_members().await { None } else { Some(Instant::now() + DOUBT_RETRY) };
+                match self.look(&mut doubt).await {
+                    Ok(None) => (look_at, doubt) = (None, Doubt::Spaces),
+                    Ok(Some(again_in)) => look_at = Some(Instant::now() + again_in),
+                    Err(code) => return End::Close(code),
+                }
             }
         }
         // What was begun is answered before.
@@ -72,6 +84,38 @@ impl Session {
         // The phase only goes on, and its sender lives as long as this connection.
         let _ = phase.wait_for(|phase| *phase == Phase::Expired).await;
         End::Close(CloseCode::GoingAway)
+    }
+
+    /// Looks up what is doubted, and says in what time to look again, if at all; an error where the connection has to end.
+    async fn look(&self, doubt: &mut Doubt) -> Result<Option<Duration>, CloseCode> {
+        if *doubt >= Doubt::Device {
+            let access = self.access();
+            let looked = timeout(DEVICE_LOOK_MAX, self.app.devices.look(&access)).await;
+            match looked.unwrap_or_else(|_| Err(ApiError::unavailable("no answer in time"))) {
+                Ok(()) => {}
+                Err(error) if !error.is_of_the_server() => return Err(CloseCode::Unauthorized),
+                // Somebody said that it was cut off, and nobody can say that it was not.
+                Err(_) if *doubt == Doubt::Told => return Err(CloseCode::Unavailable),
+                Err(_) => return Ok(Some(DOUBT_RETRY)),
+            }
+        }
+        // From here on a device that is cut off is a new doubt.
+        *doubt = Doubt::Spaces;
+        let mut again = None;
+        let mut looking = pin!(self.look_at_members());
+        loop {
+            tokio::select! {
+                looked = &mut looking => return Ok(if looked { again } else { Some(DOUBT_RETRY) }),
+                raised = self.mailbox.doubted() => {
+                    *doubt = raised.max(*doubt);
+                    again = Some(DOUBT_DELAY);
+                    if raised == Doubt::Told {
+                        // However slow the storage is just now.
+                        return Ok(Some(Duration::ZERO));
+                    }
+                }
+            }
+        }
     }
 
     /// Whoever lost access to a space is no longer sent anything of it. `false` where the storage cannot be asked.

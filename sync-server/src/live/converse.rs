@@ -16,18 +16,17 @@ use super::session::{End, Session};
 use super::socket::{self, Receiver, Sender};
 use crate::app::App;
 use crate::auth::Access;
-use crate::router::app_version::AppVersion;
+use crate::router::observe::Note;
 
 /// How long saying goodbye may take: writing what waits, writing the code, hearing the other side's.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// A connection that was let in.
 pub(crate) struct Arrival {
-    pub(crate) request_id: String,
+    /// The upgrade.
+    pub(crate) note: Arc<Note>,
     /// What its token allows, where the upgrade had one.
     pub(crate) access: Option<Access>,
-    /// The app, where the upgrade named one.
-    pub(crate) version: Option<AppVersion>,
     pub(crate) place: Place,
     /// One of the few places for those without.
     pub(crate) stranger: Option<OwnedSemaphorePermit>,
@@ -35,14 +34,18 @@ pub(crate) struct Arrival {
 
 /// Talks with a client until either has enough.
 pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(app: App, stream: S, arrival: Arrival) {
-    let Arrival { request_id, access, version, place, stranger } = arrival;
-    let mut line = Line::new("websocket", request_id);
+    let Arrival { note, access, place, stranger } = arrival;
+    let mut line = Line::new("websocket", Arc::clone(&note));
     let (mut receiver, mut sender) = socket::open(stream, HELLO_BYTES_MAX, Arc::clone(&app.live.large)).await;
     let end = match hello(&app, &mut receiver, access).await {
         Ok(access) => {
             drop(stranger);
             line.caller = Some(access.caller.clone());
-            serve(app, &line.request_id, &access, version, &mut receiver, &mut sender).await
+            // Of who names itself in the first message, the upgrade did not know.
+            if let Some(country) = note.country() {
+                app.flags.seen_in(country, &access.caller, &note);
+            }
+            serve(app, note, &access, &mut receiver, &mut sender).await
         }
         Err(end) => end,
     };
@@ -53,15 +56,14 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(app: App, stream
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     app: App,
-    request_id: &str,
+    note: Arc<Note>,
     access: &Access,
-    version: Option<AppVersion>,
     receiver: &mut Receiver<S>,
     sender: &mut Sender<S>,
 ) -> End {
     let Some(seat) = app.live.sit(&access.caller.user) else { return End::Close(CloseCode::Flood) };
     receiver.trust(seat.large());
-    let session = Session::new(app, request_id, access, version, seat);
+    let session = Session::new(app, note, access, seat);
     let config = &session.app.live.config;
     let idle = Duration::from_millis(config.idle_timeout_ms);
     session.mailbox.answer(LiveResponse::Hello(session.welcome(config.heartbeat_ms)), 0);

@@ -37,7 +37,7 @@ pub(super) async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(_) | Err(_) => return Err(End::Close(CloseCode::BadFrame)),
     };
     let told = match token {
-        Some(token) => Some(app.callers.verify(&token.0).await.map_err(|error| End::Close(refusal(&error)))?),
+        Some(token) => Some(Access::of_token(app, &token.0).await.map_err(|error| End::Close(refusal(&error)))?),
         None => None,
     };
     match (access, told) {

@@ -1,13 +1,16 @@
 //! The one line that the log has of a live connection.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::session::End;
 use crate::auth::Caller;
+use crate::router::observe::Note;
+use crate::telemetry::metrics;
 
 /// Written when it is dropped, so also after a panic.
 pub(super) struct Line {
-    pub(super) request_id: String,
+    note: Arc<Note>,
     pub(super) caller: Option<Caller>,
     pub(super) received: Traffic,
     pub(super) sent: Traffic,
@@ -32,9 +35,9 @@ impl Traffic {
 }
 
 impl Line {
-    pub(super) fn new(kind: &'static str, request_id: String) -> Self {
+    pub(super) fn new(kind: &'static str, note: Arc<Note>) -> Self {
         let (received, sent) = (Traffic::default(), Traffic::default());
-        Self { request_id, caller: None, received, sent, end: None, kind, started: Instant::now() }
+        Self { note, caller: None, received, sent, end: None, kind, started: Instant::now() }
     }
 }
 
@@ -46,10 +49,14 @@ impl Drop for Line {
             Some(End::Gone) => ("network", None),
             None => ("fault", None),
         };
+        metrics::connection_ended(self.kind, ended_by);
         tracing::info!(
-            request_id = self.request_id,
+            request_id = self.note.id(),
             user = self.caller.as_ref().map(|caller| caller.user.as_str()),
             device = self.caller.as_ref().map(|caller| tracing::field::display(caller.device)),
+            address = self.note.address().map(tracing::field::display),
+            platform = self.note.app().map(|app| app.platform.as_str()),
+            app_version = self.note.app().map(|app| tracing::field::display(app.version.release())),
             kind = self.kind,
             duration_ms = self.started.elapsed().as_millis() as u64,
             messages_in = self.received.messages,

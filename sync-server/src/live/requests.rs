@@ -14,6 +14,7 @@ use super::PAGE_MAX;
 use super::hello::refusal;
 use super::session::{End, Session};
 use super::socket::{Incoming, Receiver};
+use crate::auth::Access;
 use crate::error::ApiError;
 use crate::exchange::{self, INLINE_BYTES_MAX, aside};
 use crate::fanout::Wish;
@@ -85,7 +86,7 @@ impl Session {
             LiveRequest::Unsubscribe { space } => self.unfollow(space),
             LiveRequest::Presence { space, data, ttl_ms } => self.present(space, data, ttl_ms),
             LiveRequest::Token { token } => {
-                let access = self.app.callers.verify(&token.0).await.map_err(|error| refusal(&error))?;
+                let access = Access::of_token(&self.app, &token.0).await.map_err(|error| refusal(&error))?;
                 if access.caller != self.caller {
                     return Err(CloseCode::Unauthorized);
                 }
@@ -99,6 +100,7 @@ impl Session {
 
     async fn sync(&self, request: Sync) {
         let (id, space, subscribe) = (request.id, request.space, request.subscribe);
+        self.called();
         let limit = Duration::from_millis(self.app.http.request_timeout_ms);
         let done = timeout(limit, self.exchange(request)).await;
         let done = done.unwrap_or_else(|_| Err(ApiError::unavailable("the request took too long")));

@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::auth::{Access, Caller};
 use crate::error::ApiError;
 use crate::fanout::mailbox::Mailbox;
-use crate::router::app_version::AppVersion;
+use crate::router::observe::Note;
+use crate::telemetry::metrics;
 
 /// A token that lives longer than a server is looked at as if it did not.
 const TOKEN_MAX: Duration = Duration::from_hours(24 * 365);
@@ -21,10 +22,9 @@ const TOKEN_MAX: Duration = Duration::from_hours(24 * 365);
 /// A connection that has said hello.
 pub(super) struct Session {
     /// The upgrade's, which the connection goes by in the log.
-    request_id: String,
+    note: Arc<Note>,
     pub(super) app: App,
     pub(super) caller: Caller,
-    version: Option<AppVersion>,
     pub(super) number: u64,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) seat: Seat,
@@ -32,28 +32,31 @@ pub(super) struct Session {
     /// When something was heard last, and until when the token holds: milliseconds from the start.
     heard_ms: AtomicU64,
     expires_ms: AtomicU64,
+    /// What its token allows, the newest.
+    access: Mutex<Access>,
     showing: Mutex<Showing>,
 }
 
 impl Session {
-    pub(super) fn new(app: App, request_id: &str, access: &Access, version: Option<AppVersion>, seat: Seat) -> Self {
+    pub(super) fn new(app: App, note: Arc<Note>, access: &Access, seat: Seat) -> Self {
         let caller = access.caller.clone();
         let number = app.live.number();
         let mailbox = Arc::new(Mailbox::new(&caller.user, caller.device));
         let session = Self {
-            request_id: request_id.to_owned(),
+            note,
             app,
             caller,
-            version,
             number,
             mailbox,
             seat,
             started: Instant::now(),
             heard_ms: AtomicU64::new(0),
             expires_ms: AtomicU64::new(0),
+            access: Mutex::new(access.clone()),
             showing: Mutex::default(),
         };
         session.renew(access);
+        session.app.live.fanout.enter(number, &session.mailbox);
         session
     }
 
@@ -73,8 +76,14 @@ impl Session {
 
     /// A token holds from now on.
     pub(super) fn renew(&self, access: &Access) {
-        let left = access.left().min(TOKEN_MAX).as_millis() as u64;
+        let left = access.left(self.app.clock.now_ms()).min(TOKEN_MAX).as_millis() as u64;
         self.expires_ms.store(self.now_ms() + left, Ordering::Relaxed);
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone_from(access);
+    }
+
+    /// What its token allows.
+    pub(super) fn access(&self) -> Access {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Until when the token holds.
@@ -95,11 +104,15 @@ impl Session {
     /// Tells why a request came to nothing, or a space is not followed any more.
     pub(super) fn refuse(&self, id: Option<u64>, space: Option<SpaceId>, error: &ApiError) {
         let request_id = self.app.request_ids.next();
+        metrics::refused(error.code_name());
+        if error.is_of_reach() {
+            self.app.flags.refused(&self.caller, &self.note);
+        }
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     request_id,
-                    connection = self.request_id,
+                    connection = self.note.id(),
                     user = self.caller.user,
                     device = %self.caller.device,
                     code = error.code_name(),
@@ -121,13 +134,18 @@ impl Session {
 
     /// Waits until the app on the other side is too old. One that did not say what it is never is.
     pub(super) async fn outgrown(&self) -> End {
-        let too_old = match &self.version {
+        let too_old = match self.note.app() {
             Some(version) => self.app.manifest.outgrows(version).await,
             None => std::future::pending().await,
         };
         // A close frame has no room for where the app is updated.
         self.refuse(None, None, &ApiError::upgrade_required(&too_old));
         End::Close(CloseCode::UpgradeRequired)
+    }
+
+    /// The other side asks for as much work as a request does.
+    pub(super) fn called(&self) {
+        self.app.flags.called(&self.caller, &self.note);
     }
 
     /// Follows a space no longer.
@@ -140,6 +158,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.app.live.fanout.exit(self.number, &self.mailbox);
         for space in self.mailbox.spaces() {
             self.unfollow(space);
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -13,13 +14,14 @@ use tokio::sync::mpsc;
 use super::Place;
 use super::line::{Line, Traffic};
 use super::session::{End, Session};
-use super::writer::{respond, weight};
+use super::writer::{heard_at, respond, weight};
 use crate::app::App;
 use crate::auth::Access;
 use crate::error::ApiError;
 use crate::exchange::{self, INLINE_BYTES_MAX, aside};
 use crate::fanout::mailbox::Outgoing;
-use crate::router::app_version::AppVersion;
+use crate::router::observe::Note;
+use crate::telemetry::metrics;
 
 /// A place in a log, as an event's id: `<seq>.<chain in hex>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +45,8 @@ impl FromStr for EventId {
 
 /// Somebody who wants to be told.
 pub(crate) struct Audience {
-    pub(crate) request_id: String,
+    pub(crate) note: Arc<Note>,
     pub(crate) access: Access,
-    /// The app, where it named itself.
-    pub(crate) version: Option<AppVersion>,
     pub(crate) place: Place,
     /// Which spaces, and from where on.
     pub(crate) spaces: Vec<(SpaceId, Option<Cursor>)>,
@@ -54,14 +54,14 @@ pub(crate) struct Audience {
 
 /// Lets the caller in, follows the spaces, and sends events until either has enough.
 pub(crate) async fn stream(app: App, audience: Audience, events: mpsc::Sender<Bytes>) -> Result<(), ApiError> {
-    let Audience { request_id, access, version, place, spaces } = audience;
+    let Audience { note, access, place, spaces } = audience;
     for &(space, _) in &spaces {
         exchange::enter(&app, &access.caller, space).await?;
     }
     let seat = app.live.sit(&access.caller.user).ok_or_else(ApiError::busy)?;
-    let mut line = Line::new("events", request_id);
+    let mut line = Line::new("events", Arc::clone(&note));
     line.caller = Some(access.caller.clone());
-    let session = Session::new(app, &line.request_id, &access, version, seat);
+    let session = Session::new(app, note, &access, seat);
     tokio::spawn(async move {
         session.tell(spaces, &events, &mut line).await;
         // Both to the end of the task, whatever becomes of it.
@@ -93,12 +93,16 @@ impl Session {
         let device = self.caller.device;
         loop {
             let outgoing = self.mailbox.take().await;
+            let heard_at = heard_at(&outgoing);
             let long = weight(&outgoing) > INLINE_BYTES_MAX;
             let event = aside(long, move || event(outgoing, device, is_resumable)).await;
             let Ok(Some(event)) = event else { return End::Close(CloseCode::Internal) };
             sent.count(event.len());
             if events.send(event).await.is_err() {
                 return End::Gone;
+            }
+            if let Some(heard_at) = heard_at {
+                metrics::delivered(heard_at.elapsed());
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::exchange::{self, INLINE_BYTES_MAX, aside};
 use crate::fanout::mailbox::{Answer, Outgoing};
 use crate::fanout::parcel;
+use crate::telemetry::metrics;
 
 /// What is written in one go, if it waits already.
 const BATCH_BYTES: usize = 16 << 10;
@@ -35,14 +36,19 @@ impl Session {
         first: Outgoing,
         sender: &mut Sender<S>,
     ) -> Result<(), End> {
-        let (mut bytes, mut beats) = (0, false);
+        let (mut bytes, mut beats, mut heard) = (0, false, None);
         let mut next = Some(first);
         while let Some(outgoing) = next {
             beats |= matches!(outgoing, Outgoing::Beat(_));
+            // The first of a batch has waited longest.
+            heard = heard.or_else(|| heard_at(&outgoing));
             bytes += self.put(outgoing, sender).await?;
             next = if bytes < BATCH_BYTES { self.mailbox.take_more() } else { None };
         }
         sender.flush().await.map_err(|_| End::Gone)?;
+        if let Some(heard) = heard {
+            metrics::delivered(heard.elapsed());
+        }
         if beats {
             sender.shed();
         }
@@ -90,6 +96,14 @@ impl Session {
             self.unfollow(behind.space);
             self.refuse(None, Some(behind.space), &lost);
         }
+    }
+}
+
+/// When this node heard of the commit that it tells of.
+pub(super) fn heard_at(outgoing: &Outgoing) -> Option<Instant> {
+    match outgoing {
+        Outgoing::Page(parcel) => Some(parcel.heard_at()),
+        _ => None,
     }
 }
 

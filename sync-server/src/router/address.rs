@@ -12,17 +12,37 @@ use crate::config::Http;
 const PROXIES_MAX: usize = 16;
 /// Of an IPv6 address these bits are one caller's network; the rest is changed at will.
 const NETWORK_BITS: u32 = 64;
+/// What proxies say where they do not know the country.
+const UNKNOWN: &str = "XX";
 
 /// Who is believed, and in which header.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     proxies: Vec<IpNet>,
     header: String,
+    country_header: Option<String>,
 }
 
 impl Addresses {
     pub(crate) fn new(http: &Http) -> Self {
-        Self { proxies: http.proxies.clone(), header: http.forwarded_header.to_ascii_lowercase() }
+        Self {
+            proxies: http.proxies.clone(),
+            header: http.forwarded_header.to_ascii_lowercase(),
+            country_header: http.country_header.as_ref().map(|name| name.to_ascii_lowercase()),
+        }
+    }
+
+    /// From which country somebody calls, in two letters, as a proxy says; `None` where it does not know.
+    pub(crate) fn country(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<String> {
+        let name = self.country_header.as_deref()?;
+        let ConnectInfo(socket) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        if !self.is_proxy(socket.ip().to_canonical()) {
+            return None;
+        }
+        // The last one is the nearest proxy's.
+        let country = headers.get_all(name).iter().next_back()?.to_str().ok()?.trim().to_ascii_uppercase();
+        let is_one = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase()) && country != UNKNOWN;
+        is_one.then_some(country)
     }
 
     /// The address; `None` where the server that this is linked into does not tell the socket's.
@@ -170,6 +190,24 @@ mod tests {
         ] {
             assert_eq!(behind.behind(ip("10.0.0.1"), &headers("forwarded", &[value.as_bytes()])), ip(found), "{value}");
         }
+    }
+
+    #[test]
+    fn proxies_alone_say_from_which_country_somebody_calls() {
+        let proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        let http = Http { proxies, country_header: Some("CF-IPCountry".to_owned()), ..Http::default() };
+        let of = |socket: &str, values: &[&[u8]]| {
+            let mut extensions = Extensions::new();
+            extensions.insert(ConnectInfo(SocketAddr::new(ip(socket), 1)));
+            Addresses::new(&http).country(&extensions, &headers("cf-ipcountry", values))
+        };
+        assert_eq!(of("10.0.0.1", &[b"DE"]).as_deref(), Some("DE"));
+        assert_eq!(of("10.0.0.1", &[b"FR", b" de"]).as_deref(), Some("DE"), "the proxy's own comes last");
+        assert_eq!(of("198.51.100.1", &[b"DE"]), None, "a caller's own word");
+        for unknown in [b"XX".as_slice(), b"T1", b"", b"DEU", b"\xff\xfe", b"D;"] {
+            assert_eq!(of("10.0.0.1", &[unknown]), None, "{unknown:?}");
+        }
+        assert_eq!(of("10.0.0.1", &[]), None);
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Gate {
         Self { room: Arc::new(Semaphore::new(requests_max)), size, phase: watch::Sender::new(Phase::Open) }
     }
 
+    /// Requests that are worked on.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.size as usize - self.room.available_permits()
+    }
+
     /// Whether requests are taken.
     pub(crate) fn is_open(&self) -> bool {
         *self.phase.borrow() == Phase::Open

@@ -1,7 +1,7 @@
 //! Idempotency keys: a request that changes something, sent again with the same key, is answered as it was and does nothing.
 //!
 //! Only answers of success are kept, and only small ones: a request that was refused took no effect, so its key is free
-//! again, and so is the key of an answer too large to keep. Routes that give large answers must bear repetition by
+//! again, and so is the key of an answer too large to keep, or that tells a [secret](Secret). Routes that give large answers must bear repetition by
 //! themselves, as `/v1/sync` does by its change ids.
 
 use std::time::Duration;
@@ -29,6 +29,10 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_BYTES_MAX: usize = 255;
 /// An answer that is kept. What a push is answered with is far smaller.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
+/// In an answer's extensions: it tells something that is kept nowhere, as a token is. Sent again with its key, the request
+/// is worked on again.
+#[derive(Clone)]
+pub(crate) struct Secret;
 /// Beyond the time that a request may take, for the answer to be kept.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -89,7 +93,8 @@ async fn work(app: App, of: RequestKey, token: ClaimToken, request: Request, nex
         Err(error) => return error.into_response(),
     };
     let is_small = response.body().size_hint().exact().is_some_and(|bytes| bytes <= ANSWER_BYTES_MAX);
-    if !response.status().is_success() || !is_small {
+    let is_secret = response.extensions().get::<Secret>().is_some();
+    if !response.status().is_success() || !is_small || is_secret {
         if let Err(error) = app.store.release(of, token).await {
             tracing::warn!(%error, "an idempotency key is not released: it is free when its lease ends");
         }

@@ -10,13 +10,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sync_core::id::Hash;
 
-use super::Route;
-use super::address::{self, Addresses};
+use super::observe::Note;
+use super::{Route, address};
 use crate::app::App;
 use crate::auth::{Access, Caller};
 use crate::config::{Config, LimitOf, LimitRule};
 use crate::error::ApiError;
 use crate::limiter::{Decision, Limiter, Quota, Refused, Usage};
+use crate::telemetry::metrics;
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -26,7 +27,6 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) struct Limits {
     rules: Vec<Rule>,
     limiter: Arc<dyn Limiter>,
-    addresses: Addresses,
     /// Tokens whose user or device was refused: while it lasts, they need not be verified. Under their hashes, since nothing
     /// but a caller keeps a token.
     tokens: Refused<Hash, Quota>,
@@ -60,12 +60,7 @@ impl Rule {
 
 impl Limits {
     pub(crate) fn new(config: &Config, limiter: Arc<dyn Limiter>) -> Self {
-        Self {
-            rules: config.limits.rules.iter().map(Rule::new).collect(),
-            limiter,
-            addresses: Addresses::new(&config.http),
-            tokens: Refused::default(),
-        }
+        Self { rules: config.limits.rules.iter().map(Rule::new).collect(), limiter, tokens: Refused::default() }
     }
 
     fn quotas(&self, of: LimitOf, request: &Request, key: impl Fn() -> String) -> impl Iterator<Item = Quota> {
@@ -75,7 +70,8 @@ impl Limits {
     }
 
     fn of_address(&self, request: &Request) -> Vec<Quota> {
-        let Some(address) = self.addresses.of(request.extensions(), request.headers()) else { return Vec::new() };
+        let note = request.extensions().get::<Arc<Note>>();
+        let Some(address) = note.and_then(|note| note.address()) else { return Vec::new() };
         self.quotas(LimitOf::Address, request, || address::network(address)).collect()
     }
 
@@ -140,6 +136,9 @@ pub(crate) async fn limit(State(app): State<App>, request: Request, next: Next) 
 }
 
 fn refuse(decision: &Decision) -> Response {
+    if let Some(usage) = decision.tightest() {
+        metrics::rate_limited(&usage.rule);
+    }
     let mut response = ApiError::rate_limited(decision.refused_for()).into_response();
     tell(decision, response.headers_mut());
     response

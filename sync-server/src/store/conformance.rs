@@ -13,17 +13,21 @@ use sync_core::log::{Cursor, Header, Verdict};
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PushAnswer};
 
 use self::author::{Author, create, delete, new_doc, new_space, new_user, refused};
-use super::registry::Registry;
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
+mod accounts;
+mod audit;
 mod author;
+mod grants;
 mod idempotency;
 mod pages;
+mod registry;
+pub mod sharing;
 mod versions;
 
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
-pub use versions::versions;
+pub use registry::registry;
 
 /// All of it, but for what needs the store to be opened again.
 pub async fn all(store: Arc<dyn Store>) {
@@ -42,11 +46,6 @@ pub async fn all(store: Arc<dyn Store>) {
     leases(plain).await;
     one_of_many_claims(Arc::clone(&store)).await;
     many_writers(store).await;
-}
-
-/// The same of what is kept beside logs.
-pub async fn registry(registry: Arc<dyn Registry>) {
-    versions(&*registry).await;
 }
 
 /// A space with an owner, and that owner's first device.

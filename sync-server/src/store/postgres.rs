@@ -16,14 +16,19 @@ use sync_core::log::Cursor;
 use self::pool::Pool;
 use self::replica::Replica;
 use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
-use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
+use super::{Committed, PageAnswer, PageRequest, PoolLevels, SpaceVersion, Store, StoreError};
 use crate::auth::keys::KeyIds;
 use crate::config::Database;
 
+mod accounts;
+mod audit;
 mod cluster;
 mod commit;
+mod devices;
 mod error;
+mod grants;
 mod idempotency;
+mod invites;
 mod members;
 mod pool;
 mod read;
@@ -31,6 +36,7 @@ mod replica;
 mod row;
 mod schema;
 mod session;
+mod spaces;
 mod versions;
 
 pub use error::PostgresError;
@@ -122,6 +128,10 @@ impl Store for PostgresStore {
 
     async fn release(&self, of: RequestKey, token: ClaimToken) -> Result<(), StoreError> {
         self.primary.with(async |client| idempotency::release(client, &of, token).await).await
+    }
+
+    fn pool(&self) -> Option<PoolLevels> {
+        Some(self.primary.levels())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

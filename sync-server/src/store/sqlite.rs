@@ -17,12 +17,19 @@ use self::threads::{ReadJob, Readers, WriteJob, WriterThread};
 use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
 
+mod accounts;
+mod audit;
+mod cluster;
 mod commit;
+mod devices;
+mod grants;
 mod idempotency;
+mod invites;
 mod members;
 mod read;
 mod row;
 mod schema;
+mod spaces;
 mod threads;
 mod versions;
 

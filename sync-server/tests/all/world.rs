@@ -48,7 +48,8 @@ impl World {
         Self::within(Arc::clone(&first.folder), build).await
     }
 
-    async fn within(folder: Arc<TempDir>, build: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+    /// On a data folder that there is.
+    pub async fn within(folder: Arc<TempDir>, build: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let server = build(Server::builder()).data(folder.path()).build().await.unwrap();
         let server = Arc::new(server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

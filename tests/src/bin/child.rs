@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use sync_client_ffi::account::{Credentials, CredentialsFile, Held, Keychain, KeychainError, Refresher};
 use sync_server::{Config, Server};
 
 fn main() {
@@ -15,6 +16,7 @@ fn main() {
             let config = Config::read(Path::new(config)).expect("a configuration");
             serve(Config { data: PathBuf::from(data), ..config }, port);
         }
+        ["renew", file, step] => renew(Path::new(file), step),
         other => panic!("not known: {other:?}"),
     }
 }
@@ -31,4 +33,44 @@ fn serve(config: Config, port: &str) {
         std::io::stdout().flush().expect("somebody reads");
         server.serve(listener, std::future::pending()).await;
     });
+}
+
+/// Renews a device's tokens, and dies at a step of it.
+fn renew(file: &Path, step: &str) {
+    let keychain = Dying { file: CredentialsFile::new(file), step: step.to_owned() };
+    let refresher = Refresher::open(keychain).expect("credentials");
+    let token = refresher.token().expect("a token");
+    println!("{}", token.0);
+    std::process::abort();
+}
+
+/// A keychain at which the process dies.
+struct Dying {
+    file: CredentialsFile,
+    step: String,
+}
+
+impl Keychain for Dying {
+    fn load(&self) -> Result<Option<Credentials>, KeychainError> {
+        self.file.load()
+    }
+
+    fn save(&self, credentials: &Credentials) -> Result<(), KeychainError> {
+        if self.step == "answered" {
+            std::process::abort();
+        }
+        self.file.save(credentials)?;
+        if self.step == "saved" {
+            std::process::abort();
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), KeychainError> {
+        self.file.clear()
+    }
+
+    fn hold(&self) -> Result<Held, KeychainError> {
+        self.file.hold()
+    }
 }

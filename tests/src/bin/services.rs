@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 
+use sync_tests::services::oidc::Oidc;
 use sync_tests::services::pgbouncer::PgBouncer;
 use sync_tests::services::postgres::Postgres;
 use sync_tests::services::redis::Redis;
@@ -19,12 +20,13 @@ fn main() {
     }
 }
 
-/// A line a service, by the name of its Debian package.
+/// A line a service, by the name of its Debian package. Where there is Node, its provider is fetched, too.
 fn missing() {
     let found = [
         ("postgresql", Postgres::find().is_ok()),
         ("redis-server", Redis::find().is_ok()),
         ("pgbouncer", PgBouncer::find().is_ok()),
+        ("nodejs", Oidc::find().is_ok()),
     ];
     for (package, _) in found.iter().filter(|(_, found)| !found) {
         println!("{package}");

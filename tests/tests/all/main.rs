@@ -1,10 +1,12 @@
 //! The engine's integration tests: one binary, a module a subject.
 
+mod account;
 mod app_versions;
 mod hostile;
 mod kills;
 mod live;
 mod nodes;
+mod oidc;
 mod postgres;
 mod services;
 mod store;

@@ -16,7 +16,7 @@ fn at(url: &str) -> Database {
 }
 
 fn keys(name: &str) -> KeyIds {
-    KeyIds { signing: name.to_owned(), receipts: name.to_owned() }
+    KeyIds { signing: name.to_owned(), receipts: name.to_owned(), ..KeyIds::default() }
 }
 
 /// A store on that database, with its schema.

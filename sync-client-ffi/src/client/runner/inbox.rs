@@ -102,6 +102,11 @@ impl Inbox {
         });
     }
 
+    /// Whether the app is in the foreground.
+    pub(in crate::client) fn is_foreground(&self) -> bool {
+        lock(&self.state).standing.foreground
+    }
+
     pub(in crate::client) fn foreground(&self, foreground: bool) {
         self.wish(|state| {
             state.standing.foreground = foreground;

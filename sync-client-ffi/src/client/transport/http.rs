@@ -11,7 +11,7 @@ use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, SyncResponse}
 use super::{Answer, App, Meter, Opening, Pending, Traffic, Transport, socket};
 use crate::client::error::OpenError;
 
-pub(super) const MSGPACK: &str = "application/msgpack";
+pub(in crate::client) const MSGPACK: &str = "application/msgpack";
 
 /// A server over HTTP, by reqwest and rustls.
 pub(in crate::client) struct Http {
@@ -103,7 +103,8 @@ impl Http {
     }
 }
 
-fn common() -> reqwest::ClientBuilder {
+/// What all requests have in common.
+pub(in crate::client) fn common() -> reqwest::ClientBuilder {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Lost races are fine: then the app, or another client, has installed one.
         rustls::crypto::ring::default_provider().install_default().ok();
@@ -115,12 +116,12 @@ fn common() -> reqwest::ClientBuilder {
 }
 
 /// A system without certificates that can be read has no network that can be used.
-fn build(builder: reqwest::ClientBuilder) -> Option<reqwest::Client> {
+pub(in crate::client) fn build(builder: reqwest::ClientBuilder) -> Option<reqwest::Client> {
     builder.build().inspect_err(|error| tracing::error!(%error, "no HTTP client")).ok()
 }
 
 /// The body, as far as it may be long; one that is longer is cut off before it fills the memory, and gives `None`.
-pub(super) async fn bounded_body(
+pub(in crate::client) async fn bounded_body(
     response: &mut reqwest::Response,
     bytes_max: usize,
     meter: &Meter,
@@ -137,7 +138,7 @@ pub(super) async fn bounded_body(
 }
 
 /// What a `Retry-After` header says.
-pub(super) fn retry_after_ms(response: &reqwest::Response) -> Option<u64> {
+pub(in crate::client) fn retry_after_ms(response: &reqwest::Response) -> Option<u64> {
     let seconds: u64 = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
     Some(seconds.saturating_mul(1000))
 }

@@ -14,6 +14,7 @@ use super::super::follow::{Fate, Follow, Pace, Wish};
 use super::super::parcel::Parcel;
 use super::super::presence::Shown;
 use super::{Answer, Behind, Outgoing};
+use crate::telemetry::metrics;
 
 /// What an item takes besides what it carries, about.
 const ITEM_BYTES: usize = 128;
@@ -132,6 +133,7 @@ impl Outbox {
 
     /// Drops all pages that wait: they are read from the log when their turn comes.
     fn overflow(&mut self) {
+        metrics::mailbox_dropped();
         self.strip(None);
         self.follows.values_mut().for_each(|follow| follow.rewind());
     }

@@ -10,7 +10,7 @@ use super::row::{self, uuid};
 use super::session::Session;
 
 /// Spaces that one user may be in. Invitations are few, so this is far away; it bounds one answer.
-const SPACES_OF_USER_MAX: i64 = 100_000;
+pub(super) const SPACES_OF_USER_MAX: i64 = 100_000;
 
 pub(super) async fn role(client: &Session, space: SpaceId, user: &str) -> Result<Option<Role>, StoreError> {
     let found = client
@@ -82,7 +82,7 @@ pub(super) async fn spaces_of(client: &Session, user: &str) -> Result<Vec<(Space
     found.iter().map(|found| Ok((row::space(found, 0)?, row::role(row::get::<i16>(found, 1)?)?))).collect()
 }
 
-async fn name(client: &Session, space: SpaceId, user: &str) -> Result<(), StoreError> {
+pub(super) async fn name(client: &Session, space: SpaceId, user: &str) -> Result<(), StoreError> {
     client
         .execute_typed(
             "INSERT INTO user_spaces (user_id, space_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -92,7 +92,7 @@ async fn name(client: &Session, space: SpaceId, user: &str) -> Result<(), StoreE
     Ok(())
 }
 
-async fn ensure_space(client: &Session, space: SpaceId) -> Result<(), StoreError> {
+pub(super) async fn ensure_space(client: &Session, space: SpaceId) -> Result<(), StoreError> {
     let start = Cursor::start(space);
     client
         .execute_typed(

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::super::StoreError;
+use super::super::{PoolLevels, StoreError};
 use super::error::{self, PostgresError};
 use super::session::{Manager, Session};
 use crate::config::{Database, Secret};
@@ -101,6 +101,12 @@ impl Pool {
     /// How a transaction that writes is opened. Each of its statements sees what was committed before it.
     pub(super) fn begin(&self) -> &str {
         &self.begin
+    }
+
+    /// How busy they are.
+    pub(super) fn levels(&self) -> PoolLevels {
+        let status = self.connections.status();
+        PoolLevels { connections: status.size, connections_max: status.max_size, waiters: status.waiting }
     }
 
     pub(super) fn close(&self) {

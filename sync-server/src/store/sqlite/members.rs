@@ -57,7 +57,7 @@ pub(super) fn spaces_of(connection: &Connection, user: &str) -> Result<Vec<(Spac
     Ok(spaces)
 }
 
-fn ensure_space(connection: &Connection, space: SpaceId) -> Result<(), StoreError> {
+pub(super) fn ensure_space(connection: &Connection, space: SpaceId) -> Result<(), StoreError> {
     let known = "SELECT 1 FROM spaces WHERE space_id = ?1";
     if connection.prepare_cached(known)?.query_row([space.as_bytes()], |_| Ok(())).optional()?.is_some() {
         return Ok(());

@@ -7,8 +7,13 @@ use sync_core::check::{Candidate, Checked, Push};
 use sync_core::feed::{FeedHead, ItemKind, create_hash};
 use sync_core::id::{DeviceId, DocId, SpaceId};
 
+use super::super::registry::Registry;
 use super::super::{Store, StoreError, conformance};
 use super::{FILE, MigrateError, SqliteOptions, SqliteStore, migrate, schema, threads};
+
+/// Tables of what belongs to a user; all others belong to a space.
+const OF_USERS: [&str; 8] =
+    ["audit", "devices", "flagged", "idempotency", "last_seen", "made_spaces", "sessions", "users"];
 
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
     SqliteStore::open(folder.path(), &SqliteOptions::default()).unwrap()
@@ -17,8 +22,9 @@ fn open(folder: &tempfile::TempDir) -> SqliteStore {
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms() {
     let folder = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> = Arc::new(open(&folder));
-    conformance::all(Arc::clone(&store)).await;
+    let store = Arc::new(open(&folder));
+    conformance::all(Arc::clone(&store) as Arc<dyn Store>).await;
+    conformance::registry(Arc::clone(&store) as Arc<dyn Registry>).await;
     store.close().await.unwrap();
 }
 
@@ -26,6 +32,14 @@ async fn conforms() {
 async fn its_registry_conforms() {
     let folder = tempfile::tempdir().unwrap();
     conformance::registry(Arc::new(open(&folder))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spaces_are_shared() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder));
+    conformance::sharing::sharing(&store).await;
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,9 +153,13 @@ fn every_key_begins_with_its_space_or_its_user() {
         let key = "SELECT name FROM pragma_table_info(?1) WHERE pk = 1";
         let first: String = database.query_row(key, [&name], |row| row.get(0)).unwrap();
         let leads = match name.as_str() {
-            "idempotency" => "user_id",
+            of_user if OF_USERS.contains(&of_user) => "user_id",
             // Of the deployment itself.
             "app_versions" => "platform",
+            // The directory that says which user an address is, and what is counted before there is a user.
+            "accounts" => "email",
+            "sign_in_failures" => "identity",
+            "grants" => "grant_id",
             _ => "space_id",
         };
         assert_eq!(first, leads, "{name}");
@@ -149,4 +167,38 @@ fn every_key_begins_with_its_space_or_its_user() {
         let foreign: i64 = database.query_row(foreign, [&name], |row| row.get(0)).unwrap();
         assert_eq!(foreign, 0, "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_audit_log_is_append_only() {
+    use super::super::audit::{Audit, AuditFilter, AuditId, AuditRow};
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let now_ms = crate::Clock::default().now_ms();
+    let row = AuditRow {
+        user: "ann".to_owned(),
+        at_ms: now_ms,
+        id: AuditId([1; 16]),
+        kind: "signin.done".to_owned(),
+        device: None,
+        space: None,
+        address: None,
+        request_id: None,
+        detail: None,
+    };
+    let old = AuditRow { at_ms: now_ms - 366 * 86_400_000, ..row.clone() };
+    store.append_audit(vec![row.clone(), old]).await.unwrap();
+    let database = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    for forbidden in
+        ["UPDATE audit SET kind = 'log_out'", "DELETE FROM audit", "DELETE FROM audit WHERE user_id = 'ann'"]
+    {
+        let error = database.execute(forbidden, []).unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{forbidden}: {error}");
+    }
+    let replace = "INSERT OR REPLACE INTO audit (user_id, at_ms, id, kind) VALUES ('ann', ?1, ?2, 'log_out')";
+    assert_eq!(database.execute(replace, rusqlite::params![now_ms, [1u8; 16]]).unwrap(), 0);
+    let year_ago = (now_ms - 365 * 86_400_000) as i64;
+    assert_eq!(database.execute("DELETE FROM audit WHERE at_ms < ?1", [year_ago]).unwrap(), 1, "what is old may go");
+    let left = store.read_audit(AuditFilter { limit: 10, ..AuditFilter::default() }).await.unwrap();
+    assert_eq!(left, [row]);
 }

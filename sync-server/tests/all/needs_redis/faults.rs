@@ -107,7 +107,7 @@ async fn what_others_put_on_its_channels_is_passed_over() {
     let mut traffic = Traffic::between(&nodes).await;
     let mut admin = redis.admin().await;
     let channels: Vec<String> = redis::cmd("PUBSUB").arg("CHANNELS").query_async(&mut admin).await.unwrap();
-    assert_eq!(channels.len(), 4, "each node's own, one for both, and the space's: {channels:?}");
+    assert_eq!(channels.len(), 5, "each node's own, two for both, and the space's: {channels:?}");
     assert!(channels.iter().all(|channel| channel.starts_with(&config.prefix)));
     // The last one is long enough to be from somebody, and begins as a message that holds four billion others.
     let hostile: [Vec<u8>; 4] =
