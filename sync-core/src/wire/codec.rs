@@ -75,7 +75,8 @@ pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     Ok(serde_json::from_slice(bytes)?)
 }
 
-/// Which value of a frame that could not be read is at fault, as in `push.items[3].hash`; empty for the frame itself. `None`
+/// Which value of a frame that could not be read is at fault, as in `push.items[3].hash`; what lacks a field, and what it has
+/// too much, likewise; empty for the frame itself. `None`
 /// where it is not msgpack at all. It reads the frame again, so that frames that can be read pay nothing for it.
 pub fn at_fault<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     use rmp_serde::decode::Error;
@@ -131,10 +132,10 @@ mod tests {
         let cases: [(&str, &dyn Fn(&mut Value)); 6] = [
             ("schema", &|frame| frame["schema"] = json!(70_000)),
             ("pull.own", &|frame| frame["pull"]["own"] = json!("yes")),
-            ("pull", &|frame| frame["pull"]["more"] = json!(1)),
+            ("pull.more", &|frame| frame["pull"]["more"] = json!(1)),
             ("push.base.n", &|frame| frame["push"]["base"]["n"] = json!(-1)),
             ("push.items[1]", &|frame| frame["push"]["items"][1]["hash"] = json!("0")),
-            ("", &|frame| frame["more"] = json!(1)),
+            ("more", &|frame| frame["more"] = json!(1)),
         ];
         for (path, change) in cases {
             assert_eq!(of_json(&frame(change)).as_deref(), Some(path));

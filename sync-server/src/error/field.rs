@@ -13,7 +13,10 @@ pub(super) fn at_fault(unreadable: &Unreadable) -> String {
     let named = ["unknown field", "missing field"].into_iter().find_map(|what| {
         let (_, rest) = text.split_once(what)?;
         let name = rest.strip_prefix(" `")?.split('`').next()?;
-        let name = [format!("{within}{name}"), name.to_owned()].into_iter().find(|name| is_told(name))?;
+        // The path of a field that is too much ends with it already, where it stands in the body by itself.
+        let known = path.filter(|path| *path == name || path.ends_with(&format!(".{name}")));
+        let whole = known.map_or_else(|| format!("{within}{name}"), str::to_owned);
+        let name = [whole, name.to_owned()].into_iter().find(|name| is_told(name))?;
         Some(format!(": {what} `{name}`"))
     });
     named.unwrap_or_else(|| match path {

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use utoipa::openapi::OpenApi;
-use utoipa::{IntoResponses, Modify, OpenApi as _};
+use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
 use sync_core::wire::ErrorResponse;
 
@@ -41,6 +41,20 @@ pub(crate) enum Refusals {
     /// Come again.
     #[response(status = 503)]
     Unavailable(ErrorResponse),
+}
+
+/// A refusal that has RFC 6749's form, too.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read by the macro")]
+struct OAuthRefusal {
+    /// As OAuth calls it.
+    error: String,
+    /// The message, in plain ASCII.
+    error_description: String,
+    /// As the engine calls it.
+    #[schema(inline)]
+    #[serde(flatten)]
+    frame: ErrorResponse,
 }
 
 /// What all routes have in common.
@@ -87,7 +101,7 @@ pub(crate) enum Refusals {
         health::healthz,
         health::readyz
     ),
-    components(schemas(ErrorResponse)),
+    components(schemas(ErrorResponse, OAuthRefusal)),
     modifiers(&Security, &Common, &Strict)
 )]
 pub(crate) struct Api;

@@ -1,14 +1,14 @@
 //! What follows from the route table and from what a route takes, for every operation alike: answers, headers, formats.
 
-use sync_core::limits::BODY_BYTES_MAX;
 use sync_core::wire::ErrorResponse;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{Content, Header, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder};
-use utoipa::{Modify, ToSchema};
+use utoipa::{IntoResponses, Modify, ToSchema};
 
-use crate::router::{ROUTES, Route, Who};
+use super::{OAuthRefusal, Refusals};
+use crate::router::{ROUTES, Refusals as Form, Route, Who};
 
 const JSON: &str = "application/json";
 const MSGPACK: &str = "application/msgpack";
@@ -26,7 +26,9 @@ impl Modify for Common {
             components.headers.insert((*name).to_owned(), header().into());
         }
         for refusal in REFUSALS {
-            components.responses.insert(refusal.name.to_owned(), refusal.response().into());
+            components
+                .responses
+                .insert(refusal.name.to_owned(), refusal.response(Form::Frames, refusal.description).into());
         }
         for route in ROUTES {
             if let Some(operation) = operation(openapi, route) {
@@ -176,14 +178,38 @@ const REFUSALS: &[Refusal] = &[
 ];
 
 impl Refusal {
-    fn response(&self) -> Response {
-        let error = || Content::new(Some(Ref::from_schema_name(ErrorResponse::name())));
-        let mut response = ResponseBuilder::new().description(self.description).content(JSON, error());
-        response = response.content(MSGPACK, error());
+    /// The answer, in the form that the route's refusals have.
+    fn response(&self, form: Form, description: &str) -> Response {
+        let mut response = ResponseBuilder::new().description(description);
+        for (content_type, schema) in body(form) {
+            response = response.content(*content_type, Content::new(Some(schema())));
+        }
         for name in COMMON_HEADERS.iter().copied().chain(self.header) {
             response = response.header_ref(name, to_header(name));
         }
         response.build()
+    }
+
+    /// What stands for it, where nothing else is to be said.
+    fn plain(&self, form: Form) -> RefOr<Response> {
+        // Of a method that no route takes nobody knows what its refusals would look like.
+        let form = if self.status == "405" { Form::Frames } else { form };
+        match form {
+            Form::Frames => RefOr::Ref(Ref::new(format!("#/components/responses/{}", self.name))),
+            form => self.response(form, self.description).into(),
+        }
+    }
+}
+
+/// A type of body, and its schema.
+type Typed = (&'static str, fn() -> RefOr<Schema>);
+
+fn body(form: Form) -> &'static [Typed] {
+    const FRAME: fn() -> RefOr<Schema> = || Ref::from_schema_name(ErrorResponse::name()).into();
+    match form {
+        Form::Frames => &[(JSON, FRAME), (MSGPACK, FRAME)],
+        Form::OAuth => &[(JSON, || Ref::from_schema_name(OAuthRefusal::name()).into())],
+        Form::Pages => &[("text/html", || ObjectBuilder::new().schema_type(Type::String).into())],
     }
 }
 
@@ -235,30 +261,23 @@ fn parameter(name: &str, description: &str, pattern: &str, length_max: Option<us
 }
 
 fn complete(operation: &mut Operation, route: &Route) {
-    let fitting = |refusal: &&Refusal| (refusal.on)(route, operation);
-    let mut wanted: Vec<&str> = REFUSALS.iter().filter(fitting).map(|refusal| refusal.status).collect();
-    wanted.extend(
-        operation
-            .responses
-            .responses
-            .keys()
-            .filter_map(|status| REFUSALS.iter().map(|refusal| refusal.status).find(|known| known == status)),
-    );
-    for refusal in REFUSALS.iter().filter(|refusal| wanted.contains(&refusal.status)) {
-        let described = operation.responses.responses.entry(refusal.status.to_owned()).or_insert_with(|| to(refusal));
-        // A route that answers with another body keeps its own.
-        if is_plain(described) {
-            *described = to(refusal);
-        }
-    }
+    let (keyed, works) = (is_keyed(route, operation), works(route, operation));
+    // Handlers in different files are called alike.
+    let words = route.path.split(|other: char| !other.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name =
+        std::iter::once(route.method.to_lowercase()).chain(words.map(str::to_owned)).collect::<Vec<_>>().join("_");
+    operation.operation_id = Some(name);
+    complete_refusals(operation, route);
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            let replayed =
-                (is_keyed(route, &Operation::default()) && status.starts_with('2')).then_some("Idempotency-Replayed");
+            if response.description.is_empty() {
+                told(status).clone_into(&mut response.description);
+            }
+            let replayed = (keyed && status.starts_with('2')).then_some("Idempotency-Replayed");
             for name in COMMON_HEADERS.into_iter().chain(replayed) {
                 response.headers.entry(name.to_owned()).or_insert_with(|| RefOr::Ref(to_header(name)));
             }
-            also_msgpack(response.content.contains_key(JSON) && works(route, &Operation::default()), |content| {
+            also_msgpack(response.content.contains_key(JSON) && works && route.refusals == Form::Frames, |content| {
                 response.content.entry(MSGPACK.to_owned()).or_insert(content);
             });
         }
@@ -269,33 +288,48 @@ fn complete(operation: &mut Operation, route: &Route) {
         });
         body.required = Some(Required::True);
         let most = route.body_bytes_max;
-        let told =
-            if most == BODY_BYTES_MAX { "At most 12 MiB.".to_owned() } else { format!("At most {} KiB.", most >> 10) };
-        body.description.get_or_insert(told);
+        let told = if most >= 1 << 20 { format!("{} MiB", most >> 20) } else { format!("{} KiB", most >> 10) };
+        body.description.get_or_insert(format!("At most {told}."));
     }
     let mut parameters = Vec::new();
-    if works(route, operation) {
+    if works {
         parameters.extend(["AppPlatform", "AppVersion"]);
     }
-    if is_keyed(route, operation) {
+    if keyed {
         parameters.push("IdempotencyKey");
     }
     let to_parameter = |name| RefOr::Ref(Ref::new(format!("#/components/parameters/{name}")));
     operation.parameters.get_or_insert_default().extend(parameters.into_iter().map(to_parameter));
 }
 
-fn to(refusal: &Refusal) -> RefOr<Response> {
-    RefOr::Ref(Ref::new(format!("#/components/responses/{}", refusal.name)))
+/// Where the route says nothing more of it.
+fn told(status: &str) -> &'static str {
+    match status {
+        "201" => "It is there now.",
+        "202" => "It was taken.",
+        "204" => "It is done.",
+        _ => "What was asked for.",
+    }
 }
 
-/// Whether it is what [`Refusals`](super::Refusals) makes, or a description alone.
-fn is_plain(response: &RefOr<Response>) -> bool {
-    let RefOr::T(response) = response else { return false };
-    let error = RefOr::Ref(Ref::from_schema_name(ErrorResponse::name()));
-    response.content.values().all(|content| match content {
-        RefOr::T(content) => content.schema.as_ref() == Some(&error),
-        RefOr::Ref(_) => false,
-    })
+fn complete_refusals(operation: &mut Operation, route: &Route) {
+    let general = Refusals::responses();
+    if route.refusals == Form::OAuth {
+        // RFC 6749, section 5.2: what is wrong with a grant is wrong with the request.
+        operation.responses.responses.retain(|status, _| !["401", "404"].contains(&status.as_str()));
+    }
+    for refusal in REFUSALS {
+        let told = operation.responses.responses.get(refusal.status);
+        let completed = match told {
+            None if (refusal.on)(route, operation) => refusal.plain(route.refusals),
+            None => continue,
+            Some(told) if general.get(refusal.status) == Some(told) => refusal.plain(route.refusals),
+            // What the route says of it stays; the rest is the same for all.
+            Some(RefOr::T(told)) => refusal.response(route.refusals, &told.description).into(),
+            Some(RefOr::Ref(_)) => continue,
+        };
+        operation.responses.responses.insert(refusal.status.to_owned(), completed);
+    }
 }
 
 /// Frames are JSON or msgpack. The schema of the former is not that of the latter: see the description of the whole.
