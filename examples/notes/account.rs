@@ -71,7 +71,7 @@ pub fn sign_in(folder: &Path, access: &Access, sign_in: &SignIn) -> Done {
         let login = Login::find(folder, access)?;
         // Opening the store says at once if the token is none, or of somebody else than the notes that are here.
         let client = login.client(folder).open()?;
-        login::remember_token(folder, &login.server(), &token)?;
+        login::remember_token(folder, &login.server().unwrap_or_default(), &token)?;
         println!("{} on device {}; notes are kept in {}", client.user(), client.device(), folder.display());
         return Ok(());
     }
@@ -136,6 +136,7 @@ fn keep(folder: &Path, credentials: Credentials) -> Done {
 /// Signs out. The notes stay.
 pub fn log_out(folder: &Path, access: &Access, all: bool) -> Done {
     match Login::find(folder, access)? {
+        Login::Nobody => println!("nobody is signed in"),
         Login::Token { .. } => {
             sync_client_ffi::account::Keychain::clear(&login::file(folder))?;
             println!("the token is forgotten");
@@ -178,7 +179,7 @@ pub fn companion(folder: &Path, access: &Access, code: &str, approve: bool) -> D
 
 /// The server that is named, or was before.
 fn at_server(folder: &Path, access: &Access) -> Result<Account, Box<dyn std::error::Error>> {
-    let known = || Login::find(folder, access).ok().map(|login| login.server());
+    let known = || Login::find(folder, access).ok().and_then(|login| login.server());
     let server = access.server.clone().or_else(known).ok_or("which server? Pass --server http://127.0.0.1:8787")?;
     Ok(Account::new(&server)?)
 }

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use sync_client_ffi::{Client, Doc, DocId, SpaceId, SyncError, Value};
+use sync_client_ffi::account::{AccountError, Standing};
+use sync_client_ffi::{Client, Doc, DocId, SpaceId, SyncError, Trouble, Value};
 
 use crate::login::Login;
 use crate::{Access, Done, spaces};
@@ -36,7 +37,7 @@ impl App {
         let space = match space {
             None => client.personal_space(),
             Some(named) => {
-                let space = spaces::find(folder, &login.account()?, named)?.space;
+                let space = spaces::find(folder, login.account(), named)?.space;
                 client.add_space(space)?;
                 space
             }
@@ -142,7 +143,7 @@ impl App {
     pub fn sync(&self) -> Done {
         match self.client.sync_once(PATIENCE) {
             Ok(_) => {
-                println!("everything is on {}; notes here: {}", self.login.server(), self.ids()?.len());
+                println!("everything is on {}; notes here: {}", self.server(), self.ids()?.len());
                 Ok(())
             }
             Err(error) => Err(self.explain(error).into()),
@@ -154,7 +155,7 @@ impl App {
         let pending = self.client.pending(self.space)?;
         println!("user     {}", self.client.user());
         println!("device   {}", self.client.device());
-        println!("server   {}", self.login.server());
+        println!("server   {}", self.server());
         if let Login::Session(refresher) = &self.login {
             println!("session  {}", refresher.standing());
         }
@@ -175,12 +176,27 @@ impl App {
         }
     }
 
+    fn server(&self) -> String {
+        self.login.server().unwrap_or_else(|| "(nobody is signed in)".to_owned())
+    }
+
     fn explain(&self, error: SyncError) -> String {
         match error {
             SyncError::Offline => {
-                format!("{} cannot be reached: is it running? What is here stays here", self.login.server())
+                format!("{} cannot be reached: is it running? What is here stays here", self.server())
             }
-            SyncError::NeedsAuth if let Login::Session(refresher) = &self.login => refresher.standing().to_string(),
+            SyncError::NoServer => "nobody is signed in: `notes login` sends it".to_owned(),
+            SyncError::NeedsAuth if let Login::Session(refresher) = &self.login => match refresher.standing() {
+                Standing::Ended(AccountError::SessionEnded) => {
+                    format!("{} (`notes login`)", AccountError::SessionEnded)
+                }
+                standing => standing.to_string(),
+            },
+            SyncError::Trouble(Trouble::NoAccess) => {
+                "everything else is exchanged, but of a space here you are no member \
+                any more: what you had of it stays to be read, and what you write into it goes nowhere"
+                    .to_owned()
+            }
             SyncError::NeedsAuth => {
                 "the server does not take the token: get a new one with `sync-server token --user … --device …` \
                  (the device that `notes status` shows) and log in again"

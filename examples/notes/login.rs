@@ -27,6 +27,8 @@ pub enum Login {
         /// The access token.
         token: String,
     },
+    /// Nobody (any more): what is in the folder can be read and written, and goes nowhere.
+    Nobody,
 }
 
 /// How a token for development is remembered; what a session needs has other names.
@@ -50,6 +52,7 @@ impl Login {
         }
         match Refresher::open(file(folder)) {
             Ok(refresher) => Ok(Self::Session(refresher)),
+            Err(AccountError::NotSignedIn) if store(folder).exists() => Ok(Self::Nobody),
             Err(AccountError::NotSignedIn) => Err(format!(
                 "nobody is signed in for {0}: run `notes --store {0} login --server URL` once, or `signup` if you have no \
                  account yet",
@@ -61,10 +64,11 @@ impl Login {
     }
 
     /// Where the server is.
-    pub fn server(&self) -> String {
+    pub fn server(&self) -> Option<String> {
         match self {
-            Self::Session(refresher) => refresher.credentials().server,
-            Self::Token { server, .. } => server.clone(),
+            Self::Session(refresher) => Some(refresher.credentials().server),
+            Self::Token { server, .. } => Some(server.clone()),
+            Self::Nobody => None,
         }
     }
 
@@ -73,15 +77,17 @@ impl Login {
         match self {
             Self::Session(refresher) => Ok(refresher.account()),
             Self::Token { server, token } => Account::with_token(server, token.as_str()),
+            Self::Nobody => Err(AccountError::NotSignedIn),
         }
     }
 
     /// A client for this user's notes.
     pub fn client(&self, folder: &Path) -> ClientBuilder {
-        let builder = Client::builder(store(folder));
+        let builder = Client::builder(store(folder)).app(std::env::consts::OS, env!("CARGO_PKG_VERSION"));
         match self {
             Self::Session(refresher) => builder.signed_in(refresher),
             Self::Token { server, token } => builder.server(server.as_str()).token(token.as_str()),
+            Self::Nobody => builder,
         }
     }
 }

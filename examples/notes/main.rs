@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use sync_client_ffi::account::AccountError;
 
 mod account;
 mod app;
@@ -147,7 +148,8 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("notes: {error}");
+            let again = matches!(error.downcast_ref(), Some(AccountError::SessionEnded | AccountError::NotSignedIn));
+            eprintln!("notes: {error}{}", if again { " (`notes login`)" } else { "" });
             ExitCode::FAILURE
         }
     }

@@ -102,7 +102,7 @@ impl From<RoleName> for Role {
 pub fn run(folder: &Path, access: &Access, command: Option<&ShareCommand>) -> Done {
     let login = Login::find(folder, access)?;
     let account = login.account()?;
-    let find = |named: &str| spaces::find(folder, &account, named);
+    let find = |named: &str| spaces::find(folder, Ok(account.clone()), named);
     match command {
         None => list(folder, &account),
         Some(ShareCommand::Create { name }) => {
@@ -173,8 +173,9 @@ pub fn run(folder: &Path, access: &Access, command: Option<&ShareCommand>) -> Do
             let user = login.client(folder).open()?.user();
             account.remove_member(space.space, &user).map_err(|error| match error {
                 AccountError::LastOwner => format!(
-                    "you are the last owner of {0}: make somebody else one first, `notes share role {0} MEMBER owner`",
-                    space.name
+                    "you are the last owner of {0}: make somebody else one first, `notes share role {1} MEMBER owner`",
+                    space.name,
+                    quoted(&space.name)
                 ),
                 other => other.to_string(),
             })?;

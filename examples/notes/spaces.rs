@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sync_client_ffi::SpaceId;
-use sync_client_ffi::account::{Account, SpaceOfCaller};
+use sync_client_ffi::account::{Account, AccountError, SpaceOfCaller};
 
 /// The file, in the store folder.
 const FILE: &str = "spaces.json";
@@ -45,11 +45,13 @@ pub fn remember(folder: &Path, spaces: &[SpaceOfCaller]) -> Result<Vec<Known>, B
 }
 
 /// The space of that name. The server is asked if it is not known here.
-pub fn find(folder: &Path, account: &Account, named: &str) -> Result<Known, Box<dyn Error>> {
+pub fn find(folder: &Path, account: Result<Account, AccountError>, named: &str) -> Result<Known, Box<dyn Error>> {
     let mut found = known(folder);
     found.retain(|known| known.is_called(named));
     if found.is_empty() {
-        let spaces = account.spaces().map_err(|error| format!("no space {named} is known here, and: {error}"))?;
+        let spaces = account
+            .and_then(|account| account.spaces())
+            .map_err(|error| format!("no space {named} is known here, and: {error}"))?;
         found = remember(folder, &spaces)?;
         found.retain(|known| known.is_called(named));
     }

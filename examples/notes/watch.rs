@@ -23,6 +23,9 @@ enum News {
 
 /// Watches until the process is interrupted. The store is in use meanwhile: edit from another device, or another folder.
 pub fn watch(app: &App) -> Result<(), Box<dyn Error>> {
+    if matches!(app.login, Login::Nobody) {
+        return Err("nobody is signed in: `notes login` first".into());
+    }
     let (sender, news) = sync_channel(WAITING_MAX);
     let told = sender.clone();
     let _status = app.client.on_status(move |status| {
@@ -30,7 +33,7 @@ pub fn watch(app: &App) -> Result<(), Box<dyn Error>> {
     });
     let told = sender.clone();
     let _standing = match &app.login {
-        Login::Token { .. } => None,
+        Login::Token { .. } | Login::Nobody => None,
         Login::Session(refresher) => Some(refresher.on_standing(move |standing| {
             let _ = told.send(News::Status(standing.to_string()));
         })),

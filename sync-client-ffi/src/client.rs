@@ -10,6 +10,7 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use sync_core::session::Status;
 use sync_core::version::VersionVector;
 
+mod access;
 pub mod account;
 mod builder;
 mod clock;
@@ -23,6 +24,7 @@ mod runner;
 mod store;
 mod transport;
 
+pub use access::{Quarantined, Reason};
 pub use builder::ClientBuilder;
 pub use doc::{Doc, Edit, EditState, Hold};
 pub use error::{ClientError, OpenError, SyncError};
@@ -122,7 +124,7 @@ impl Client {
         SpaceId::personal(&self.engine().user)
     }
 
-    /// Takes part in a space.
+    /// Takes part in a space. Where it does already but had no [access](Self::has_access), the server is asked once more.
     pub fn add_space(&self, space: SpaceId) -> Result<(), ClientError> {
         self.engine().add_space(space)?;
         self.shared.inbox.add(space);

@@ -8,7 +8,7 @@ pub mod client;
 pub use client::account;
 pub use client::{
     Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold, OpenError,
-    Origin, Patched, PeerInfo, Pending, Refused, Subscription, SyncError, SyncReport, Traffic,
+    Origin, Patched, PeerInfo, Pending, Quarantined, Reason, Refused, Subscription, SyncError, SyncReport, Traffic,
 };
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch};

@@ -233,6 +233,12 @@ impl Session {
             };
             self.spaces.entry(space).or_insert(fresh);
         }
+        if let Some(state) = self.spaces.get_mut(&space)
+            && state.trouble == Some(Trouble::NoAccess)
+        {
+            state.trouble = None;
+            state.due_at_ms = now_ms;
+        }
     }
 
     fn remove(&mut self, space: SpaceId, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -385,7 +391,12 @@ impl Session {
                 self.resume_at_ms = now_ms + self.backoff.next(retry_after_ms, random);
                 effects.push(Effect::RefreshToken);
             }
-            ErrorCode::NotFound => self.trouble_in(space, Trouble::NoAccess),
+            ErrorCode::NotFound => {
+                self.trouble_in(space, Trouble::NoAccess);
+                if self.spaces.contains_key(&space) {
+                    effects.push(Effect::Barred { space });
+                }
+            }
             ErrorCode::BadFrame | ErrorCode::UnsupportedSchema | ErrorCode::UnsupportedMediaType => {
                 self.trouble_in(space, Trouble::NotUnderstood);
             }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use sync_server::{config, probe};
 
 mod audit;
+mod devices;
 mod keys;
 mod members;
 mod migrate;
@@ -54,6 +55,9 @@ pub enum Command {
     /// The newest first, beside a running server or without one. Without options, everything of the last 24 hours.
     #[command(args_conflicts_with_subcommands = true)]
     Audit(audit::Audit),
+    /// List a user's devices, and revoke what is lost
+    #[command(subcommand)]
+    Devices(devices::Devices),
     /// Fill a store with users, shared spaces and documents that several devices wrote, for trying out and load tests
     ///
     /// Needs no running server and works beside one. The same amounts and seed give the same data: doing it twice adds
@@ -87,6 +91,7 @@ impl Command {
             Self::Members(command) => members::members(command),
             Self::MinVersion(command) => min_version::min_version(command),
             Self::Audit(arguments) => audit::audit(arguments),
+            Self::Devices(command) => devices::devices(command),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys(command) => keys::keys(command),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),

@@ -146,7 +146,7 @@ impl ApiError {
     pub(crate) fn unknown_field(name: Option<String>) -> Self {
         let mut refused = Self::bad_form("of this route: unknown field");
         if let (Some(name), Some(detail)) = (name, &mut refused.detail) {
-            detail.push_str(&format!(" `{name}`"));
+            *detail = format!("{detail} `{name}`");
         }
         refused
     }
@@ -378,7 +378,9 @@ impl ApiError {
 
     /// The answer in full as a page.
     pub(crate) fn render_page(self, request_id: &str, retry_after: Duration) -> Response {
-        let body = format!("{}<p>Request {}</p>", page::alert(&self.message()), page::escape(request_id));
+        // A field that is not known has a name that whoever sent the browser here has chosen.
+        let message = if self.code == ErrorCode::BadFrame { self.message.to_owned() } else { self.message() };
+        let body = format!("{}<p>Request {}</p>", page::alert(&message), page::escape(request_id));
         let page = Page { status: self.status_of_page(), title: "This did not work", body, leads_to: None };
         let mut response = page.into_response();
         self.say_when(&mut response, retry_after);

@@ -29,11 +29,14 @@ pub(crate) struct Fanout {
     bus: Arc<dyn Bus>,
     rooms: Mutex<BTreeMap<SpaceId, Arc<Room>>>,
     /// Live connections, by whose they are.
-    callers: Mutex<BTreeMap<(String, DeviceId), BTreeMap<u64, Arc<Mailbox>>>>,
+    callers: Mutex<Callers>,
     devices: Arc<Known>,
     lost: Mutex<Lost>,
     has_lost: Notify,
 }
+
+/// A user's device, to its connections by their numbers.
+type Callers = BTreeMap<(String, DeviceId), BTreeMap<u64, Arc<Mailbox>>>;
 
 /// Those who follow one space. Locked after [`Fanout::rooms`] where both are, and before mailboxes.
 #[derive(Default)]

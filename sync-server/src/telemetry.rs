@@ -38,9 +38,9 @@ pub fn init(filter: &str) -> Result<(), LogError> {
     registry().with(filter).with(lines).try_init().map_err(|error| LogError(error.to_string()))?;
     panic::set_hook(Box::new(|panicked| {
         let location = panicked.location().map(tracing::field::display);
-        let message = panicked.payload_as_str().map(without_quotes);
+        let said = panicked.payload_as_str().map(without_quotes);
         let thread = std::thread::current();
-        tracing::error!(location, message, thread = thread.name(), "panic");
+        tracing::error!(location, said, thread = thread.name(), "panic");
     }));
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub mod desk;
 pub mod fake;
 pub mod nodes;
+pub mod notes;
 pub mod proxy;
 pub mod rig;
 pub mod seen;

@@ -14,6 +14,7 @@ use sync_core::wire::account::{
 
 mod attached;
 mod credentials;
+mod device_key;
 mod error;
 mod file;
 mod refresher;
@@ -115,7 +116,9 @@ impl Account {
 
     /// Registers a device for whoever the proof is of, and signs it in. Whoever has a store already passes its device
     /// ([`Client::device`](crate::Client::device)), so that it goes on where it was;
-    /// [`DeviceRevoked`](AccountError::DeviceRevoked) then means that it cannot, and another store is needed.
+    /// [`DeviceRevoked`](AccountError::DeviceRevoked) then means that it cannot, and another store is needed. A device without
+    /// a public key gets a key pair, whose secret half is among the credentials: with it, answers may be lost for as long as
+    /// they like.
     pub fn sign_in(&self, proof: Proof, device: NewDevice) -> Result<Credentials, AccountError> {
         self.requests.sign_in(proof, device)
     }

@@ -12,6 +12,7 @@ use super::clock;
 use super::error::ClientError;
 use super::store::{NewItem, SpaceRow, Store, StoreError, Writer};
 
+mod access;
 mod collect;
 mod held;
 mod intake;
@@ -52,6 +53,8 @@ pub(super) struct Space {
     pub(super) sent_n: u64,
     /// The place behind what was sent since the outbox was last sent from its front.
     sent: FeedHead,
+    /// The server does not let the user in.
+    barred: bool,
     /// Documents that others have changed in the store, which observers do not know yet.
     behind: BTreeSet<DocId>,
 }
@@ -97,6 +100,7 @@ impl Space {
             journals_opened: 0,
             sent_n: row.acked.n,
             sent: row.acked,
+            barred: false,
             behind: BTreeSet::new(),
         }
     }
@@ -120,6 +124,11 @@ impl Engine {
             state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
             state.journals = journals.into_iter().map(|(doc, _)| doc).collect();
             engine.spaces.insert(space, state);
+        }
+        for space in engine.store.read().barred()? {
+            if let Some(state) = engine.spaces.get_mut(&space) {
+                state.barred = true;
+            }
         }
         Ok(engine)
     }
@@ -177,6 +186,7 @@ impl Engine {
     }
 
     pub(super) fn create(&mut self, space: SpaceId, collection: &str) -> Result<DocId> {
+        self.may_edit(space)?;
         if !is_collection(collection) {
             return Err(ClientError::BadCollection(COLLECTION_BYTES_MAX));
         }
@@ -198,6 +208,7 @@ impl Engine {
     }
 
     pub(super) fn delete(&mut self, space: SpaceId, doc: DocId) -> Result<()> {
+        self.may_edit(space)?;
         self.loaded(space, doc)?;
         self.seal(space, None)?;
         let device = self.device;
@@ -218,6 +229,7 @@ impl Engine {
     /// Makes an edit durable, and gives its number and what observers must do. On an error nothing has changed.
     pub(super) fn edit(&mut self, space: SpaceId, doc: DocId, ops: Vec<Op>) -> Result<(u64, Vec<Patch>)> {
         let encoded = encode_ops(&ops).map_err(|_| ClientError::Corrupt)?;
+        self.may_edit(space)?;
         self.loaded(space, doc)?;
         // An edit behind another document's may not join a change in front of it.
         let journals = &self.space(space)?.journals;

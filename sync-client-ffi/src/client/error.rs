@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sync_core::document::EditError;
-use sync_core::id::{DeviceId, DocId};
+use sync_core::id::{DeviceId, DocId, SpaceId};
 use sync_core::session::Trouble;
 
 use super::store::StoreError;
@@ -101,6 +101,9 @@ pub enum ClientError {
     /// The space is not one that this device uses.
     #[error("this device does not use that space: call add_space first")]
     NoSpace,
+    /// The server does not let the user into the space (any more), so nobody would see the edit.
+    #[error("no access to the space {0}: ask its owner for an invitation, then call add_space; nothing was changed")]
+    NoAccess(SpaceId),
     /// More spaces than one device may use.
     #[error("a device uses at most {0} spaces")]
     TooManySpaces(usize),

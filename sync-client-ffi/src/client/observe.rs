@@ -65,6 +65,7 @@ type StatusCallback = Arc<dyn Fn(Status) + Send + Sync>;
 type PresenceCallback = Arc<dyn Fn(&[PeerInfo]) + Send + Sync>;
 type TokenCallback = Arc<dyn Fn() + Send + Sync>;
 type ListCallback = Arc<dyn Fn() + Send + Sync>;
+type AccessCallback = Arc<dyn Fn() + Send + Sync>;
 
 type Key = (SpaceId, DocId);
 
@@ -76,6 +77,7 @@ struct Listeners {
     statuses: BTreeMap<u64, StatusCallback>,
     presences: BTreeMap<SpaceId, BTreeMap<u64, PresenceCallback>>,
     lists: BTreeMap<SpaceId, BTreeMap<u64, ListCallback>>,
+    accesses: BTreeMap<SpaceId, BTreeMap<u64, AccessCallback>>,
     tokens: BTreeMap<u64, TokenCallback>,
 }
 
@@ -104,6 +106,7 @@ enum Subject {
     Status,
     Presence(SpaceId),
     List(SpaceId),
+    Access(SpaceId),
     Token,
 }
 
@@ -129,6 +132,7 @@ impl Listeners {
             Subject::Doc(key) => remove(&mut self.docs, &key, id),
             Subject::Presence(space) => remove(&mut self.presences, &space, id),
             Subject::List(space) => remove(&mut self.lists, &space, id),
+            Subject::Access(space) => remove(&mut self.accesses, &space, id),
             Subject::Status => drop(self.statuses.remove(&id)),
             Subject::Token => drop(self.tokens.remove(&id)),
         }
@@ -174,6 +178,12 @@ impl Observers {
     pub(super) fn observe_list(self: &Arc<Self>, space: SpaceId, callback: ListCallback) -> Subscription {
         self.subscribe(Subject::List(space), |state, id| {
             state.listeners.lists.entry(space).or_default().insert(id, callback);
+        })
+    }
+
+    pub(super) fn observe_access(self: &Arc<Self>, space: SpaceId, callback: AccessCallback) -> Subscription {
+        self.subscribe(Subject::Access(space), |state, id| {
+            state.listeners.accesses.entry(space).or_default().insert(id, callback);
         })
     }
 
@@ -246,6 +256,15 @@ impl Observers {
         self.tell(|state| {
             if state.listeners.lists.contains_key(&space) {
                 state.waiting.listed(space);
+            }
+        });
+    }
+
+    /// Access to a space was lost, came back, or was missing.
+    pub(super) fn access(&self, space: SpaceId) {
+        self.tell(|state| {
+            if state.listeners.accesses.contains_key(&space) {
+                state.waiting.accesses.insert(space);
             }
         });
     }

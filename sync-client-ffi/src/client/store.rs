@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 
+mod access;
 mod documents;
 mod feeds;
 mod held;

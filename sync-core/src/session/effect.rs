@@ -62,6 +62,13 @@ pub enum Effect {
         /// What the server said.
         response: Box<SyncResponse>,
     },
+    /// The server does not let the user into a space (any more): what it has not got of it is kept, and neither sent nor
+    /// added to until it does. It says so for every request, so this may come again. A [`Store`](Self::Store) for the space
+    /// tells that it does.
+    Barred {
+        /// Which space.
+        space: SpaceId,
+    },
     /// Send [`Event::Timer`](super::Event::Timer) at that time. A later wish replaces an earlier one.
     Wake {
         /// On the clock that `now_ms` comes from.

@@ -9,7 +9,7 @@ use crate::wire::{ErrorCode, LiveResponse, SyncResponse, Welcome};
 /// Something happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The app uses a space.
+    /// The app uses a space. Where it does already and had no access, it is asked for once more.
     SpaceAdded(SpaceId),
     /// The app no longer uses it.
     SpaceRemoved(SpaceId),

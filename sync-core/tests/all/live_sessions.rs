@@ -287,8 +287,29 @@ fn a_space_without_access_is_parked_and_the_others_go_on() {
     assert!(world.is_even(2));
     assert_eq!(world.syncs(), 3);
     assert_eq!(world.session.status(), Status::Error(Trouble::NoAccess));
+    assert_eq!(world.barred, [space(1)]);
     world.fate.refuses = Box::new(|_, _| None);
     world.tell(Event::SyncNow);
+    world.run_ms(1_000);
+    assert!(world.is_even(1) && world.session.status() == Status::Idle);
+}
+
+#[test]
+fn a_space_that_is_joined_again_is_followed_again() {
+    let mut world = World::new(2, 16);
+    world.fate.refuses = Box::new(|_, frame| match frame {
+        LiveRequest::Sync { space: of, .. } if *of == space(1) => Some(ErrorCode::NotFound),
+        _ => None,
+    });
+    world.run_ms(1_000);
+    world.tell(Event::SpaceAdded(space(1)));
+    world.run_ms(1_000);
+    assert_eq!(world.barred, [space(1); 2], "asked for once more, and told once more");
+    world.fate.refuses = Box::new(|_, _| None);
+    world.run_ms(HOUR_MS);
+    assert_eq!(world.trouble(1), Some(Trouble::NoAccess), "nobody asks unasked");
+    world.tell(Event::SpaceAdded(space(1)));
+    world.edit(1);
     world.run_ms(1_000);
     assert!(world.is_even(1) && world.session.status() == Status::Idle);
 }

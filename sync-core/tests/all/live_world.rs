@@ -76,6 +76,7 @@ pub struct World {
     pub refreshes: usize,
     pub renewals: usize,
     pub peers: Vec<Peer>,
+    pub barred: Vec<SpaceId>,
     pub statuses: Vec<Status>,
 }
 
@@ -130,6 +131,7 @@ impl World {
             refreshes: 0,
             renewals: 0,
             peers: Vec::new(),
+            barred: Vec::new(),
             statuses: Vec::new(),
         };
         for at in 1..=spaces {
@@ -223,6 +225,7 @@ impl World {
                 }
             }
             Effect::Peers { peers, .. } => self.peers.extend(peers),
+            Effect::Barred { space } => self.barred.push(space),
             Effect::Wake { at_ms } => {
                 assert!(at_ms > self.now_ms, "a wish to be woken now would be a loop");
                 self.wake_ms = Some(at_ms);

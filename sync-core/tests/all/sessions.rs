@@ -77,6 +77,7 @@ struct World {
     token_ms: Option<u64>,
     requests: Vec<(u64, SpaceId, usize)>,
     refreshes: Vec<u64>,
+    barred: Vec<SpaceId>,
     statuses: Vec<Status>,
     handled: u64,
 }
@@ -99,6 +100,7 @@ impl World {
             token_ms: None,
             requests: Vec::new(),
             refreshes: Vec::new(),
+            barred: Vec::new(),
             statuses: Vec::new(),
             handled: 0,
         };
@@ -154,6 +156,7 @@ impl World {
                     self.later(delay_ms, Event::TokenChanged);
                 }
             }
+            Effect::Barred { space } => self.barred.push(space),
             Effect::Open { .. }
             | Effect::Say { .. }
             | Effect::SayToken { .. }
@@ -394,9 +397,16 @@ fn a_space_without_access_is_parked_and_the_others_go_on() {
         assert!(world.sent(1) && world.sent(3) && !world.sent(2));
         assert_eq!((world.session.trouble(space(2)), world.session.trouble(space(1))), (Some(trouble), None));
         assert_eq!(world.session.status(), Status::Error(trouble));
-        // Access is given back, and the user pulls to refresh.
+        let told = if trouble == Trouble::NoAccess { vec![space(2)] } else { Vec::new() };
+        assert_eq!(world.barred, told, "the shell hears of it, and of nothing else");
+        // Asked for in vain once more where that may have helped.
+        world.tell(Event::SpaceAdded(space(2)));
+        world.run_ms(HOUR_MS);
+        assert_eq!(world.requests_of(2), 1 + told.len());
+        // Access is given back, and the user pulls to refresh, or joins.
         world.policy = Box::new(|_, _| None);
-        world.tell(Event::SyncNow);
+        let back = if told.is_empty() { Event::SyncNow } else { Event::SpaceAdded(space(2)) };
+        world.tell(back);
         world.run_ms(500);
         assert!(world.sent(2));
         assert_eq!(world.session.status(), Status::Idle);

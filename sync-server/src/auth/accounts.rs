@@ -118,10 +118,8 @@ pub(crate) async fn sign_up(
         display_name: display_name.to_owned(),
         created_ms: app.clock.now_ms(),
     };
-    let (kind, user) = match app.registry.add_account(account).await? {
-        true => (Kind::AccountCreated, user),
-        false => (Kind::AccountRefused, identity),
-    };
+    let added = app.registry.add_account(account).await?;
+    let (kind, user) = if added { (Kind::AccountCreated, user) } else { (Kind::AccountRefused, identity) };
     audit::record(app, Some(note), Event { kind, user: &user, device: None, space: None, detail: None }).await;
     Ok(())
 }

@@ -59,7 +59,7 @@ pub(crate) async fn approve(
 /// What is redeemed, and what came with it.
 enum With {
     Code { redirect: String, verifier: String },
-    Device { secret: Hash },
+    Device { secret: Option<Hash> },
 }
 
 /// Redeems a grant of that type, by the rest of the form.
@@ -77,8 +77,8 @@ pub(crate) async fn redeem(
         }
         DEVICE => {
             let parsed = device::parse(&form.required("device_code")?.0);
-            let secret = parsed.map(|(_, secret)| Hash::of(&[&secret])).unwrap_or(Hash([0; 32]));
-            (parsed.map(|(id, _)| id), With::Device { secret })
+            let (id, secret) = parsed.map(|(id, secret)| (id, Hash::of(&[&secret]))).unzip();
+            (id, With::Device { secret })
         }
         _ => return Err(ApiError::unsupported_grant_type()),
     };
@@ -121,7 +121,7 @@ async fn claim(app: &App, note: Option<&Note>, id: Hash, client: &str, with: &Wi
             && match with {
                 With::Code { redirect, verifier } => code::fits(&grant.kind, redirect, verifier),
                 With::Device { secret } => {
-                    matches!(&grant.kind, GrantKind::Device { secret: known, .. } if known == secret)
+                    matches!(&grant.kind, GrantKind::Device { secret: known, .. } if Some(*known) == *secret)
                 }
             };
         let is_code = matches!(grant.kind, GrantKind::Code { .. });

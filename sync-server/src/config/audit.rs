@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigError, within};
 
 /// What was done, as it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
     /// For how long; 0 is for good.

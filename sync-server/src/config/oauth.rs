@@ -88,3 +88,49 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    fn client(fields: &str) -> String {
+        format!("[[oauth.clients]]\nid = \"desktop\"\nname = \"Notes\"\n{fields}\n")
+    }
+
+    #[test]
+    fn apps_and_where_codes_may_be_sent() {
+        let good =
+            client("redirect_uris = ['http://127.0.0.1/cb', 'http://[::1]/', 'com.example:/cb', 'https://a.example/']");
+        assert_eq!(Config::parse(&good).unwrap().oauth.clients[0].redirect_uris.len(), 4);
+        for bad in [
+            "http://127.0.0.1",
+            "http://127.0.0.2/",
+            "http://localhost/",
+            "http://notes.example.com/",
+            "https://notes.example.com",
+            "https://notes.example.com/#a",
+            "https://ann:secret@notes.example.com/",
+            "HTTPS://notes.example.com/",
+            "notes:/callback",
+            "javascript:alert(1)",
+            "callback",
+            "",
+        ] {
+            let error = Config::parse(&client(&format!("redirect_uris = ['{bad}']"))).unwrap_err();
+            assert!(error.to_string().starts_with("oauth.clients.redirect_uris"), "{bad}: {error}");
+        }
+        let error = Config::parse(&(client("") + &client(""))).unwrap_err();
+        assert!(error.to_string().starts_with("oauth.clients.id"), "{error}");
+        assert!(Config::parse(&client("client_secret = 'x'")).is_err());
+        let error = Config::parse("[[oauth.clients]]\nid = 'a b'\nname = 'Notes'").unwrap_err();
+        assert!(error.to_string().starts_with("oauth.clients.id"), "{error}");
+    }
+
+    #[test]
+    fn where_the_server_is() {
+        assert!(Config::parse("[oauth]\nurl = 'https://sync.example.com/rejoin'").is_ok());
+        for bad in ["sync.example.com", "ftp://sync.example.com", "https://sync.example.com/?a", "https://a:b@c/"] {
+            assert!(Config::parse(&format!("[oauth]\nurl = '{bad}'")).is_err(), "{bad}");
+        }
+    }
+}

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::router::{Route, SMALL_BYTES_MAX};
 use crate::router::format::Format;
 use crate::router::observe::Note;
+use crate::router::{Route, SMALL_BYTES_MAX};
 
 /// A body that is too large is read on up to so many times what it may have, and thrown away, so that its sender, who is still
 /// sending, gets to read the answer instead of a broken connection. What says beforehand that it is larger still is not read.

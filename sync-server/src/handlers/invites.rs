@@ -26,13 +26,14 @@ use crate::audit::Kind;
 use crate::auth::Caller;
 use crate::config::TOKEN;
 use crate::error::ApiError;
-use crate::handlers::openapi::{ErrorBody, Refusals};
+use crate::handlers::openapi::Refusals;
 use crate::membership::{Happened, created, current, done, of_path, owner};
 use crate::router::format::Format;
 use crate::router::idempotent::Secret;
 use crate::router::observe::Note;
 use crate::store::invites::{Acceptance, Invite, NewInvite};
 use crate::store::spaces::BOUNDS;
+use sync_core::wire::ErrorResponse;
 
 /// What tokens begin with, so that one in the wrong place is known for what it is.
 const PREFIX: &str = "rji_";
@@ -91,8 +92,8 @@ impl Token {
     request_body = InviteRequest,
     responses(
         (status = 201, body = InviteResponse),
-        (status = 403, description = "The caller is no owner, or it is a personal space", body = ErrorBody),
-        (status = 409, description = "The space has as many as it may", body = ErrorBody),
+        (status = 403, description = "The caller is no owner, or it is a personal space", body = ErrorResponse),
+        (status = 409, description = "The space has as many as it may", body = ErrorResponse),
         Refusals,
     ),
 )]
@@ -137,7 +138,7 @@ pub(crate) async fn invite(
     params(("id" = Uuid, Path, description = "The space")),
     responses(
         (status = 200, body = InvitesResponse),
-        (status = 403, description = "The caller is no owner", body = ErrorBody),
+        (status = 403, description = "The caller is no owner", body = ErrorResponse),
         Refusals,
     ),
 )]
@@ -167,7 +168,7 @@ pub(crate) async fn invites(
     params(("id" = Uuid, Path, description = "The space"), ("invite" = Uuid, Path, description = "The invitation")),
     responses(
         (status = 204, description = "Nobody can accept it any more"),
-        (status = 403, description = "The caller is no owner", body = ErrorBody),
+        (status = 403, description = "The caller is no owner", body = ErrorResponse),
         Refusals,
     ),
 )]
@@ -194,7 +195,7 @@ pub(crate) async fn revoke(
     request_body = AcceptInviteRequest,
     responses(
         (status = 200, body = SpaceOfCaller),
-        (status = 409, description = "The space has as many members as it may", body = ErrorBody),
+        (status = 409, description = "The space has as many members as it may", body = ErrorResponse),
         Refusals,
     ),
 )]

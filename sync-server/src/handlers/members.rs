@@ -17,10 +17,11 @@ use crate::app::App;
 use crate::audit::Kind;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::handlers::openapi::{ErrorBody, Refusals};
+use crate::handlers::openapi::Refusals;
 use crate::membership::{Happened, current, done, member, of_path, owner};
 use crate::router::format::Format;
 use crate::router::observe::Note;
+use sync_core::wire::ErrorResponse;
 
 /// The members of a space, for its members.
 #[utoipa::path(
@@ -61,8 +62,8 @@ fn display_names<'a>(_app: &App, _users: impl Iterator<Item = &'a str>) -> BTree
     request_body = SetRoleRequest,
     responses(
         (status = 204, description = "It has that role"),
-        (status = 403, description = "The caller is no owner, or it is a personal space", body = ErrorBody),
-        (status = 409, description = "Nobody would own the space any more", body = ErrorBody),
+        (status = 403, description = "The caller is no owner, or it is a personal space", body = ErrorResponse),
+        (status = 409, description = "Nobody would own the space any more", body = ErrorResponse),
         Refusals,
     ),
 )]
@@ -95,8 +96,8 @@ pub(crate) async fn set_role(
     params(("id" = uuid::Uuid, Path, description = "The space"), ("user" = String, Path, description = "The member")),
     responses(
         (status = 204, description = "It is no member any more"),
-        (status = 403, description = "The caller is no owner, or it is a personal space", body = ErrorBody),
-        (status = 409, description = "Nobody would own the space any more", body = ErrorBody),
+        (status = 403, description = "The caller is no owner, or it is a personal space", body = ErrorResponse),
+        (status = 409, description = "Nobody would own the space any more", body = ErrorResponse),
         Refusals,
     ),
 )]

@@ -9,11 +9,10 @@ use utoipa::openapi::OpenApi;
 use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 
 use sync_core::wire::ErrorResponse;
-pub(crate) use sync_core::wire::ErrorResponse as ErrorBody;
 
 use super::{
-    accounts, devices, events, health, invites, jwks, live, logout, members, oauth_authorize, oauth_device, oauth_device_approve,
-    oauth_device_authorization, oauth_metadata, oauth_token, password, spaces, sync, version,
+    accounts, devices, events, health, invites, jwks, live, logout, members, oauth_authorize, oauth_device,
+    oauth_device_approve, oauth_device_authorization, oauth_metadata, oauth_token, password, spaces, sync, version,
 };
 
 use common::Common;
@@ -73,10 +72,8 @@ struct OAuthRefusal {
         live::live,
         events::events,
         spaces::spaces,
-        version::version,
-        accounts::sign_up,
-        password::change,
         spaces::create,
+        version::version,
         members::members,
         members::set_role,
         members::remove,
@@ -84,13 +81,14 @@ struct OAuthRefusal {
         invites::invite,
         invites::revoke,
         invites::accept,
+        accounts::sign_up,
+        password::change,
         devices::register,
         devices::devices,
         devices::rename,
         devices::revoke,
         logout::logout,
         oauth_token::token,
-        jwks::jwks,
         oauth_authorize::page,
         oauth_authorize::answer,
         oauth_device::page,
@@ -98,6 +96,7 @@ struct OAuthRefusal {
         oauth_device_approve::approve,
         oauth_device_authorization::begin,
         oauth_metadata::metadata,
+        jwks::jwks,
         openapi,
         health::healthz,
         health::readyz

@@ -46,7 +46,7 @@ pub(crate) async fn spaces(State(app): State<App>, caller: Caller, headers: Head
     request_body = CreateSpaceRequest,
     responses(
         (status = 201, body = SpaceOfCaller),
-        (status = 409, description = "The caller has made as many as one may", body = super::openapi::ErrorBody),
+        (status = 409, description = "The caller has made as many as one may", body = sync_core::wire::ErrorResponse),
         Refusals,
     ),
 )]

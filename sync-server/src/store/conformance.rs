@@ -18,6 +18,7 @@ use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 mod accounts;
 mod audit;
 mod author;
+mod devices;
 mod grants;
 mod idempotency;
 mod pages;

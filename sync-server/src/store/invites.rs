@@ -97,13 +97,15 @@ pub trait Invites: Send + Sync + 'static {
     async fn accept_invite(&self, acceptance: Acceptance) -> Decided<Joined>;
 }
 
-/// An invitation as it is kept.
+/// An invitation as it is kept; where there is none, one that nobody can accept. Stores read both alike.
 #[derive(Debug)]
 pub(super) struct Kept {
+    pub(super) is_there: bool,
     pub(super) secret_hash: Hash,
     pub(super) role: Role,
     pub(super) expires_ms: u64,
-    pub(super) used_by: Option<String>,
+    /// Empty where nobody has.
+    pub(super) used_by: String,
 }
 
 /// What accepting an invitation does.
@@ -116,18 +118,18 @@ pub(super) enum Step {
 }
 
 impl Acceptance {
-    /// Decides upon what is kept, and what the user may do already. What is not kept is compared as if it were, so that a
-    /// wrong secret takes as long as no invitation.
-    pub(super) fn decide(&self, kept: Option<&Kept>, member: Option<Role>) -> Result<Step, Refusal> {
-        let expected = kept.map_or([0; 32], |kept| kept.secret_hash.0);
-        let is_secret = bool::from(expected.ct_eq(&self.secret_hash.0));
-        let kept = kept.filter(|_| is_secret).ok_or(Refusal::NotFound)?;
-        match (&kept.used_by, member) {
-            (Some(user), Some(role)) if *user == self.user => Ok(Step::Stay(role)),
-            (Some(_), _) => Err(Refusal::NotFound),
-            (None, _) if kept.expires_ms <= self.now_ms => Err(Refusal::NotFound),
-            (None, Some(role)) if role >= kept.role => Ok(Step::Stay(role)),
-            (None, _) => Ok(Step::Join(kept.role)),
+    /// Decides upon what is kept, and what the user may do already.
+    pub(super) fn decide(&self, kept: &Kept, member: Option<Role>) -> Result<Step, Refusal> {
+        let is_secret = bool::from(kept.secret_hash.0.ct_eq(&self.secret_hash.0));
+        if !(is_secret && kept.is_there) {
+            return Err(Refusal::NotFound);
+        }
+        match (kept.used_by.as_str(), member) {
+            ("", _) if kept.expires_ms <= self.now_ms => Err(Refusal::NotFound),
+            ("", Some(role)) if role >= kept.role => Ok(Step::Stay(role)),
+            ("", _) => Ok(Step::Join(kept.role)),
+            (user, Some(role)) if user == self.user => Ok(Step::Stay(role)),
+            _ => Err(Refusal::NotFound),
         }
     }
 }
@@ -154,9 +156,9 @@ mod tests {
         Acceptance { space, invite, secret_hash: Hash::of(&[secret]), user: "bob".to_owned(), now_ms, bounds: BOUNDS }
     }
 
-    fn kept(used_by: Option<&str>) -> Kept {
+    fn kept(used_by: &str) -> Kept {
         let secret_hash = Hash::of(&[b"secret"]);
-        Kept { secret_hash, role: Role::Writer, expires_ms: 1_000, used_by: used_by.map(str::to_owned) }
+        Kept { is_there: true, secret_hash, role: Role::Writer, expires_ms: 1_000, used_by: used_by.to_owned() }
     }
 
     #[test]
@@ -164,27 +166,23 @@ mod tests {
         let fine = acceptance(b"secret", 999);
         let late = acceptance(b"secret", 1_000);
         let join = Ok(Step::Join(Role::Writer));
-        assert_eq!(fine.decide(Some(&kept(None)), None), join);
-        assert_eq!(fine.decide(Some(&kept(None)), Some(Role::Reader)), join, "it raises");
+        assert_eq!(fine.decide(&kept(""), None), join);
+        assert_eq!(fine.decide(&kept(""), Some(Role::Reader)), join, "it raises");
         for role in [Role::Writer, Role::Owner] {
-            assert_eq!(fine.decide(Some(&kept(None)), Some(role)), Ok(Step::Stay(role)), "and never lowers");
+            assert_eq!(fine.decide(&kept(""), Some(role)), Ok(Step::Stay(role)), "and never lowers");
         }
-        assert_eq!(
-            late.decide(Some(&kept(Some("bob"))), Some(Role::Writer)),
-            Ok(Step::Stay(Role::Writer)),
-            "once more"
-        );
+        assert_eq!(late.decide(&kept("bob"), Some(Role::Writer)), Ok(Step::Stay(Role::Writer)), "once more");
         for (of, kept, member) in [
-            (&fine, None, None),
-            (&acceptance(b"another", 999), Some(kept(None)), None),
-            (&acceptance(b"another", 999), Some(kept(Some("bob"))), Some(Role::Writer)),
-            (&late, Some(kept(None)), None),
-            (&late, Some(kept(None)), Some(Role::Owner)),
-            (&fine, Some(kept(Some("eve"))), None),
-            (&fine, Some(kept(Some("eve"))), Some(Role::Owner)),
-            (&fine, Some(kept(Some("bob"))), None),
+            (&fine, Kept { is_there: false, ..kept("") }, None),
+            (&acceptance(b"another", 999), kept(""), None),
+            (&acceptance(b"another", 999), kept("bob"), Some(Role::Writer)),
+            (&late, kept(""), None),
+            (&late, kept(""), Some(Role::Owner)),
+            (&fine, kept("eve"), None),
+            (&fine, kept("eve"), Some(Role::Owner)),
+            (&fine, kept("bob"), None),
         ] {
-            assert_eq!(of.decide(kept.as_ref(), member), Err(Refusal::NotFound), "{kept:?} {member:?}");
+            assert_eq!(of.decide(&kept, member), Err(Refusal::NotFound), "{kept:?} {member:?}");
         }
     }
 }

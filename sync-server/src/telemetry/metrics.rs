@@ -257,11 +257,10 @@ pub(crate) fn levels(levels: &Levels) {
     gauge!(AUDIT_QUEUE).set(levels.audit_queue as f64);
     gauge!(BUS_UP).set(flag(levels.bus_up));
     gauge!(STORE_UP).set(flag(levels.store_up));
-    if let Some(pool) = levels.pool {
-        gauge!(POOL_SIZE).set(pool.connections as f64);
-        gauge!(POOL_MAX).set(pool.connections_max as f64);
-        gauge!(POOL_WAITERS).set(pool.waiters as f64);
-    }
+    // The embedded store has none: zeros, so that one dashboard fits both.
+    gauge!(POOL_SIZE).set(levels.pool.map_or(0, |pool| pool.connections) as f64);
+    gauge!(POOL_MAX).set(levels.pool.map_or(0, |pool| pool.connections_max) as f64);
+    gauge!(POOL_WAITERS).set(levels.pool.map_or(0, |pool| pool.waiters) as f64);
     if let Some(free) = levels.data_free_bytes {
         gauge!(DISK_FREE).set(free as f64);
     }

@@ -1,8 +1,11 @@
 //! The server over real sockets; a module a route, as in the route table.
 
 mod access;
+mod accounts;
 mod app_versions;
+mod audit;
 mod binary;
+mod companions;
 mod cuts;
 mod devices;
 mod events;
@@ -11,8 +14,13 @@ mod idempotency;
 mod limits;
 mod link;
 mod live;
+mod logs;
+mod metrics;
 mod needs_redis;
+mod observability;
+mod operators;
 mod permissions;
+mod process;
 mod provider;
 mod providers;
 mod refresh;
@@ -22,6 +30,7 @@ mod shutdown;
 mod spaces;
 mod strict;
 mod sync;
+mod timing;
 mod tokens;
 mod version;
 mod world;

@@ -2,6 +2,7 @@
 
 mod access;
 mod conformance;
+mod cuts;
 mod faults;
 mod flood;
 mod nodes;

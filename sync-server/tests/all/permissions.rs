@@ -9,7 +9,7 @@ use serde_json::Value;
 use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
 use sync_core::ledger;
-use sync_core::wire::account::InviteResponse;
+use sync_core::wire::account::{InviteResponse, NewDevice};
 use sync_core::wire::{ErrorResponse, LiveResponse};
 use sync_server::{Config, routes};
 use table::{Ask, Row};
@@ -75,6 +75,8 @@ pub struct Ids {
     pub invite: String,
     /// The token of one; of others, one that somebody has used.
     pub token: String,
+    /// A device of whoever asks; of others, one of theirs. Made for routes that take one.
+    pub device: String,
 }
 
 /// Who asks, and what for.
@@ -156,13 +158,20 @@ impl Stage {
         let users = ROLES.map(Role::user);
         let users = users.iter().map(String::as_str).chain(["cleo", "zoe", "yan"]);
         let devices = users.map(|user| (user.to_owned(), world.phone(user))).collect();
-        let others = Ids { space: random_space(), member: String::new(), invite: String::new(), token: String::new() };
+        let others = Ids {
+            space: random_space(),
+            member: String::new(),
+            invite: String::new(),
+            token: String::new(),
+            device: String::new(),
+        };
         let mut stage = Self { world, devices, others };
         stage.set(random_space(), &Role::OwnerElsewhere.user(), Some(ledger::Role::Owner)).await;
         let mut others = stage.space("zoe", "xaver").await;
         others.token = stage.invite(others.space, "zoe").await.token.0;
         let body = format!(r#"{{"schema":1,"token":"{}"}}"#, others.token);
         assert_eq!(stage.send("yan", Method::POST, "/v1/invites/accept", &body).await.status(), 200);
+        others.device = stage.device("zoe").await;
         stage.others = others;
         stage
     }
@@ -181,13 +190,26 @@ impl Stage {
         frame(self.send(by, Method::POST, &path, r#"{"schema":1,"role":"writer"}"#).await).await
     }
 
+    /// A device that is registered.
+    async fn device(&self, user: &str) -> String {
+        let (name, platform, app_version) = ("Phone".to_owned(), "ios".to_owned(), "1.0".to_owned());
+        let device = NewDevice { device: None, name, platform, app_version, public_key: None };
+        self.world.server.begin_session(user, None, device).await.unwrap().device.to_string()
+    }
+
     /// A space with an owner, a member, and an open invitation.
     async fn space(&self, owner: &str, member: &str) -> Ids {
         let space = random_space();
         self.set(space, owner, Some(ledger::Role::Owner)).await;
         self.set(space, member, Some(ledger::Role::Writer)).await;
         let made = self.invite(space, owner).await;
-        Ids { space, member: member.to_owned(), invite: made.invite.to_string(), token: made.token.0 }
+        Ids {
+            space,
+            member: member.to_owned(),
+            invite: made.invite.to_string(),
+            token: made.token.0,
+            device: String::new(),
+        }
     }
 
     /// Somebody in that role, in a space of that role alone, with those ids.
@@ -210,6 +232,7 @@ impl Stage {
             Whose::Own => own,
             Whose::Mixed => {
                 (own.member, own.invite) = (self.others.member.clone(), self.others.invite.clone());
+                own.device.clone_from(&self.others.device);
                 own
             }
             Whose::Others => self.others.clone(),
@@ -218,6 +241,7 @@ impl Stage {
                 member: "nobody".to_owned(),
                 invite: random_space().to_string(),
                 token: format!("rji_{}", "A".repeat(86)),
+                device: random_space().to_string(),
             },
         };
         let Phone { client, address, prefix, token, device, .. } = &self.devices[&user];
@@ -229,6 +253,9 @@ impl Stage {
 
     async fn ask(&self, row: &Row, role: Role, whose: Whose) -> Answer {
         let mut asker = self.asker(role, whose).await;
+        if whose == Whose::Own && row.route.contains("{device}") {
+            asker.ids.device = self.device(&asker.user).await;
+        }
         match row.ask {
             Ask::Http(request) => {
                 let response = request(&asker).header("accept", JSON).send().await.unwrap();

@@ -137,11 +137,11 @@ impl Provider {
     }
 
     pub fn claim_issuer(&self, issuer: &str) {
-        self.shared.shown.lock().unwrap().issuer = issuer.to_owned();
+        issuer.clone_into(&mut self.shared.shown.lock().unwrap().issuer);
     }
 
     pub fn claim_jwks_uri(&self, url: &str) {
-        self.shared.shown.lock().unwrap().jwks_uri = url.to_owned();
+        url.clone_into(&mut self.shared.shown.lock().unwrap().jwks_uri);
     }
 
     pub fn redirect_to(&self, url: &str) {

@@ -277,7 +277,7 @@ async fn a_provider_that_rotates_is_followed() {
     scene.is_taken(&old).await;
     scene.provider.show(&[&new, &old]);
     scene.is_unknown(&new).await;
-    scene.time.pass(Duration::from_secs(60));
+    scene.time.pass(Duration::from_mins(1));
     scene.is_taken(&new).await;
     scene.is_taken(&old).await;
     assert_eq!(scene.provider.asked(), (2, 2));
@@ -331,7 +331,8 @@ async fn keys_come_from_where_the_configuration_says() {
     let key = Key::new("theirs", Algorithm::ES256);
     let elsewhere = Provider::new(&[&key]).await;
     let other_keys = format!("{}/jwks", elsewhere.url);
-    let lies: [(&str, &dyn Fn(&Provider)); 6] = [
+    type Lie<'a> = &'a dyn Fn(&Provider);
+    let lies: [(&str, Lie<'_>); 6] = [
         ("keys of another host", &|provider| provider.claim_jwks_uri(&other_keys)),
         ("keys that are no URL", &|provider| provider.claim_jwks_uri("keys")),
         ("another issuer", &|provider| provider.claim_issuer(&format!("{}/", provider.url))),

@@ -170,7 +170,7 @@ async fn a_device_with_a_key_may_repeat_its_last_refresh_however_late() {
     // Its successor was used since: whatever is proved, this is an older one.
     let answer = proved(&first, prove(&pair, &first)).await;
     not_refreshed(answer, "invalid_grant", ErrorCode::SessionEnded).await;
-    is_over(&world, &second).await;
+    is_over(&world, &again).await;
 }
 
 /// Whoever reads the database cannot refresh.

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sync_client_ffi::DeviceId;
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sync_client_ffi::{DeviceId, Hash};
 use sync_core::wire::ErrorCode;
 use sync_core::wire::account::TokenResponse;
 
@@ -20,6 +23,8 @@ pub struct Rules {
     device: DeviceId,
     /// Access tokens hold for so long.
     lifetime: Duration,
+    /// The device's public key, in base64url.
+    key: Option<String>,
     now_ms: AtomicU64,
     state: Mutex<State>,
 }
@@ -48,7 +53,22 @@ pub enum Presented {
 impl Rules {
     /// A session whose first refresh token is out.
     pub fn new(user: &str, device: DeviceId, lifetime: Duration) -> Self {
-        Self { user: user.to_owned(), device, lifetime, now_ms: AtomicU64::new(0), state: Mutex::default() }
+        let (user, now_ms, state) = (user.to_owned(), AtomicU64::new(0), Mutex::default());
+        Self { user, device, lifetime, key: None, now_ms, state }
+    }
+
+    /// The same for a device that registered a key: it may repeat the very last one at any time, if it proves who it is.
+    pub fn with_key(self, key: String) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    fn is_proved(&self, asked: &Asked) -> bool {
+        let (Some(key), Some(proof)) = (&self.key, asked.field("proof")) else { return false };
+        let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).expect("base64url");
+        let token = asked.field("refresh_token").unwrap_or_default();
+        let signed = [&b"rejoin refresh repeat\0"[..], &Hash::of(&[token.as_bytes()]).0].concat();
+        UnparsedPublicKey::new(&ED25519, decoded(key)).verify(&signed, &decoded(&proof)).expect("a proof");
+        true
     }
 
     /// Lets time pass at the server.
@@ -98,6 +118,7 @@ impl Rules {
         assert_eq!(asked.field("grant_type").as_deref(), Some("refresh_token"));
         assert_eq!(asked.field("device_id"), Some(self.device.to_string()));
         let presented = asked.field("refresh_token").and_then(|token| token.strip_prefix("rjr_")?.parse::<u64>().ok());
+        let is_proved = self.is_proved(asked);
         let now_ms = self.now_ms.load(Ordering::SeqCst);
         let mut state = self.lock();
         let presented = match presented {
@@ -106,7 +127,7 @@ impl Rules {
                 (state.n, state.rotated_ms) = (n + 1, now_ms);
                 Presented::Rotated
             }
-            Some(n) if n + 1 == state.n && now_ms - state.rotated_ms <= REPEAT_MS => Presented::Repeated,
+            Some(n) if n + 1 == state.n && (is_proved || now_ms - state.rotated_ms <= REPEAT_MS) => Presented::Repeated,
             _ => {
                 state.ended = true;
                 Presented::Theft

@@ -45,7 +45,8 @@ impl Oidc {
         let mut child = node.spawn().expect("node starts");
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("its output")));
         let mut oidc = Self { child, input, output, issuer: String::new() };
-        oidc.issuer = oidc.hear()["issuer"].as_str().expect("its issuer").to_owned();
+        let first = oidc.hear();
+        first["issuer"].as_str().expect("its issuer").clone_into(&mut oidc.issuer);
         oidc
     }
 

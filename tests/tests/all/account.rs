@@ -8,6 +8,7 @@ use sync_tests::desk::{Answers, Asked, Desk, Rules};
 use sync_tests::rig::device;
 
 mod crash;
+mod notes;
 mod refusals;
 mod renewal;
 mod routes;
@@ -97,6 +98,7 @@ fn spent(server: &str) -> Credentials {
         access_expires_ms: 0,
         refresh_token: "rjr_0".into(),
         refresh_expires_ms: u64::MAX,
+        device_key: None,
     }
 }
 

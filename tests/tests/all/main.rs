@@ -1,5 +1,6 @@
 //! The engine's integration tests: one binary, a module a subject.
 
+mod access;
 mod account;
 mod app_versions;
 mod hostile;

@@ -5,6 +5,7 @@ use sync_tests::rig::device;
 
 mod bus;
 mod crashes;
+mod devices;
 mod exhausted;
 mod kills;
 mod writers;

@@ -5,6 +5,7 @@ use sync_server::auth::keys::KeyIds;
 use sync_server::config::Database;
 use sync_server::store::postgres::{PostgresError, PostgresStore, migrate};
 
+mod audit;
 mod conformance;
 mod replica;
 mod schema;

@@ -25,6 +25,9 @@ pub struct Credentials {
     pub refresh_token: Private,
     /// Until when it is good if it is not used, by this device's clock.
     pub refresh_expires_ms: u64,
+    /// The secret half of the device's key, if it was made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_key: Option<Private>,
 }
 
 impl Credentials {
@@ -39,6 +42,7 @@ impl Credentials {
             access_expires_ms: until(answer.expires_in),
             refresh_token: answer.refresh_token,
             refresh_expires_ms: until(answer.refresh_expires_in),
+            device_key: None,
         }
     }
 

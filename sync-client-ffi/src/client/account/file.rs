@@ -133,6 +133,7 @@ mod tests {
             access_expires_ms: n,
             refresh_token: "refresh-secret".into(),
             refresh_expires_ms: n,
+            device_key: Some("key-secret".into()),
         }
     }
 

@@ -7,7 +7,7 @@ use sync_core::wire::account::{NewDevice, Private, Proof, RegisterRequest, SignU
 use sync_core::wire::{ErrorCode, SCHEMA};
 
 use super::request::{Call, Failure, Refusal, Reply, Requests};
-use super::{AccountError, Credentials};
+use super::{AccountError, Credentials, device_key};
 use crate::client::clock;
 
 const TOKEN: &[&str] = &["v1", "oauth", "token"];
@@ -33,6 +33,8 @@ pub struct CompanionCode {
     pub interval: Duration,
     client_id: String,
     device_code: Private,
+    /// The key of the device that is to be let in, unless the app has one for it.
+    device_key: Private,
 }
 
 #[derive(Deserialize)]
@@ -56,21 +58,27 @@ impl Requests {
     }
 
     pub(super) fn sign_in(&self, proof: Proof, device: NewDevice) -> Result<Credentials, AccountError> {
-        let frame = RegisterRequest { schema: SCHEMA, proof, device };
-        self.tokens(&Call::post(&["v1", "devices"], &frame)?).map_err(AccountError::from)
+        let made = device.public_key.is_none().then(device_key::generate);
+        let public_key = made.as_ref().map_or(device.public_key, device_key::public_of);
+        let frame = RegisterRequest { schema: SCHEMA, proof, device: NewDevice { public_key, ..device } };
+        let credentials = self.tokens(&Call::post(&["v1", "devices"], &frame)?)?;
+        Ok(Credentials { device_key: made, ..credentials })
     }
 
     /// The next tokens. Whether an answer that did not come means that they were given out, nobody knows: so it is asked
     /// for again soon, and then gives the same ones.
     pub(super) fn renew(&self, old: &Credentials) -> Result<Credentials, Failure> {
         let device = old.device.to_string();
-        let fields = [
+        let proof = old.device_key.as_ref().and_then(|key| device_key::proof(key, &old.refresh_token));
+        let mut fields = vec![
             ("grant_type", "refresh_token"),
             ("refresh_token", old.refresh_token.0.as_str()),
             ("device_id", device.as_str()),
         ];
+        fields.extend(proof.as_deref().map(|proof| ("proof", proof)));
         let renewed = self.tokens(&Call::form(TOKEN, &fields))?;
-        let renewed = Credentials { server: old.server.clone(), ..renewed };
+        let (server, device_key) = (old.server.clone(), old.device_key.clone());
+        let renewed = Credentials { server, device_key, ..renewed };
         // Tokens of somebody else must not get into this store.
         if renewed.is_same_device(old) { Ok(renewed) } else { Err(Failure::Strange { status: 200, retry_after: None }) }
     }
@@ -95,6 +103,7 @@ impl Requests {
             interval: Duration::from_secs(interval),
             client_id: client_id.to_owned(),
             device_code: answer.device_code,
+            device_key: device_key::generate(),
         })
     }
 
@@ -113,9 +122,11 @@ impl Requests {
         ];
         let id = device.device.map(|id| id.to_string());
         fields.extend(id.as_deref().map(|id| ("device_id", id)));
-        fields.extend(device.public_key.as_deref().map(|key| ("public_key", key)));
+        let made = device.public_key.is_none().then_some(&code.device_key);
+        let public_key = made.map_or(device.public_key.clone(), device_key::public_of);
+        fields.extend(public_key.as_deref().map(|key| ("public_key", key)));
         match self.tokens(&Call::form(TOKEN, &fields)) {
-            Ok(credentials) => Ok(Some(credentials)),
+            Ok(credentials) => Ok(Some(Credentials { device_key: made.cloned(), ..credentials })),
             Err(Failure::Refused(refusal)) => match refusal.oauth.as_deref() {
                 Some("authorization_pending") => Ok(None),
                 Some("slow_down") => {

@@ -18,7 +18,8 @@ impl Engine {
         let row = state.row;
         // Another life of the connection may have brought more to the server than this one has sent.
         let base = if again || state.sent.n < row.acked.n { row.acked } else { state.sent };
-        let run = if row.own.n > base.n {
+        // Who is not let in asks whether that is still so, and sends nothing before it knows.
+        let run = if row.own.n > base.n && !state.barred {
             let run = self.store.read().outbox(space, device, base, bytes_max)?;
             (!run.items.is_empty()).then_some(run)
         } else {

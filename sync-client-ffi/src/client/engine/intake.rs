@@ -27,6 +27,8 @@ pub(in crate::client) struct Stored {
     pub(in crate::client) created: bool,
     /// Documents that were deleted.
     pub(in crate::client) deleted: BTreeSet<DocId>,
+    /// Whether the user was let in, or a change was refused since the user may not write.
+    pub(in crate::client) access: bool,
 }
 
 /// An answer on its way into the store.
@@ -181,8 +183,9 @@ impl Engine {
         effects: Effects,
         stored: &mut Stored,
     ) {
-        let Effects { feeds, refused, created, deleted, touched, .. } = effects;
+        let Effects { feeds, refused, not_a_writer, created, deleted, touched, .. } = effects;
         stored.created |= created;
+        stored.access |= not_a_writer;
         let Some(state) = self.spaces.get_mut(&space) else { return };
         let acked_before = state.row.acked.n;
         state.row = row;

@@ -86,6 +86,8 @@ pub(super) struct Effects {
     pub(super) feeds: BTreeMap<DeviceId, FeedHead>,
     /// Documents of which a change of this device was refused.
     pub(super) refused: BTreeSet<DocId>,
+    /// Whether one was, since the user may not write.
+    pub(super) not_a_writer: bool,
     pub(super) deleted: BTreeSet<DocId>,
     pub(super) created: bool,
     /// Documents that others have changed.
@@ -148,6 +150,7 @@ impl Effects {
                 writer.set_actor(space, doc, None)?;
             }
             self.refused.insert(doc);
+            self.not_a_writer |= verdict == Verdict::Rejected(RejectCode::NotAWriter);
         }
         Ok(())
     }

@@ -9,7 +9,10 @@ use sync_core::id::SpaceId;
 use sync_core::limits::APPLY_INTERVAL_MS;
 use sync_core::session::Status;
 
-use super::{DocCallback, DocEvent, ListCallback, Observers, PresenceCallback, State, StatusCallback, TokenCallback};
+use super::{
+    AccessCallback, DocCallback, DocEvent, ListCallback, Observers, PresenceCallback, State, StatusCallback,
+    TokenCallback,
+};
 use crate::client::presence::PeerInfo;
 
 const FRAME: Duration = Duration::from_millis(APPLY_INTERVAL_MS);
@@ -19,6 +22,7 @@ const FRAME: Duration = Duration::from_millis(APPLY_INTERVAL_MS);
 struct Telling {
     status: Option<(Status, Vec<StatusCallback>)>,
     tokens: Vec<TokenCallback>,
+    accesses: Vec<AccessCallback>,
     lists: Vec<ListCallback>,
     docs: Vec<(DocEvent, Vec<DocCallback>)>,
     presences: Vec<(Vec<PeerInfo>, Vec<PresenceCallback>)>,
@@ -71,6 +75,9 @@ fn take(state: &mut State, paced: bool, now: Instant) -> Telling {
     if std::mem::take(&mut state.waiting.token) {
         telling.tokens = callbacks(Some(&listeners.tokens));
     }
+    for space in std::mem::take(&mut state.waiting.accesses) {
+        telling.accesses.extend(callbacks(listeners.accesses.get(&space)));
+    }
     if paced {
         for space in state.waiting.take_lists() {
             telling.lists.extend(callbacks(listeners.lists.get(&space)));
@@ -100,6 +107,9 @@ impl Telling {
             }
         }
         for tell in &self.tokens {
+            guarded(|| tell());
+        }
+        for tell in &self.accesses {
             guarded(|| tell());
         }
         // A document is known before its changes are told.

@@ -22,6 +22,8 @@ pub(super) struct Waiting {
     bytes: usize,
     presences: BTreeSet<SpaceId>,
     lists: BTreeSet<SpaceId>,
+    /// Spaces to which access was lost or came back: as many as a client has.
+    pub(super) accesses: BTreeSet<SpaceId>,
     pub(super) status: Option<Status>,
     pub(super) token: bool,
 }
@@ -39,7 +41,7 @@ impl Waiting {
 
     /// Whether something waits that is told at once.
     pub(super) fn is_urgent(&self) -> bool {
-        self.status.is_some() || self.token
+        self.status.is_some() || self.token || !self.accesses.is_empty()
     }
 
     /// Whether something waits that is told once a frame of the screen.

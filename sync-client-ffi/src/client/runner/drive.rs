@@ -160,6 +160,19 @@ impl Runner {
                 };
                 self.request = Some((id, Box::pin(sending)));
             }
+            Effect::Barred { space } => {
+                let barred = lock(&shared.engine).bar(space);
+                match barred {
+                    Ok(true) => shared.observers.access(space),
+                    Ok(false) => {}
+                    // It holds for this run, and the server says so again in the next.
+                    Err(error) => {
+                        tracing::error!(%error, "the loss of access could not be stored");
+                        shared.observers.access(space);
+                    }
+                }
+                shared.arrived.notify_all();
+            }
             Effect::Peers { space, peers } => shared.observers.present(space, peers),
             Effect::Wake { at_ms } => self.wake_at_ms = Some(at_ms),
             Effect::RefreshToken => shared.want_token(),
@@ -176,6 +189,9 @@ impl Runner {
         });
         for doc in stored.refused {
             shared.observers.look_again(space, doc);
+        }
+        if stored.access {
+            shared.observers.access(space);
         }
         if stored.created || !stored.deleted.is_empty() {
             shared.observers.listed(space);
@@ -205,6 +221,8 @@ fn take(
     response: SyncResponse,
     stored: &mut Stored,
 ) -> Result<StoreOutcome, ClientError> {
+    // Whatever it says, it lets the user in.
+    stored.access |= lock(&shared.engine).admit(space)?;
     let mut intake = lock(&shared.engine).intake(space, response)?;
     loop {
         let progress = lock(&shared.engine).take_part(space, &mut intake, stored)?;

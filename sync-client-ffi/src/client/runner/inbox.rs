@@ -73,9 +73,9 @@ impl Inbox {
 
     pub(in crate::client) fn add(&self, space: SpaceId) {
         self.wish(|state| {
-            if state.standing.spaces.insert(space) {
-                state.wishes.added.insert(space);
-            }
+            state.standing.spaces.insert(space);
+            // Also one that is there: the session asks once more where it had no access.
+            state.wishes.added.insert(space);
         });
     }
 

@@ -11,7 +11,10 @@ use super::{Result, Store, StoreError};
 use crate::client::error::OpenError;
 
 /// Numbered migrations; a store's `user_version` says how many it has had.
-const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/client/V1__store.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../../migrations/client/V1__store.sql"),
+    include_str!("../../../../migrations/client/V2__access.sql"),
+];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
 /// Copies of damaged files that are kept beside the store.
@@ -154,6 +157,7 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
     for (table, key) in [
         ("meta", ["key", "key"]),
         ("spaces", ["space_id", "space_id"]),
+        ("barred", ["space_id", "space_id"]),
         ("documents", ["space_id", "doc_id"]),
         ("items", ["arrival", "arrival"]),
         ("journals", ["space_id", "doc_id"]),

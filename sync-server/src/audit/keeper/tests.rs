@@ -37,7 +37,7 @@ impl Faulty {
                 self.changed.notified().await;
             }
         };
-        timeout(Duration::from_secs(600), held).await.expect("events that are kept");
+        timeout(Duration::from_mins(10), held).await.expect("events that are kept");
     }
 }
 

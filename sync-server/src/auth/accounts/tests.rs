@@ -257,3 +257,35 @@ fn addresses_in_one_form() {
         assert!(Email::new(text).is_err(), "{:?}", text.chars().take(20).collect::<String>());
     }
 }
+
+#[tokio::test]
+async fn known_and_unknown_identities_take_as_long() {
+    // Each may fail a few times before its back-off and its window are in the way.
+    const IDENTITIES: usize = 12;
+    const ROUNDS: usize = 4;
+    let house = House::new().await;
+    for number in 0..IDENTITIES {
+        house.sign_up(&format!("known{number}@example.com")).await;
+    }
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..ROUNDS {
+        for number in 0..IDENTITIES {
+            // In turn, so that whatever else the machine does, it does to both.
+            for (of, name) in ["known", "unknown"].into_iter().enumerate() {
+                let email = format!("{name}{number}@example.com");
+                let began = std::time::Instant::now();
+                let answer = house.sign_in(&email, "Wrong horse 77").await;
+                times[of].push(began.elapsed());
+                assert_eq!(code(answer), ErrorCode::LoginFailed, "round {round}");
+            }
+        }
+        house.pass(20 * SECOND);
+    }
+    let [known, unknown] = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64() * 1e3
+    });
+    println!("medians of {} each: known {known:.2} ms, unknown {unknown:.2} ms", IDENTITIES * ROUNDS);
+    // Without the hash that is computed in vain, it is twenty times as fast or more.
+    assert!((0.5..2.0).contains(&(known / unknown)), "known {known} ms, unknown {unknown} ms");
+}

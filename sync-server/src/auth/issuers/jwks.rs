@@ -49,7 +49,7 @@ impl KeySet {
         if published.keys.len() > KEYS_MAX {
             return Err("a key set with more than 64 keys");
         }
-        let usable = |key| serde_json::from_value::<Raw>(key).ok().and_then(|raw| raw.usable()).map(Arc::new);
+        let usable = |key| serde_json::from_value::<Raw>(key).ok().and_then(Raw::usable).map(Arc::new);
         let keys: Vec<Arc<Key>> = published.keys.into_iter().filter_map(usable).collect();
         if keys.is_empty() { Err("a key set without a key that could be used") } else { Ok(Self(keys)) }
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::super::registry::Registry;
 use super::accounts::{accounts, attempts, one_account_of_many, one_attempt_of_many};
 use super::audit::{audit, audit_pages, audit_purge, flags};
+use super::devices::devices;
 use super::grants::{grants, one_redemption_of_many};
 use super::versions::versions;
 
 /// All of it.
 pub async fn registry(store: Arc<dyn Registry>) {
+    devices(Arc::clone(&store)).await;
     accounts(&*store).await;
     attempts(&*store).await;
     one_account_of_many(Arc::clone(&store)).await;

@@ -163,7 +163,7 @@ async fn begin(client: &Client, open: &str, begin: &Begin) -> Result<Begun, Stor
     let meet: [Parameter<'_>; 3] = [(user, Type::TEXT), (display_name, Type::TEXT), (&now, Type::INT8)];
     let of_device: [Parameter<'_>; 2] = [(user, Type::TEXT), (&device, Type::UUID)];
     let old: [Parameter<'_>; 3] = [(user, Type::TEXT), (&before, Type::INT8), (&few, Type::INT8)];
-    let (_, _, _, _, known, counts) = try_join!(
+    let ((), _, _, _, known, counts) = try_join!(
         biased;
         client.batch_execute(open),
         client.execute_typed(MEET, &meet),
@@ -289,7 +289,7 @@ async fn revoke(
     let values: [Parameter<'_>; 3] = [(&user, Type::TEXT), (&device, Type::UUID), (&now, Type::INT8)];
     let ending: [Parameter<'_>; 4] =
         [(&user, Type::TEXT), (&now, Type::INT8), (&why, Type::INT2), (&device, Type::UUID)];
-    let (_, revoked, known, _, _) = try_join!(
+    let ((), revoked, known, _, ()) = try_join!(
         biased;
         client.batch_execute(open),
         client.execute_typed(REVOKE, &values),

@@ -34,9 +34,10 @@ const OPEN: &str = "
     ORDER BY created_ms, invite_id LIMIT $5";
 const REVOKE: &str = "
     DELETE FROM invites WHERE space_id = $1 AND invite_id = $2 AND used_by IS NULL AND expires_ms > $3";
-/// One row whatever is there, and each table is looked into whatever the others hold.
+/// One row whatever is there, with as much to read in it, and each table is looked into whatever the others hold.
 const LOOK: &str = "
-    SELECT i.secret_hash, i.role, i.expires_ms, i.used_by, m.role, n.name
+    SELECT i.space_id IS NOT NULL, coalesce(i.secret_hash, decode(repeat('00', 32), 'hex')),
+           coalesce(i.role, 1::smallint), coalesce(i.expires_ms, 0), coalesce(i.used_by, ''), m.role, n.name
     FROM (SELECT 1) AS asked
     LEFT JOIN invites i ON i.space_id = $1 AND i.invite_id = $2
     LEFT JOIN members m ON m.space_id = $1 AND m.user_id = $3
@@ -154,18 +155,19 @@ async fn look(client: &Session, acceptance: &Acceptance) -> Decided<(Step, Optio
     let key: [Parameter<'_>; 3] = [(&id, Type::UUID), (&acceptance.invite, Type::UUID), (&acceptance.user, Type::TEXT)];
     let found = client.query_typed(LOOK, &key).await?;
     let found = found.first().ok_or_else(|| row::corrupt("look at an invitation"))?;
-    let kept = row::get::<Option<&[u8]>>(found, 0)?.map(|_| kept(found)).transpose()?;
-    let member = row::get::<Option<i16>>(found, 4)?.map(row::role).transpose()?;
-    let name = row::get(found, 5)?;
-    Ok(acceptance.decide(kept.as_ref(), member).map(|step| (step, name)))
+    let kept = kept(found)?;
+    let member = row::get::<Option<i16>>(found, 5)?.map(row::role).transpose()?;
+    let name = row::get(found, 6)?;
+    Ok(acceptance.decide(&kept, member).map(|step| (step, name)))
 }
 
 fn kept(found: &Row) -> Result<Kept, StoreError> {
     Ok(Kept {
-        secret_hash: row::hash(found, 0)?,
-        role: row::role(row::get::<i16>(found, 1)?)?,
-        expires_ms: row::number(found, 2)?,
-        used_by: row::get(found, 3)?,
+        is_there: row::get(found, 0)?,
+        secret_hash: row::hash(found, 1)?,
+        role: row::role(row::get::<i16>(found, 2)?)?,
+        expires_ms: row::number(found, 3)?,
+        used_by: row::get(found, 4)?,
     })
 }
 

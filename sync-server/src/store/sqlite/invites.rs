@@ -112,20 +112,23 @@ fn revoke(connection: &mut Connection, space: SpaceId, by: &str, invite: Uuid, n
 }
 
 fn look(connection: &Connection, acceptance: &Acceptance) -> Decided<Step> {
-    let known = "SELECT secret_hash, role, expires_ms, used_by FROM invites WHERE space_id = ?1 AND invite_id = ?2";
+    // One row whatever is there, and as much to read in it.
+    let known = "SELECT i.space_id IS NOT NULL, coalesce(i.secret_hash, zeroblob(32)), coalesce(i.role, 1),
+                        coalesce(i.expires_ms, 0), coalesce(i.used_by, '')
+                 FROM (SELECT 1) LEFT JOIN invites i ON i.space_id = ?1 AND i.invite_id = ?2";
     let key = params![acceptance.space.as_bytes(), acceptance.invite.as_bytes()];
-    let read = |found: &Row<'_>| Ok(kept(found));
-    let kept = connection.prepare_cached(known)?.query_row(key, read).optional()?.transpose()?;
+    let kept = connection.prepare_cached(known)?.query_row(key, |found| Ok(kept(found)))??;
     let member = members::role(connection, acceptance.space, &acceptance.user)?;
-    Ok(acceptance.decide(kept.as_ref(), member))
+    Ok(acceptance.decide(&kept, member))
 }
 
 fn kept(found: &Row<'_>) -> Result<Kept, StoreError> {
     Ok(Kept {
-        secret_hash: row::hash(found, 0)?,
-        role: row::role(found, 1)?,
-        expires_ms: row::number(found, 2)?,
-        used_by: found.get(3)?,
+        is_there: found.get(0)?,
+        secret_hash: row::hash(found, 1)?,
+        role: row::role(found, 2)?,
+        expires_ms: row::number(found, 3)?,
+        used_by: found.get(4)?,
     })
 }
 

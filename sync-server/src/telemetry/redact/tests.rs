@@ -159,7 +159,7 @@ fn each_shape_is_needed() {
     ];
     let all = [&*WHOLE, &SCHEMES, &PAIRS, &QUERY_CODE, &CREDENTIALS, &ADDRESSES, &CARDS];
     for (expression, text) in cases {
-        assert!(SUSPICIOUS.is_match(text.as_bytes()), "{text}");
+        assert!(SUSPICIOUS.is_match(text.as_bytes()) || has_many_digits(text.as_bytes()), "{text}");
         let finders = all.iter().filter(|other| other.is_match(text)).count();
         assert!(expression.is_match(text) && finders == 1, "{text}: {finders}");
     }
@@ -169,7 +169,7 @@ fn each_shape_is_needed() {
 #[test]
 #[ignore = "a measurement"]
 fn what_a_line_costs() {
-    let plain = br#"{"timestamp":"2026-10-08T12:00:00.123456Z","level":"INFO","request_id":"0123456789abcdef-7","user":"ann","device":"41111111-1111-1111-8111-111111111111","method":"POST","route":"/v1/sync","status":200,"address":"203.0.113.9","latency_us":1234567,"bytes_in":4096,"bytes_out":512,"message":"request","target":"sync_server::router::observe"}"#;
+    let plain = br#"{"timestamp":"2026-10-08T12:00:00.123456Z","level":"INFO","request_id":"0123456789abcdef-7","user":"ann","device":"4fa1c0de-11b1-4e11-8a11-0123456789ab","method":"POST","route":"/v1/sync","status":200,"address":"203.0.113.9","latency_us":1234567,"bytes_in":4096,"bytes_out":512,"message":"request","target":"sync_server::router::observe"}"#;
     let with = br#"{"timestamp":"2026-10-08T12:00:00.123456Z","level":"WARN","request_id":"0123456789abcdef-7","cause":"password=hunter2","status":500,"message":"request","target":"sync_server::router::observe"}"#;
     for (name, text) in [("without a secret", plain.as_slice()), ("with one", with)] {
         let started = std::time::Instant::now();

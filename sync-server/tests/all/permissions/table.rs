@@ -64,6 +64,10 @@ fn with(asker: &Asker, method: Method, path: &str, body: &str) -> RequestBuilder
     asker.phone.request(method, path).header("content-type", JSON).body(body)
 }
 
+fn form(asker: &Asker, path: &str) -> RequestBuilder {
+    asker.phone.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded").body("")
+}
+
 fn of_space(asker: &Asker, rest: &str) -> String {
     format!("/v1/spaces/{}/{rest}", asker.ids.space)
 }
@@ -202,6 +206,122 @@ pub const ROWS: &[Row] = &[
             (_, Whose::Others | Whose::Nobodys) | (Role::Uninvited, _) => "404",
             (_, Whose::Own | Whose::Mixed) => "200",
         }),
+    },
+    Row {
+        route: "GET /v1/devices",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/v1/devices")),
+        expect: Expect::Anybody("200"),
+    },
+    Row {
+        route: "PATCH /v1/devices/{device}",
+        what: "",
+        ask: Ask::Http(|asker| {
+            with(asker, Method::PATCH, &format!("/v1/devices/{}", asker.ids.device), r#"{"schema":1,"name":"Mine"}"#)
+        }),
+        expect: Expect::By(|_, whose| if whose == Whose::Own { "204" } else { "404" }),
+    },
+    Row {
+        route: "DELETE /v1/devices/{device}",
+        what: "",
+        ask: Ask::Http(|asker| asker.phone.request(Method::DELETE, &format!("/v1/devices/{}", asker.ids.device))),
+        expect: Expect::By(|_, whose| if whose == Whose::Own { "204" } else { "404" }),
+    },
+    Row {
+        route: "POST /v1/accounts",
+        what: "nothing",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/accounts", r#"{"schema":1}"#)),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/accounts/password",
+        what: "nothing",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/accounts/password", r#"{"schema":1}"#)),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/devices",
+        what: "nothing",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/devices", r#"{"schema":1}"#)),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/logout",
+        what: "nothing",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/logout", r#"{"schema":1,"who":"all"}"#)),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/oauth/device/approve",
+        what: "nothing",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/oauth/device/approve", r#"{"schema":1}"#)),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/oauth/token",
+        what: "nothing",
+        ask: Ask::Http(|asker| form(asker, "/v1/oauth/token")),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/oauth/authorize",
+        what: "nothing",
+        ask: Ask::Http(|asker| form(asker, "/v1/oauth/authorize")),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/oauth/device",
+        what: "nothing",
+        ask: Ask::Http(|asker| form(asker, "/v1/oauth/device")),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/oauth/device_authorization",
+        what: "nothing",
+        ask: Ask::Http(|asker| form(asker, "/v1/oauth/device_authorization")),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "GET /v1/oauth/authorize",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/v1/oauth/authorize")),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "GET /v1/oauth/device",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/v1/oauth/device")),
+        expect: Expect::Anybody("200"),
+    },
+    Row {
+        route: "GET /v1/openapi.json",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/v1/openapi.json")),
+        expect: Expect::Anybody("200"),
+    },
+    Row {
+        route: "GET /.well-known/jwks.json",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/.well-known/jwks.json")),
+        expect: Expect::Anybody("200"),
+    },
+    Row {
+        route: "GET /.well-known/oauth-authorization-server",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/.well-known/oauth-authorization-server")),
+        expect: Expect::Anybody("200"),
+    },
+    Row {
+        route: "GET /healthz",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/healthz")),
+        expect: Expect::Anybody("200"),
+    },
+    Row {
+        route: "GET /readyz",
+        what: "",
+        ask: Ask::Http(|asker| get(asker, "/readyz")),
+        expect: Expect::Anybody("200"),
     },
 ];
 

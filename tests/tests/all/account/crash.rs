@@ -7,8 +7,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sync_client_ffi::account::{AccountError, CredentialsFile, Keychain, Refresher};
-use sync_tests::desk::{Answers, Desk, Presented};
+use sync_client_ffi::account::{
+    Account, AccountError, Credentials, CredentialsFile, Keychain, NewDevice, Proof, Refresher,
+};
+use sync_core::wire::account::RegisterRequest;
+use sync_tests::desk::{Answers, Desk, Presented, Rules};
 use sync_tests::rig::Seeded;
 
 use super::{Fails, LONG, Memory, SPENT, access, desk, refresher, rules, spent};
@@ -90,6 +93,41 @@ fn an_answer_that_is_lost_is_asked_for_again_at_once() {
     });
     assert_eq!(refresher(&desk, &Memory::default()).token(), Ok("access-1".into()));
     assert_eq!(rules.presented(), [&[Presented::Rotated][..], &[Presented::Repeated; 3]].concat());
+}
+
+#[test]
+fn a_device_with_a_key_may_lose_an_answer_for_days() {
+    // Signs in, so that it has a key, at a desk that says which.
+    let tokens = rules(SPENT).tokens(access);
+    let desk = Desk::start(move |_| Answers::frame(201, &tokens));
+    let proof = Proof::Password { email: "ann@example.com".into(), password: "p".into() };
+    let (name, platform, app_version) = ("laptop".into(), "linux".into(), "1".into());
+    let device = NewDevice { device: None, name, platform, app_version, public_key: None };
+    let signed_in = Account::new(&desk.url()).unwrap().sign_in(proof, device).unwrap();
+    let key = super::only(&desk).frame::<RegisterRequest>().device.public_key.unwrap();
+
+    for has_key in [true, false] {
+        let rules = Rules::new("ann", sync_tests::rig::device(1), SPENT);
+        let rules = Arc::new(if has_key { rules.with_key(key.clone()) } else { rules });
+        let desk = super::desk(&rules);
+        let device_key = signed_in.device_key.clone().filter(|_| has_key);
+        let credentials = Credentials { server: desk.url(), device_key, ..signed_in.clone() };
+        let memory = Memory::default();
+        memory.inside(|inside| inside.fails = Fails::Not);
+        let refresher = Refresher::begin(memory.clone(), credentials).unwrap();
+        // It dies before it has saved what came, and is found in a drawer days later.
+        memory.inside(|inside| inside.fails = Fails::Before);
+        assert!(matches!(refresher.token(), Err(AccountError::Keychain(_))));
+        memory.inside(|inside| inside.fails = Fails::Not);
+        rules.pass(Duration::from_hours(72));
+        let later = Refresher::open(memory).unwrap().token();
+        if has_key {
+            later.unwrap();
+            assert_eq!(rules.presented(), [Presented::Rotated, Presented::Repeated]);
+        } else {
+            assert_eq!(later, Err(AccountError::SessionEnded));
+        }
+    }
 }
 
 /// What happens to the next request.

@@ -147,8 +147,10 @@ fn signing_up_and_in() {
     let got = account.sign_in(proof.clone(), new_device(Some(device(1)))).unwrap();
     let asked = only(&desk);
     assert_eq!(asked.line(), "POST /rejoin/v1/devices");
-    let frame = RegisterRequest { schema: SCHEMA, proof, device: new_device(Some(device(1))) };
-    assert_eq!(asked.frame::<RegisterRequest>(), frame);
+    let mut frame = asked.frame::<RegisterRequest>();
+    let public_key = frame.device.public_key.take().unwrap();
+    assert_eq!(frame, RegisterRequest { schema: SCHEMA, proof, device: new_device(Some(device(1))) });
+    assert!(public_key.len() == 43 && got.device_key.is_some(), "it has a key of its own");
     assert_eq!((got.user.as_str(), got.device), ("ann", device(1)));
     assert_eq!(
         (got.server.as_str(), got.refresh_token.0.as_str()),

@@ -20,9 +20,17 @@ mod needs_postgres {
         [("accounts", "email"), ("sign_in_failures", "identity"), ("grants", "grant_id")];
 
     /// Lead with neither a space nor a user, and may ask every shard: clearing away what has expired and looking at what
-    /// happened lately is nobody's request, and passwords are seldom changed.
-    const SCATTERED: [&str; 5] =
-        ["accounts_by_user", "audit_by_time", "grants_by_expiry", "idempotency_by_expiry", "sign_in_failures_by_end"];
+    /// happened lately is nobody's request, and passwords are seldom changed. Every node asks, twice a second, whom others cut
+    /// off lately.
+    const SCATTERED: [&str; 7] = [
+        "accounts_by_user",
+        "audit_by_time",
+        "devices_cut",
+        "grants_by_expiry",
+        "idempotency_by_expiry",
+        "sessions_cut",
+        "sign_in_failures_by_end",
+    ];
 
     /// What stands in the way of sharding, one line each.
     async fn faults(client: &Client) -> Vec<String> {

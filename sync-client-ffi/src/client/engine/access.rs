@@ -1,0 +1,71 @@
+//! Access to spaces: what happens here when the server takes it away, and when it gives it back.
+
+use sync_core::code::RejectCode;
+use sync_core::id::SpaceId;
+
+use super::{Engine, Result};
+use crate::client::access::{Quarantined, Reason};
+use crate::client::error::ClientError;
+
+impl Engine {
+    /// Whether the server lets the user in, as far as is known.
+    pub(in crate::client) fn is_barred(&self, space: SpaceId) -> Result<bool> {
+        Ok(self.space(space)?.barred)
+    }
+
+    /// Refuses edits where nobody would ever see them.
+    pub(super) fn may_edit(&self, space: SpaceId) -> Result<()> {
+        if self.is_barred(space)? { Err(ClientError::NoAccess(space)) } else { Ok(()) }
+    }
+
+    /// The server does not let the user in: from now on nothing is sent or edited there. `false` if that was so before.
+    /// Nothing is lost by a kill before it is on disk: then the server is asked, and says so, again.
+    pub(in crate::client) fn bar(&mut self, space: SpaceId) -> Result<bool> {
+        // Nobody is ever refused the own personal space, so who says so is no server of this user.
+        if self.is_barred(space)? || space == SpaceId::personal(&self.user) {
+            return Ok(false);
+        }
+        if let Some(state) = self.spaces.get_mut(&space) {
+            state.barred = true;
+        }
+        self.store.transaction(|writer| writer.set_barred(space, true))?;
+        self.seal(space, None)?;
+        Ok(true)
+    }
+
+    /// The server has let the user in: what it has not got goes to it as it is. `false` if that was so before.
+    pub(in crate::client) fn admit(&mut self, space: SpaceId) -> Result<bool> {
+        if !self.is_barred(space)? {
+            return Ok(false);
+        }
+        self.store.transaction(|writer| writer.set_barred(space, false))?;
+        if let Some(state) = self.spaces.get_mut(&space) {
+            state.barred = false;
+        }
+        Ok(true)
+    }
+
+    /// What of this device's changes did not take effect for others, and will not by itself.
+    pub(in crate::client) fn quarantine(&mut self, space: SpaceId) -> Result<Vec<Quarantined>> {
+        // Sealed already, but where the disk was full.
+        if self.is_barred(space)? {
+            self.seal(space, None)?;
+        }
+        let refused = self.store.read().refused(space, self.device)?.into_iter().map(|(n, doc, code)| {
+            let reason = if code == RejectCode::NotAWriter { Reason::NoAccess } else { Reason::Refused(code) };
+            Quarantined { n, doc, reason, waits: false }
+        });
+        let mut all: Vec<Quarantined> = refused.collect();
+        let state = self.space(space)?;
+        if state.barred {
+            let unsent = self.store.read().unsent(space, self.device, state.row.acked.n)?;
+            all.extend(unsent.into_iter().map(|(n, doc)| Quarantined {
+                n,
+                doc,
+                reason: Reason::NoAccess,
+                waits: true,
+            }));
+        }
+        Ok(all)
+    }
+}
