@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::BODY_BYTES_MAX;
@@ -79,23 +79,20 @@ pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
 /// too much, likewise; empty for the frame itself. `None`
 /// where it is not msgpack at all. It reads the frame again, so that frames that can be read pay nothing for it.
 pub fn at_fault<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
-    use rmp_serde::decode::Error;
-    bounded(bytes).ok()?;
+    // Libraries do not tell apart what is not msgpack at all and what is of another type.
+    decode::<IgnoredAny>(bytes).ok()?;
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
     reader.set_max_depth(DEPTH_MAX);
     let error = serde_path_to_error::deserialize::<_, T>(&mut reader).err()?;
-    match error.inner() {
-        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) | Error::DepthLimitExceeded => None,
-        _ => Some(path(error.path())),
-    }
+    Some(path(error.path()))
 }
 
 /// The same of a JSON frame.
 pub fn at_fault_json<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
-    bounded(bytes).ok()?;
+    decode_json::<IgnoredAny>(bytes).ok()?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let error = serde_path_to_error::deserialize::<_, T>(&mut reader).err()?;
-    error.inner().is_data().then(|| path(error.path()))
+    Some(path(error.path()))
 }
 
 fn path(path: &serde_path_to_error::Path) -> String {
@@ -129,12 +126,13 @@ mod tests {
         };
         let of_json = |frame: &Value| at_fault_json::<SyncRequest>(frame.to_string().as_bytes());
         assert_eq!(of_json(&frame(&|_| {})), None);
-        let cases: [(&str, &dyn Fn(&mut Value)); 6] = [
+        let cases: [(&str, &dyn Fn(&mut Value)); 7] = [
             ("schema", &|frame| frame["schema"] = json!(70_000)),
             ("pull.own", &|frame| frame["pull"]["own"] = json!("yes")),
             ("pull.more", &|frame| frame["pull"]["more"] = json!(1)),
             ("push.base.n", &|frame| frame["push"]["base"]["n"] = json!(-1)),
             ("push.items[1]", &|frame| frame["push"]["items"][1]["hash"] = json!("0")),
+            ("push.items[1].kind", &|frame| frame["push"]["items"][1] = json!({"kind": 7})),
             ("more", &|frame| frame["more"] = json!(1)),
         ];
         for (path, change) in cases {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::auth::{Caller, accounts, sessions};
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
+use crate::membership::of_path;
 use crate::router::format::Format;
 use crate::router::observe::Note;
 
@@ -84,13 +86,13 @@ pub(crate) async fn devices(State(app): State<App>, caller: Caller, headers: Hea
 pub(crate) async fn rename(
     State(app): State<App>,
     caller: Caller,
-    Path(device): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<StatusCode, ApiError> {
     let RenameDeviceRequest { schema, name } = body::frame(&app, request).await?;
     of_this_schema(schema)?;
     let name = sessions::name_of_device(name)?;
-    let renamed = app.registry.rename(&caller.user, device_of(&device)?, &name).await?;
+    let renamed = app.registry.rename(&caller.user, device_of(&of_path(path)?)?, &name).await?;
     if renamed { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::not_found()) }
 }
 
@@ -107,9 +109,9 @@ pub(crate) async fn revoke(
     State(app): State<App>,
     Extension(note): Extension<Arc<Note>>,
     caller: Caller,
-    Path(device): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
-    sessions::revoke(&app, Some(&note), &caller.user, device_of(&device)?).await?;
+    sessions::revoke(&app, Some(&note), &caller.user, device_of(&of_path(path)?)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,5 +1,6 @@
 //! `GET /v1/spaces/{id}/version`: how far the log and every feed of a space have come.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -12,6 +13,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::exchange::enter;
 use crate::handlers::openapi::Refusals;
+use crate::membership::of_path;
 use crate::router::format::Format;
 
 /// How far the log and every feed of a space have come.
@@ -25,10 +27,10 @@ use crate::router::format::Format;
 pub(crate) async fn version(
     State(app): State<App>,
     caller: Caller,
-    Path(space): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let space = space.parse().map_err(|_| ApiError::not_found())?;
+    let space = of_path(path)?.parse().map_err(|_| ApiError::not_found())?;
     enter(&app, &caller, space).await?;
     let version = app.store.version(space).await?;
     let device = caller.device;
