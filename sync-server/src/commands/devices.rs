@@ -97,17 +97,17 @@ async fn revoke(config: &Config, user: String, device: Option<DeviceId>) -> Done
         Some(device) => vec![device],
         None => storage.registry.devices(&user, now_ms).await?.iter().map(|known| known.device).collect(),
     };
-    let mut revoked = String::new();
+    let mut revoked = Vec::new();
     for id in of {
         match storage.registry.revoke(&user, id, now_ms).await? {
-            Some(true) => revoked.push_str(&format!("{id}\n")),
+            Some(true) => revoked.push(format!("{id}\n")),
             // It was before.
             Some(false) => {}
             None => return Err(format!("{user} has no device {id}").into()),
         }
     }
     storage.store.close().await?;
-    print(&revoked)?;
+    print(&revoked.concat())?;
     let Some(url) = &config.redis.url else { return Ok(()) };
     if let Err(error) = redis::announce(url, &config.redis, &BusMessage::Cut(Cut { user, device })).await {
         eprintln!("sync-server: revoked; nodes find out from the database, since they cannot be told: {error}");

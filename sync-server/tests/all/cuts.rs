@@ -54,7 +54,7 @@ impl Open {
     }
 
     /// All of it ends, and nothing new is let in.
-    pub async fn is_cut(mut self, code: ErrorCode) {
+    pub async fn ends(mut self, code: ErrorCode) {
         let began = Instant::now();
         let ends = async {
             assert_eq!(self.link.closed().await, CloseCode::Unauthorized);
@@ -93,7 +93,7 @@ async fn a_revoked_device_is_cut_off_within_a_second_and_no_other() {
     let cut = Open::at(&world, &lost).await;
     let mut others = [Open::at(&world, &phone).await, Open::at(&world, &eve).await];
     revoke(&world, &phone, &lost).await;
-    cut.is_cut(ErrorCode::DeviceRevoked).await;
+    cut.ends(ErrorCode::DeviceRevoked).await;
     for other in &mut others {
         other.goes_on().await;
     }
@@ -107,12 +107,12 @@ async fn who_logs_out_is_cut_off_and_with_all_so_are_all() {
     let (one, mut two, mut three) =
         (Open::at(&world, &phone).await, Open::at(&world, &tablet).await, Open::at(&world, &watch).await);
     call(&world, &phone, Method::POST, "/v1/logout", Some(json!({ "schema": 1 }))).await;
-    one.is_cut(ErrorCode::SessionEnded).await;
+    one.ends(ErrorCode::SessionEnded).await;
     two.goes_on().await;
     three.goes_on().await;
     call(&world, &tablet, Method::POST, "/v1/logout", Some(json!({ "schema": 1, "all": true }))).await;
-    two.is_cut(ErrorCode::SessionEnded).await;
-    three.is_cut(ErrorCode::SessionEnded).await;
+    two.ends(ErrorCode::SessionEnded).await;
+    three.ends(ErrorCode::SessionEnded).await;
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_theft_cuts_the_family_off() {
     let third = refreshed(&world, &second).await;
     let open = Open::at(&world, &third).await;
     assert_eq!(refresh(&world, &first.refresh_token.0, first.device).await.status(), 400);
-    open.is_cut(ErrorCode::SessionEnded).await;
+    open.ends(ErrorCode::SessionEnded).await;
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_device_that_signs_in_again_leaves_its_old_connections() {
     let old = Open::at(&world, &first).await;
     let again = NewDevice { device: Some(first.device), ..phone("Phone") };
     let second = world.server.begin_session("ann", None, again).await.unwrap();
-    old.is_cut(ErrorCode::SessionEnded).await;
+    old.ends(ErrorCode::SessionEnded).await;
     Open::at(&world, &second).await.goes_on().await;
 }
 
@@ -167,11 +167,11 @@ async fn what_nobody_tells_is_found_in_the_database_within_a_second() {
         let victim = one.server.begin_session("ann", None, again).await.unwrap();
         let cut = Open::at(&other, &victim).await;
         revoke(&one, &phone, &victim).await;
-        cut.is_cut(ErrorCode::DeviceRevoked).await;
+        cut.ends(ErrorCode::DeviceRevoked).await;
     }
     let (mut stays, goes) = (Open::at(&other, &phone).await, Open::at(&other, &lost).await);
     call(&one, &lost, Method::POST, "/v1/logout", Some(json!({ "schema": 1 }))).await;
-    goes.is_cut(ErrorCode::SessionEnded).await;
+    goes.ends(ErrorCode::SessionEnded).await;
     stays.goes_on().await;
 }
 
@@ -189,7 +189,7 @@ async fn no_connection_slips_in_while_its_device_is_revoked() {
             let mut link = phone.dial().await;
             link.say(&phone.hello()).await;
             // Either it is not let in, or cut off: in both cases it ends.
-            while !matches!(link.socket.next().await, Some(Ok(Message::Close(_))) | Some(Err(_)) | None) {}
+            while !matches!(link.socket.next().await, Some(Ok(Message::Close(_)) | Err(_)) | None) {}
         });
         revoke(&world, &phone, &lost).await;
         timeout(SECOND, connecting).await.expect("within a second").unwrap();

@@ -45,15 +45,15 @@ async fn an_operator_lists_devices_and_revokes_one_or_all_of_a_user() {
         let output = run(data, &["devices", "revoke", "--user", "ann", "--device", &id]).await;
         assert_eq!(lines(&output), revoked, "once");
     }
-    open.is_cut(ErrorCode::DeviceRevoked).await;
+    open.ends(ErrorCode::DeviceRevoked).await;
     for other in &mut others {
         other.goes_on().await;
     }
     let output = run(data, &["devices", "revoke", "--user", "ann", "--all"]).await;
     assert_eq!(lines(&output), [two.device.to_string(), three.device.to_string()]);
     let [two, three, mut eve] = others;
-    two.is_cut(ErrorCode::DeviceRevoked).await;
-    three.is_cut(ErrorCode::DeviceRevoked).await;
+    two.ends(ErrorCode::DeviceRevoked).await;
+    three.ends(ErrorCode::DeviceRevoked).await;
     eve.goes_on().await;
 
     let foreign = DeviceId::from_bytes([9; 16]).to_string();

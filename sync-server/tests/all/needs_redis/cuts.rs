@@ -35,7 +35,7 @@ async fn redis_tells_who_was_cut_off() {
     let (mut stays, goes) = (Open::at(&other, &phone).await, Open::at(&other, &lost).await);
     let path = format!("/v1/devices/{}", lost.device);
     assert_eq!(call(&one, &phone, Method::DELETE, &path, None).await.status(), 204);
-    goes.is_cut(ErrorCode::DeviceRevoked).await;
+    goes.ends(ErrorCode::DeviceRevoked).await;
     stays.goes_on().await;
 
     let data = one.folder.path();
@@ -44,5 +44,5 @@ async fn redis_tells_who_was_cut_off() {
     let mut revoke = binary(data, &["devices", "revoke", "--user", "ann", "--all"]);
     revoke.arg("--config").arg(&file).arg("--redis-url").arg(redis.url());
     assert!(tokio::task::spawn_blocking(move || revoke.status().unwrap()).await.unwrap().success());
-    stays.is_cut(ErrorCode::DeviceRevoked).await;
+    stays.ends(ErrorCode::DeviceRevoked).await;
 }

@@ -99,7 +99,7 @@ impl World {
             repeats: 0,
             thefts: 0,
         };
-        for phone in 0..1 + world.random.below(4) {
+        for phone in 0..=world.random.below(4) {
             let now_ms = world.now_ms;
             let row = Session {
                 device: id(phone),
