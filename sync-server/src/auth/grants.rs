@@ -201,3 +201,6 @@ async fn end(app: &App, note: Option<&Note>, grant: &Grant) -> Result<(), ApiErr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

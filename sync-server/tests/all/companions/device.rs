@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -149,8 +151,9 @@ async fn seeing_the_code_on_the_screen_is_not_enough() {
     let (world, _) = house().await;
     let (tv, other, phone) = (begin(&world).await, begin(&world).await, phone(&world).await);
     // A row of one, the secret of another.
-    let row = |tv: &Tv| tv.device_code[..40].to_owned();
-    let forged = Tv { device_code: format!("{}{}", row(&tv), &other.device_code[40..]), user_code: String::new() };
+    let bytes = |tv: &Tv| URL_SAFE_NO_PAD.decode(&tv.device_code).unwrap();
+    let forged = URL_SAFE_NO_PAD.encode([&bytes(&tv)[..32], &bytes(&other)[32..]].concat());
+    let forged = Tv { device_code: forged, user_code: String::new() };
     let mine = with(tv.fields(), &[("client_id", "desktop")]);
     refused(forged.poll(&world).await, "invalid_grant").await;
     assert_eq!(approve(&world, &phone, &tv.user_code, true).await.status(), 204);
