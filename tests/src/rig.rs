@@ -108,6 +108,11 @@ impl Rig {
         set_role(&self.config.data, space, user, role);
     }
 
+    /// Asks a route for something in a user's name, with a frame in msgpack.
+    pub fn ask(&self, user: &str, method: &str, path: &str, frame: &[u8]) -> Raw {
+        request(self.address, method, path, &self.token(user, device(99)), frame).expect("an answer")
+    }
+
     /// A phone on a new store.
     pub fn phone(&self, user: &str, number: u8) -> Client {
         self.phone_by(user, number, &self.url())
@@ -267,19 +272,8 @@ impl ServerProcess {
         Err(Answer { status: answer.status, code: answer.code() })
     }
 
-    /// One request over a connection of its own, by hand: no client library smooths anything over.
     fn request(&self, method: &str, path: &str, token: &str, body: &[u8]) -> std::io::Result<Raw> {
-        let mut stream = TcpStream::connect(self.address)?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: rejoin\r\nAuthorization: Bearer {token}\r\nContent-Type: application/msgpack\r\n\
-             Accept: application/msgpack\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Raw::parse(&answer).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+        request(self.address, method, path, token, body)
     }
 
     /// Its resident memory.
@@ -302,6 +296,21 @@ impl ServerProcess {
         let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
         line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
     }
+}
+
+/// One request over a connection of its own, by hand: no client library smooths anything over.
+fn request(address: SocketAddr, method: &str, path: &str, token: &str, body: &[u8]) -> std::io::Result<Raw> {
+    let mut stream = TcpStream::connect(address)?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: rejoin\r\nAuthorization: Bearer {token}\r\nContent-Type: application/msgpack\r\n\
+         Accept: application/msgpack\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Raw::parse(&answer).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
 /// An answer as it came.

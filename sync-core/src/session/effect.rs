@@ -63,8 +63,9 @@ pub enum Effect {
         response: Box<SyncResponse>,
     },
     /// The server does not let the user into a space (any more): what it has not got of it is kept, and neither sent nor
-    /// added to until it does. It says so for every request, so this may come again. A [`Store`](Self::Store) for the space
-    /// tells that it does.
+    /// added to until it does. It says so for every request, so this may come again. That it does tells a
+    /// [`Store`](Self::Store) for the space, but for one that comes while the space is still in this
+    /// [trouble](super::Session::trouble): it answers something older.
     Barred {
         /// Which space.
         space: SpaceId,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use sync_core::id::SpaceId;
-use sync_core::session::{Effect, Event, Failure, Session, Status, StoreOutcome};
+use sync_core::session::{Effect, Event, Failure, Session, Status, StoreOutcome, Trouble};
 use sync_core::wire::SyncResponse;
 
 use super::connection::Connection;
@@ -144,7 +144,9 @@ impl Runner {
                 });
             }
             Effect::Store { space, response } => {
-                return Some(Event::Stored(space, self.store(shared, space, *response)));
+                // What was asked before access was lost may be answered after.
+                let lets_in = self.session.trouble(space) != Some(Trouble::NoAccess);
+                return Some(Event::Stored(space, self.store(shared, space, *response, lets_in)));
             }
             Effect::Open { link } => return self.connection.open(shared, link),
             Effect::Say { link, frame } => return self.connection.say(link, &frame),
@@ -181,9 +183,14 @@ impl Runner {
         None
     }
 
-    fn store(&mut self, shared: &Arc<Shared>, space: SpaceId, response: SyncResponse) -> StoreOutcome {
+    fn store(&mut self, shared: &Arc<Shared>, space: SpaceId, response: SyncResponse, lets_in: bool) -> StoreOutcome {
         let mut stored = Stored::default();
-        let outcome = take(shared, space, response, &mut stored).unwrap_or_else(|error| {
+        let admitted = if lets_in { lock(&shared.engine).admit(space) } else { Ok(false) };
+        let taken = admitted.and_then(|admitted| {
+            stored.access = admitted;
+            take(shared, space, response, &mut stored)
+        });
+        let outcome = taken.unwrap_or_else(|error| {
             tracing::error!(%error, "an answer could not be stored");
             StoreOutcome::Failed
         });
@@ -221,8 +228,6 @@ fn take(
     response: SyncResponse,
     stored: &mut Stored,
 ) -> Result<StoreOutcome, ClientError> {
-    // Whatever it says, it lets the user in.
-    stored.access |= lock(&shared.engine).admit(space)?;
     let mut intake = lock(&shared.engine).intake(space, response)?;
     loop {
         let progress = lock(&shared.engine).take_part(space, &mut intake, stored)?;

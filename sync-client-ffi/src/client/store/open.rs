@@ -211,3 +211,45 @@ fn salvage(into: &Connection, from: &Path, table: &str, [first, then]: [&str; 2]
     into.execute_batch("COMMIT")?;
     Ok(saved)
 }
+
+#[cfg(test)]
+mod tests {
+    use sync_core::id::{DeviceId, SpaceId};
+
+    use super::*;
+    use crate::client::Client;
+
+    /// A store as the first version of this library left it, with a space.
+    fn first_version(path: &Path, space: SpaceId, device: DeviceId) {
+        let store = Connection::open(path).unwrap();
+        store.execute_batch(MIGRATIONS[0]).unwrap();
+        store.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        store.pragma_update(None, "user_version", 1).unwrap();
+        let chain = sync_core::feed::FeedHead::start(space, device).chain.0;
+        let cursor = Cursor::start(space).chain.0;
+        store
+            .execute(
+                "INSERT INTO meta VALUES ('user', ?1), ('device', ?2)",
+                rusqlite::params![b"ann", device.as_bytes()],
+            )
+            .unwrap();
+        let row = "INSERT INTO spaces VALUES (?1, 0, ?2, 0, ?2, 0, ?3, NULL)";
+        store.execute(row, rusqlite::params![space.as_bytes(), chain, cursor]).unwrap();
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_is_brought_to_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let (space, device) = (SpaceId::from_random([5; 16]), DeviceId::from_random([1; 16]));
+        first_version(&path, space, device);
+        for _ in 0..2 {
+            let client = Client::builder(&path).identity("ann", device).open().unwrap();
+            assert!(client.has_access(space).unwrap());
+            assert_eq!(client.quarantine(space).unwrap(), []);
+        }
+        let store = Connection::open(&path).unwrap();
+        let version: usize = store.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, MIGRATIONS.len());
+    }
+}
