@@ -26,7 +26,9 @@ impl Modify for Common {
             components.headers.insert((*name).to_owned(), header().into());
         }
         for refusal in REFUSALS {
-            components.responses.insert(refusal.name.to_owned(), refusal.response(Form::Frames, refusal.description).into());
+            components
+                .responses
+                .insert(refusal.name.to_owned(), refusal.response(Form::Frames, refusal.description).into());
         }
         for route in ROUTES {
             if let Some(operation) = operation(openapi, route) {
@@ -262,7 +264,8 @@ fn complete(operation: &mut Operation, route: &Route) {
     let (keyed, works) = (is_keyed(route, operation), works(route, operation));
     // Handlers in different files are called alike.
     let words = route.path.split(|other: char| !other.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let name = std::iter::once(route.method.to_lowercase()).chain(words.map(str::to_owned)).collect::<Vec<_>>().join("_");
+    let name =
+        std::iter::once(route.method.to_lowercase()).chain(words.map(str::to_owned)).collect::<Vec<_>>().join("_");
     operation.operation_id = Some(name);
     complete_refusals(operation, route);
     for (status, response) in &mut operation.responses.responses {
