@@ -57,8 +57,11 @@ impl Keeping {
         let mut pause = PAUSE;
         for _ in 1..TRIES_MAX {
             match self.requests.renew(old) {
-                // The old one may be used up. What waits here is this renewal alone: edits and reading go on.
-                Err(Failure::Lost | Failure::Strange { status: 200 | 500.., .. }) => std::thread::sleep(pause),
+                Err(Failure::Lost | Failure::Strange { status: 200 | 500.., .. }) => {
+                    self.state().lost = true;
+                    // The old one may be used up. What waits here is this renewal alone: edits and reading go on.
+                    std::thread::sleep(pause);
+                }
                 answer => return answer.map_err(ended),
             }
             pause *= 2;

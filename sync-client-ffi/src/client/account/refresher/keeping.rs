@@ -14,6 +14,10 @@ use crate::client::{Shared, lock};
 
 /// A token is renewed so long before it runs out, so that it reaches the server in time over a slow network.
 const MARGIN: Duration = Duration::from_mins(1);
+/// How long a server repeats itself to whoever lost its answer, and by how much clocks of its nodes may differ. A copy of a
+/// request whose answer was lost may still be on its way for so long: if a further renewal overtook it, it would look like a
+/// theft.
+const QUIET: Duration = Duration::from_secs(35);
 /// What this device's clock says about a token from before its start is believed up to here: clocks are set.
 const BELIEVED: Duration = Duration::from_hours(1);
 
@@ -37,8 +41,10 @@ pub(super) struct State {
     flights: u64,
     busy: bool,
     last: Option<(u64, Result<Private, AccountError>)>,
-    /// The server asked to be left alone until then.
+    /// No renewal before then, and what is said meanwhile: the server asked for it, or copies are on their way.
     told: Option<(Instant, AccountError)>,
+    /// Whether copies may be on their way.
+    pub(super) lost: bool,
     pub(super) pace: Pace,
     pub(super) clients: Vec<Weak<Shared>>,
 }
@@ -85,6 +91,7 @@ impl Keeping {
             busy: false,
             last: None,
             told: None,
+            lost: false,
             pace: Pace::default(),
             clients: Vec::new(),
         };
@@ -165,6 +172,10 @@ impl Keeping {
         let result = match flown {
             Ok(credentials) => {
                 state.take(credentials);
+                if std::mem::take(&mut state.lost) {
+                    let error = AccountError::Unavailable { retry_after: Some(QUIET) };
+                    state.told = Some((Instant::now() + QUIET, error));
+                }
                 Ok(state.credentials.access_token.clone())
             }
             Err(error) => {
