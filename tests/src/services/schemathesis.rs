@@ -30,7 +30,11 @@ impl Schemathesis {
         let run = tempfile::tempdir().expect("a temporary folder");
         let mut schemathesis = Command::new(self.0.join("venv/bin/schemathesis"));
         schemathesis.args(arguments).current_dir(run.path()).stdin(Stdio::null());
-        schemathesis.env("SCHEMATHESIS_HOOKS", "hooks").env("PYTHONPATH", &self.0).env("NO_COLOR", "1").env("COLUMNS", "160");
+        schemathesis
+            .env("SCHEMATHESIS_HOOKS", "hooks")
+            .env("PYTHONPATH", &self.0)
+            .env("NO_COLOR", "1")
+            .env("COLUMNS", "160");
         schemathesis.envs(variables.iter().copied()).output().expect("it starts")
     }
 }

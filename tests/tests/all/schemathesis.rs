@@ -62,8 +62,10 @@ mod needs_schemathesis {
         let schemathesis = Schemathesis::find().unwrap_or_else(|missing| panic!("{missing}"));
         let rig = rig();
         // A description of one route, from which an answer was left out.
-        let responses = r#"{"200": {"description": "", "content": {"application/json": {}, "application/msgpack": {}}}}"#;
-        let parameter = r#"{"name": "id", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}}"#;
+        let responses =
+            r#"{"200": {"description": "", "content": {"application/json": {}, "application/msgpack": {}}}}"#;
+        let parameter =
+            r#"{"name": "id", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}}"#;
         let description = format!(
             r#"{{"openapi": "3.1.0", "info": {{"title": "less", "version": "1"}}, "paths": {{"/v1/spaces/{{id}}/version":
                 {{"get": {{"parameters": [{parameter}], "responses": {responses}}}}}}}}}"#

@@ -66,7 +66,8 @@ fn close(schema: &mut RefOr<Schema>, waiting: &mut Vec<String>) {
 
 /// One object of several, if they are written out.
 fn flat(parts: &AllOf) -> Option<Object> {
-    let mut whole = Object { description: parts.description.clone(), ..Object::with_type(Type::Object) };
+    let mut whole = Object::with_type(Type::Object);
+    whole.description.clone_from(&parts.description);
     for part in &parts.items {
         let part = match part {
             RefOr::T(Schema::Object(part)) => part.clone(),
