@@ -3,7 +3,7 @@
 //!
 //! The path of such a test says what it needs, so that a run can leave it out by name where that is missing:
 //! `needs_postgres`, `needs_redis`, `needs_pgbouncer` for one that the environment may name, `needs_own_postgres`,
-//! `needs_own_redis`, `needs_node` for one that the test starts itself.
+//! `needs_own_redis`, `needs_node`, `needs_schemathesis` for one that the test starts itself.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -17,6 +17,7 @@ pub mod oidc;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
+pub mod schemathesis;
 
 /// Names a Postgres in which databases may be made.
 pub const DATABASE_URL: &str = "DATABASE_URL";

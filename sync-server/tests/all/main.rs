@@ -19,6 +19,7 @@ mod metrics;
 mod needs_redis;
 mod observability;
 mod operators;
+mod papers;
 mod permissions;
 mod process;
 mod provider;

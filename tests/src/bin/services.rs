@@ -7,6 +7,7 @@ use sync_tests::services::oidc::Oidc;
 use sync_tests::services::pgbouncer::PgBouncer;
 use sync_tests::services::postgres::Postgres;
 use sync_tests::services::redis::Redis;
+use sync_tests::services::schemathesis::Schemathesis;
 use sync_tests::services::{DATABASE_URL, PGBOUNCER_URL, REDIS_URL};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,13 +21,14 @@ fn main() {
     }
 }
 
-/// A line a service, by the name of its Debian package. Where there is Node, its provider is fetched, too.
+/// A line a service, by the name of its Debian package. Where there is Node, its provider is fetched, too; where there is Python, Schemathesis.
 fn missing() {
     let found = [
         ("postgresql", Postgres::find().is_ok()),
         ("redis-server", Redis::find().is_ok()),
         ("pgbouncer", PgBouncer::find().is_ok()),
         ("nodejs", Oidc::find().is_ok()),
+        ("python3-venv", Schemathesis::find().is_ok()),
     ];
     for (package, _) in found.iter().filter(|(_, found)| !found) {
         println!("{package}");

@@ -9,6 +9,7 @@ mod live;
 mod nodes;
 mod oidc;
 mod postgres;
+mod schemathesis;
 mod services;
 mod store;
 mod sync;

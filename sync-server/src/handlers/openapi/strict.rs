@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sync_core::wire::SCHEMA;
 use utoipa::Modify;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, Object, Schema};
+use utoipa::openapi::schema::{AdditionalProperties, AllOf, ArrayItems, Object, Schema, Type};
 use utoipa::openapi::{OpenApi, Ref, RefOr};
 
 use super::common::operation;
@@ -42,6 +42,12 @@ impl Modify for Strict {
 
 /// Closes a schema, and gives the names of those that it refers to.
 fn close(schema: &mut RefOr<Schema>, waiting: &mut Vec<String>) {
+    // Closed, neither part of two would leave room for the other: what was flattened in the type is flattened here.
+    if let RefOr::T(Schema::AllOf(parts)) = schema
+        && let Some(whole) = flat(parts)
+    {
+        *schema = RefOr::T(Schema::Object(whole));
+    }
     match schema {
         RefOr::Ref(Ref { ref_location, .. }) => {
             waiting.extend(ref_location.strip_prefix("#/components/schemas/").map(str::to_owned));
@@ -53,10 +59,25 @@ fn close(schema: &mut RefOr<Schema>, waiting: &mut Vec<String>) {
             }
         }
         RefOr::T(Schema::OneOf(some)) => some.items.iter_mut().for_each(|schema| close(schema, waiting)),
-        RefOr::T(Schema::AllOf(some)) => some.items.iter_mut().for_each(|schema| close(schema, waiting)),
         RefOr::T(Schema::AnyOf(some)) => some.items.iter_mut().for_each(|schema| close(schema, waiting)),
         RefOr::T(_) => {}
     }
+}
+
+/// One object of several, if they are written out.
+fn flat(parts: &AllOf) -> Option<Object> {
+    let mut whole = Object::with_type(Type::Object);
+    whole.description.clone_from(&parts.description);
+    for part in &parts.items {
+        let part = match part {
+            RefOr::T(Schema::Object(part)) => part.clone(),
+            RefOr::T(Schema::AllOf(parts)) => flat(parts)?,
+            _ => return None,
+        };
+        whole.properties.extend(part.properties);
+        whole.required.extend(part.required);
+    }
+    Some(whole)
 }
 
 fn close_object(object: &mut Object, waiting: &mut Vec<String>) {
