@@ -73,6 +73,7 @@ impl Notes {
     }
 
     /// The same device, for notes in a shared space.
+    #[must_use]
     pub fn within(&self, space: &str) -> Self {
         Self { folder: self.folder.clone(), server: self.server.clone(), space: Some(space.to_owned()) }
     }

@@ -58,6 +58,7 @@ impl Rules {
     }
 
     /// The same for a device that registered a key: it may repeat the very last one at any time, if it proves who it is.
+    #[must_use]
     pub fn with_key(self, key: String) -> Self {
         Self { key: Some(key), ..self }
     }
