@@ -113,11 +113,13 @@ mod tests {
     use super::{FrameError, at_fault, at_fault_json, decode, encode};
     use crate::wire::SyncRequest;
 
+    type Change = fn(&mut Value);
+
     #[test]
     fn what_is_at_fault_is_named_by_its_path() {
         let hash = "00".repeat(32);
         let doc = "00000000-0000-0000-0000-000000000000";
-        let frame = |change: &dyn Fn(&mut Value)| {
+        let frame = |change: Change| {
             let item = json!({"kind": "delete", "doc": doc, "hash": hash});
             let push = json!({"device": doc, "base": {"n": 1, "chain": hash}, "items": [item, item]});
             let mut frame = json!({"schema": 1, "space": doc, "push": push, "pull": {"own": true}});
@@ -125,15 +127,15 @@ mod tests {
             frame
         };
         let of_json = |frame: &Value| at_fault_json::<SyncRequest>(frame.to_string().as_bytes());
-        assert_eq!(of_json(&frame(&|_| {})), None);
-        let cases: [(&str, &dyn Fn(&mut Value)); 7] = [
-            ("schema", &|frame| frame["schema"] = json!(70_000)),
-            ("pull.own", &|frame| frame["pull"]["own"] = json!("yes")),
-            ("pull.more", &|frame| frame["pull"]["more"] = json!(1)),
-            ("push.base.n", &|frame| frame["push"]["base"]["n"] = json!(-1)),
-            ("push.items[1]", &|frame| frame["push"]["items"][1]["hash"] = json!("0")),
-            ("push.items[1].kind", &|frame| frame["push"]["items"][1] = json!({"kind": 7})),
-            ("more", &|frame| frame["more"] = json!(1)),
+        assert_eq!(of_json(&frame(|_| {})), None);
+        let cases: [(&str, Change); 7] = [
+            ("schema", |frame| frame["schema"] = json!(70_000)),
+            ("pull.own", |frame| frame["pull"]["own"] = json!("yes")),
+            ("pull.more", |frame| frame["pull"]["more"] = json!(1)),
+            ("push.base.n", |frame| frame["push"]["base"]["n"] = json!(-1)),
+            ("push.items[1]", |frame| frame["push"]["items"][1]["hash"] = json!("0")),
+            ("push.items[1].kind", |frame| frame["push"]["items"][1] = json!({"kind": 7})),
+            ("more", |frame| frame["more"] = json!(1)),
         ];
         for (path, change) in cases {
             assert_eq!(of_json(&frame(change)).as_deref(), Some(path));

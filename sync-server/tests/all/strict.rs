@@ -330,7 +330,7 @@ async fn the_field_at_fault_is_named_and_its_value_is_not() {
         }
         for (at, wrong) in found {
             let mut body = example.clone();
-            let pointer: String = at.iter().map(|part| format!("/{part}")).collect();
+            let pointer = at.iter().fold(String::new(), |pointer, part| pointer + "/" + part);
             *body.pointer_mut(&pointer).unwrap() = wrong.clone();
             let what = format!("{pointer} = {wrong}");
             for content_type in [JSON, MSGPACK] {

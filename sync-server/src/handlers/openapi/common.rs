@@ -220,7 +220,10 @@ fn to_header(name: &str) -> Ref {
 /// Headers of every answer; the limits' where there are any.
 const COMMON_HEADERS: [&str; 3] = ["X-Request-Id", "RateLimit", "RateLimit-Policy"];
 
-const HEADERS: &[(&str, fn() -> Header)] = &[
+/// What is described once, by its name.
+type Named<T> = (&'static str, fn() -> T);
+
+const HEADERS: &[Named<Header>] = &[
     ("X-Request-Id", || header("What the request goes by in the server's log.", Type::String)),
     ("RateLimit", || header("Where the tightest limit stands (draft-ietf-httpapi-ratelimit-headers).", Type::String)),
     ("RateLimit-Policy", || header("What that limit is.", Type::String)),
@@ -236,7 +239,7 @@ fn header(description: &str, of: Type) -> Header {
     HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
 }
 
-const PARAMETERS: &[(&str, fn() -> Parameter)] = &[
+const PARAMETERS: &[Named<Parameter>] = &[
     ("AppPlatform", || {
         let description = "The app's platform: `ios`, `android`, `macos`, `windows`, `linux`, `web` or another word.";
         parameter("X-App-Platform", description, "^[a-z0-9-]{1,32}$", None)
@@ -322,11 +325,10 @@ fn complete_refusals(operation: &mut Operation, route: &Route) {
         let told = operation.responses.responses.get(refusal.status);
         let completed = match told {
             None if (refusal.on)(route, operation) => refusal.plain(route.refusals),
-            None => continue,
             Some(told) if general.get(refusal.status) == Some(told) => refusal.plain(route.refusals),
+            None | Some(RefOr::Ref(_)) => continue,
             // What the route says of it stays; the rest is the same for all.
             Some(RefOr::T(told)) => refusal.response(route.refusals, &told.description).into(),
-            Some(RefOr::Ref(_)) => continue,
         };
         operation.responses.responses.insert(refusal.status.to_owned(), completed);
     }
