@@ -11,6 +11,7 @@ pub(crate) mod jwks;
 pub(crate) mod live;
 pub(crate) mod logout;
 pub(crate) mod members;
+pub(crate) mod membership;
 pub(crate) mod oauth_authorize;
 pub(crate) mod oauth_device;
 pub(crate) mod oauth_device_approve;

@@ -77,7 +77,6 @@ mod handlers;
 mod levels;
 pub mod limiter;
 mod live;
-mod membership;
 pub mod probe;
 mod random;
 mod router;

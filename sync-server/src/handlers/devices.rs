@@ -14,11 +14,11 @@ use sync_core::wire::account::{
 };
 
 use super::body;
+use super::membership::of_path;
 use crate::app::App;
 use crate::auth::{Caller, accounts, sessions};
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
-use crate::membership::of_path;
 use crate::router::format::Format;
 use crate::router::observe::Note;
 

@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 use super::body;
 use super::members::{name, shared};
+use super::membership::{Happened, created, current, done, of_path, owner};
 use crate::app::App;
 use crate::audit::Kind;
 use crate::auth::Caller;
 use crate::config::TOKEN;
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
-use crate::membership::{Happened, created, current, done, of_path, owner};
 use crate::router::format::Format;
 use crate::router::idempotent::Secret;
 use crate::router::observe::Note;

@@ -13,12 +13,12 @@ use sync_core::wire::SCHEMA;
 use sync_core::wire::account::{Member, MembersResponse, Role, SetRoleRequest};
 
 use super::body;
+use super::membership::{Happened, current, done, member, of_path, owner};
 use crate::app::App;
 use crate::audit::Kind;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
-use crate::membership::{Happened, current, done, member, of_path, owner};
 use crate::router::format::Format;
 use crate::router::observe::Note;
 use sync_core::wire::ErrorResponse;

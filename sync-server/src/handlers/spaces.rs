@@ -11,12 +11,12 @@ use sync_core::wire::SCHEMA;
 use sync_core::wire::account::{CreateSpaceRequest, Role, SpaceOfCaller, SpacesResponse};
 
 use super::body;
+use super::membership::{Happened, created, current};
 use crate::app::App;
 use crate::audit::Kind;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
-use crate::membership::{Happened, created, current};
 use crate::router::format::Format;
 use crate::router::observe::Note;
 use crate::store::spaces::{BOUNDS, NewSpace, OwnSpace};

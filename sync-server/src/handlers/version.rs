@@ -8,12 +8,12 @@ use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
 use sync_core::wire::{SCHEMA, VersionResponse};
 
+use super::membership::of_path;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::exchange::enter;
 use crate::handlers::openapi::Refusals;
-use crate::membership::of_path;
 use crate::router::format::Format;
 
 /// How far the log and every feed of a space have come.

@@ -117,10 +117,20 @@ async fn no_canary_is_in_the_log_at_the_finest_level() {
     let header = canaries.at("a header's name");
     http.get(format!("{url}/v1/spaces")).header(header, "1").send().await.unwrap();
     let suffix = format!("2.4.1-{}", &canaries.at("a version's suffix"));
-    ann.request(Method::GET, "/v1/spaces").header("x-app-version", suffix).send().await.unwrap();
+    ann.request(Method::GET, "/v1/spaces")
+        .header("x-app-version", suffix)
+        .header("x-app-platform", "ios")
+        .send()
+        .await
+        .unwrap();
 
     // A platform is a word, and this looks like one; that it is a card's number is told by its shape alone.
-    ann.request(Method::GET, "/v1/spaces").header("x-app-platform", "4111111111111111").send().await.unwrap();
+    ann.request(Method::GET, "/v1/spaces")
+        .header("x-app-platform", "4111111111111111")
+        .header("x-app-version", "2.4.2")
+        .send()
+        .await
+        .unwrap();
 
     // Bodies.
     let json = |field: &str, value: &str| format!("{{\"schema\":{SCHEMA},\"{field}\":\"{value}\"}}");

@@ -169,17 +169,18 @@ async fn seeing_the_code_on_the_screen_is_not_enough() {
 #[tokio::test]
 async fn guessing_codes_is_slowed_down() {
     let (world, now_ms) = house().await;
-    let (tv, phone) = (begin(&world).await, phone(&world).await);
+    let (tv, ann) = (begin(&world).await, phone(&world).await);
     let mut seen = Vec::new();
     for guess in ["BCDF-GHJK", "BCDF-GHJL", "nonsense", "BCDF-GHJM", "BCDF-GHJN"] {
-        seen.push(approve(&world, &phone, guess, true).await.status().as_u16());
+        seen.push(approve(&world, &ann, guess, true).await.status().as_u16());
         now_ms.fetch_add(20_000, Ordering::Relaxed);
     }
     assert_eq!(seen, [404; 5]);
-    world::refused(approve(&world, &phone, &tv.user_code, true).await, 429, ErrorCode::RateLimited).await;
+    world::refused(approve(&world, &ann, &tv.user_code, true).await, 429, ErrorCode::RateLimited).await;
     now_ms.fetch_add(900_000, Ordering::Relaxed);
-    let fresh = begin(&world).await;
-    assert_eq!(approve(&world, &phone, &fresh.user_code, true).await.status(), 204);
+    // Meanwhile the access token has run out.
+    let (fresh, ann) = (begin(&world).await, phone(&world).await);
+    assert_eq!(approve(&world, &ann, &fresh.user_code, true).await.status(), 204);
     // Nobody else is held up.
     let bob = crate::devices::signed_in(&world, "bob").await;
     let another = begin(&world).await;
