@@ -96,7 +96,7 @@ async fn a_space_is_made_shared_and_left() {
     let items = typing(bob.device, 1);
     let push = bob.push(items);
     bob.sync(&push).await;
-    assert_eq!(ann.sync(&ann.pull()).await.pull.is_some(), true);
+    assert!(ann.sync(&ann.pull()).await.pull.is_some());
 
     assert_eq!(ann.set_role(space, "bob", Role::Reader).await.status(), 204);
     assert_eq!(ann.set_role(space, "bob", Role::Reader).await.status(), 204, "twice is once");
