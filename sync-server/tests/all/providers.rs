@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jsonwebtoken::Algorithm;
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -252,7 +253,14 @@ async fn nobody_waits_behind_a_provider_that_hangs() {
     scene.provider.hold(true);
     let unknown = Key::new("unknown", Algorithm::ES256);
     let patience = async {
-        let flood = futures_util::future::join_all((0..24).map(|_| scene.call(&unknown)));
+        let mut flood: FuturesUnordered<_> = (0..24).map(|_| scene.call(&unknown)).collect();
+        let flood = async {
+            // Eight wait for the provider; nobody waits behind them.
+            let at_once = timeout(Duration::from_secs(2), flood.by_ref().take(16).collect::<Vec<_>>());
+            let mut answers = at_once.await.expect("few wait");
+            answers.extend(flood.collect::<Vec<_>>().await);
+            answers
+        };
         let good = async {
             scene.provider.asked_for_configuration(2).await;
             for _ in 0..10 {
@@ -264,6 +272,7 @@ async fn nobody_waits_behind_a_provider_that_hangs() {
         futures_util::future::join(flood, good).await.0
     };
     let answers = timeout(Duration::from_secs(10), patience).await.expect("a bounded wait");
+    assert_eq!(answers.len(), 24);
     for answer in answers {
         refused(answer, 503, ErrorCode::Unavailable).await;
     }
