@@ -81,7 +81,7 @@ pub(crate) async fn set_role(
     shared(space, &caller, &user)?;
     let before = Role::from(app.registry.change_role(space, &caller.user, &user, role.into()).await??);
     if before != role {
-        let detail = Some(format!("{user}: {} to {}", name(before), name(role)));
+        let detail = Some(format!("{} to {}", name(before), name(role)));
         let happened = Happened { kind: Kind::MemberRoleChanged, space, detail, caller: &caller, note: &note };
         happened.announce(&app, &user).await;
     }
@@ -113,8 +113,7 @@ pub(crate) async fn remove(
     shared(space, &caller, &user)?;
     app.registry.remove_member(space, &caller.user, &user).await??;
     let kind = if leaves { Kind::MemberLeft } else { Kind::MemberRemoved };
-    let detail = (!leaves).then(|| user.clone());
-    Happened { kind, space, detail, caller: &caller, note: &note }.announce(&app, &user).await;
+    Happened { kind, space, detail: None, caller: &caller, note: &note }.announce(&app, &user).await;
     Ok(done())
 }
 

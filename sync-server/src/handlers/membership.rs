@@ -6,7 +6,7 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sync_core::id::SpaceId;
+use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_core::wire::SCHEMA;
 
@@ -65,15 +65,25 @@ pub(crate) struct Happened<'a> {
 impl Happened<'_> {
     /// Writes it down.
     pub(crate) async fn record(self, app: &App) {
-        let Self { kind, space, detail, caller, note } = self;
-        let event = Event { kind, user: &caller.user, device: Some(caller.device), space: Some(space), detail };
-        audit::record(app, Some(note), event).await;
+        let device = Some(self.caller.device);
+        self.write(app, &self.caller.user, device, self.detail.clone()).await;
     }
 
     /// The same where it is about what a user may do: connections that follow the space look it up at once, on all nodes.
     pub(crate) async fn announce(self, app: &App, user: &str) {
         app.live.fanout.tell_access(self.space, user.to_owned());
-        self.record(app).await;
+        if user == self.caller.user {
+            return self.record(app).await;
+        }
+        // It is found under whom it concerns, and says who did it.
+        let by = format!("by {} on {}", self.caller.user, self.caller.device);
+        let detail = self.detail.as_ref().map_or_else(|| by.clone(), |detail| format!("{detail}, {by}"));
+        self.write(app, user, None, Some(detail)).await;
+    }
+
+    async fn write(&self, app: &App, user: &str, device: Option<DeviceId>, detail: Option<String>) {
+        let event = Event { kind: self.kind, user, device, space: Some(self.space), detail };
+        audit::record(app, Some(self.note), event).await;
     }
 }
 
