@@ -104,6 +104,13 @@ impl Account {
         Ok(Self { requests: Arc::new(Requests::new(server)?), tokens })
     }
 
+    /// The app that this is part of, for the server to know: as [`ClientBuilder::app`](crate::ClientBuilder::app). A
+    /// version that it no longer serves is refused with [`UpgradeRequired`](AccountError::UpgradeRequired).
+    pub fn app(self, platform: &str, version: &str) -> Result<Self, AccountError> {
+        self.requests.named(platform, version)?;
+        Ok(self)
+    }
+
     fn of(requests: Arc<Requests>, refresher: Refresher) -> Self {
         Self { requests, tokens: Tokens::Renewed(refresher) }
     }

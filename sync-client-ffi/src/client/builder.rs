@@ -12,7 +12,7 @@ use super::error::{ClientError, OpenError};
 use super::identity::{self, Identity};
 use super::runner::Inbox;
 use super::store;
-use super::transport::{App, Http, Transport, is_app};
+use super::transport::{Http, Transport};
 use super::{Client, Shared};
 
 /// Opens a client.
@@ -84,7 +84,8 @@ impl ClientBuilder {
 
     /// The app that this is part of, for the server to know: its platform (`ios`, `android`, `macos`, `windows`, `linux`, `web`,
     /// or another word of a-z, 0-9 and -) and its version, such as `2.4.1`. A server that no longer serves that version says
-    /// so, and where to update: [`SyncError::UpgradeRequired`](super::SyncError::UpgradeRequired).
+    /// so, and where to update: [`SyncError::UpgradeRequired`](super::SyncError::UpgradeRequired). Where somebody is
+    /// [signed in](Self::signed_in), it is said on account routes too.
     pub fn app(mut self, platform: impl Into<String>, version: impl Into<String>) -> Self {
         self.app = Some((platform.into(), version.into()));
         self
@@ -92,12 +93,12 @@ impl ClientBuilder {
 
     /// Opens the store, or creates it; replays and seals what a kill left in the journal.
     pub fn open(mut self) -> Result<Client, OpenError> {
-        let app = self.app.take();
-        if let Some((platform, version)) = app.as_ref().filter(|(platform, version)| !is_app(platform, version)) {
-            return Err(OpenError::BadApp { platform: platform.clone(), version: version.clone() });
+        let app = self.refresher.as_ref().map(Refresher::of_app).unwrap_or_default();
+        if let Some((platform, version)) = self.app.take() {
+            app.named(&platform, &version).map_err(|_| OpenError::BadApp { platform, version })?;
         }
         let transport: Option<Arc<dyn Transport>> = match &self.server {
-            Some(server) => Some(Arc::new(Http::new(server, App::new(app))?)),
+            Some(server) => Some(Arc::new(Http::new(server, app)?)),
             None => None,
         };
         self.open_over(transport)

@@ -12,7 +12,7 @@ mod app;
 pub(super) mod http;
 mod socket;
 
-pub(super) use app::{App, is_app};
+pub(super) use app::App;
 pub(super) use http::Http;
 
 /// Something under way, which is given up by dropping it.

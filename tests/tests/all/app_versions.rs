@@ -1,5 +1,6 @@
 //! An app that has become too old for its server: it is told, and where to update, and keeps what is written.
 
+use sync_client_ffi::account::{Account, AccountError, CredentialsFile, NewDevice, Proof, Refresher};
 use sync_client_ffi::{Client, OpenError, Status, SyncError, Trouble, Value};
 use sync_server::store::Store as _;
 use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
@@ -78,6 +79,46 @@ fn a_phone_that_is_too_old_keeps_what_it_writes_and_knows_where_to_update() {
     updated.sync_once(PATIENCE).unwrap();
     new.sync_once(PATIENCE).unwrap();
     assert_eq!(new.documents(new.personal_space(), None).unwrap().len(), 2);
+}
+
+#[test]
+fn accounts_and_clients_of_one_app_say_alike_what_they_are() {
+    let rig = rig();
+    let account = |version| Account::new(&rig.url()).unwrap().app("ios", version).unwrap();
+    account("1.9").sign_up("ann@example.com", "Correct-Horse-7", "Ann").unwrap();
+    let proof = || Proof::Password { email: "ann@example.com".into(), password: "Correct-Horse-7".into() };
+    let device = || NewDevice {
+        device: None,
+        name: "Ann's phone".into(),
+        platform: "ios".into(),
+        app_version: "1.9".into(),
+        public_key: None,
+    };
+    let credentials = account("1.9").sign_in(proof(), device()).unwrap();
+    let keychain = CredentialsFile::new(rig.folder().join("login.json"));
+    let refresher = Refresher::begin(keychain, credentials).unwrap().app("ios", "1.9").unwrap();
+    let phone = Client::builder(rig.folder().join("phone")).signed_in(&refresher).open().unwrap();
+    let statuses = Seen::default();
+    let _watching = phone.on_status({
+        let statuses = statuses.clone();
+        move |status| statuses.see(status)
+    });
+    phone.start().unwrap();
+    phone.sync_once(PATIENCE).unwrap();
+
+    set_minimum(&rig, Some("2.0.0"));
+    statuses.wait_for(0, &Status::Error(Trouble::UpgradeRequired));
+    let required = AccountError::UpgradeRequired { update_url: Some(UPDATE_URL.into()) };
+    assert_eq!(refresher.account().spaces().unwrap_err(), required);
+    assert!(required.to_string().contains(&format!("update it at {UPDATE_URL};")), "{required}");
+    assert_eq!(account("1.9").sign_in(proof(), device()).unwrap_err(), required);
+    assert_eq!(phone.update_url().as_deref(), Some(UPDATE_URL), "whichever of them was told");
+    let too_old = SyncError::UpgradeRequired { update_url: Some(UPDATE_URL.into()) };
+    assert_eq!(phone.sync_once(PATIENCE).unwrap_err(), too_old);
+    account("2.0.0").sign_in(proof(), device()).unwrap();
+
+    let nonsense = Account::new(&rig.url()).unwrap().app("iOS", "1.0").err();
+    assert!(matches!(nonsense, Some(AccountError::BadApp { .. })), "{nonsense:?}");
 }
 
 #[test]

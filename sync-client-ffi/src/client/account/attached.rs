@@ -59,7 +59,7 @@ impl From<AccountError> for SyncError {
             AccountError::Offline | AccountError::Unavailable { .. } | AccountError::RateLimited { .. } => {
                 Self::Offline
             }
-            AccountError::UpgradeRequired => Self::Trouble(Trouble::UpgradeRequired),
+            AccountError::UpgradeRequired { update_url } => Self::UpgradeRequired { update_url },
             AccountError::NotUnderstood => Self::Trouble(Trouble::NotUnderstood),
             _ => Self::NeedsAuth,
         }

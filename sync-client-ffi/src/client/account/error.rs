@@ -59,8 +59,19 @@ pub enum AccountError {
         message: String,
     },
     /// The app is too old for the server.
-    #[error("this app is too old for the server: update it; nothing on this device is lost")]
-    UpgradeRequired,
+    #[error("this app is too old for the server: update it{}; nothing on this device is lost", at(.update_url.as_deref()))]
+    UpgradeRequired {
+        /// Where, if the server says so.
+        update_url: Option<String>,
+    },
+    /// The app's platform or version is not one.
+    #[error("not an app's platform and version: {platform} {version} (expected for example ios 2.4.1)")]
+    BadApp {
+        /// What was given as its platform.
+        platform: String,
+        /// And as its version.
+        version: String,
+    },
     /// The server was not reached, or its answer was lost.
     #[error("the server cannot be reached: check the network and try again; what is written meanwhile is kept")]
     Offline,
@@ -127,7 +138,7 @@ impl From<Failure> for AccountError {
 
 impl From<Refusal> for AccountError {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { code, message, request_id, retry_after, .. } = refusal;
+        let Refusal { code, message, request_id, retry_after, update_url, .. } = refusal;
         match code {
             ErrorCode::LoginFailed => Self::LoginFailed,
             ErrorCode::RateLimited => Self::RateLimited { retry_after: retry_after.unwrap_or(Duration::from_secs(1)) },
@@ -138,13 +149,17 @@ impl From<Refusal> for AccountError {
             ErrorCode::LastOwner => Self::LastOwner,
             ErrorCode::TooMany => Self::TooMany { message },
             ErrorCode::Invalid => Self::Invalid { message },
-            ErrorCode::UpgradeRequired => Self::UpgradeRequired,
+            ErrorCode::UpgradeRequired => Self::UpgradeRequired { update_url },
             ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::IdempotencyInFlight => {
                 Self::Unavailable { retry_after }
             }
             _ => Self::Server { message, request_id },
         }
     }
+}
+
+fn at(update_url: Option<&str>) -> String {
+    update_url.map(|url| format!(" at {url}")).unwrap_or_default()
 }
 
 /// "5 seconds", "15 minutes", rounded up: a moment too early is in vain.

@@ -8,6 +8,7 @@ use sync_core::wire::account::Private;
 use super::request::Requests;
 use super::{Account, AccountError, Credentials, Keychain};
 use crate::client::Shared;
+use crate::client::transport::App;
 
 mod flight;
 mod keeping;
@@ -41,6 +42,13 @@ impl Refresher {
         let credentials = keychain.load()?.ok_or(AccountError::NotSignedIn)?;
         let requests = Requests::new(&credentials.server)?;
         Ok(Self { keeping: Arc::new(Keeping::new(requests, Box::new(keychain), credentials)) })
+    }
+
+    /// The app that this is part of, for the server to know, also of every client that is opened with it: as
+    /// [`ClientBuilder::app`](crate::ClientBuilder::app).
+    pub fn app(self, platform: &str, version: &str) -> Result<Self, AccountError> {
+        self.keeping.requests.named(platform, version)?;
+        Ok(self)
     }
 
     /// The same user signed in again on the same device, after the session had ended: what is open goes on.
@@ -81,6 +89,11 @@ impl Refresher {
     /// Forgets the tokens, here and in the keychain, without a word to the server: [`Account::log_out`] tells it too.
     pub fn forget(&self) -> Result<(), AccountError> {
         self.keeping.forget()
+    }
+
+    /// The app in whose name it asks.
+    pub(in crate::client) fn of_app(&self) -> Arc<App> {
+        self.keeping.requests.app.clone()
     }
 
     /// A client takes its tokens from here as long as it lives.

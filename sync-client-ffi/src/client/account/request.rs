@@ -1,6 +1,6 @@
 //! Requests about accounts, devices and spaces: blocking, bounded in time and bytes, with no redirects.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -12,8 +12,8 @@ use sync_core::wire::{self, ErrorCode, ErrorResponse};
 
 use super::AccountError;
 use crate::client::clock;
-use crate::client::transport::Meter;
 use crate::client::transport::http::{MSGPACK, bounded_body, build, common, retry_after_ms};
+use crate::client::transport::{App, Meter};
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -27,6 +27,7 @@ pub(super) struct Requests {
     /// Made when it is needed: it reads the certificates that the system trusts.
     client: OnceLock<Option<reqwest::Client>>,
     meter: Meter,
+    pub(super) app: Arc<App>,
 }
 
 /// A request.
@@ -77,6 +78,8 @@ pub(super) struct Refusal {
     pub(super) message: String,
     pub(super) request_id: String,
     pub(super) retry_after: Option<Duration>,
+    /// Where the app is updated.
+    pub(super) update_url: Option<String>,
     /// What OAuth calls it (RFC 6749, section 5.2), on the routes that OAuth defines.
     pub(super) oauth: Option<String>,
 }
@@ -138,12 +141,18 @@ impl Requests {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.cannot_be_a_base() {
             return Err(bad());
         }
-        Ok(Self { base, client: OnceLock::new(), meter: Meter::default() })
+        Ok(Self { base, client: OnceLock::new(), meter: Meter::default(), app: Arc::default() })
     }
 
     /// The address, as it was given.
     pub(super) fn server(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// In the name of which app it asks.
+    pub(super) fn named(&self, platform: &str, version: &str) -> Result<(), AccountError> {
+        let bad = |_| AccountError::BadApp { platform: platform.to_owned(), version: version.to_owned() };
+        self.app.named(platform, version).map_err(bad)
     }
 
     /// Makes a request, and waits for the answer.
@@ -187,7 +196,7 @@ impl Requests {
             Body::Frame(bytes) => request.header(CONTENT_TYPE, MSGPACK).body(bytes.clone()),
             Body::Form(form) => request.header(CONTENT_TYPE, FORM).body(form.clone()),
         };
-        let sent = request.send().await;
+        let sent = self.app.sign(request).send().await;
         let mut response = sent.map_err(|error| if error.is_connect() { Failure::Unsent } else { Failure::Lost })?;
         let status = response.status();
         let retry_after = retry_after_ms(&response).map(Duration::from_millis);
@@ -204,12 +213,13 @@ impl Requests {
             return Ok(reply);
         }
         // A proxy or captive portal speaks for itself; nobody is signed out on its word.
-        let Some(ErrorResponse { code, message, request_id, retry_after_ms, .. }) = reply.decode() else {
-            return Err(strange);
-        };
+        let Some(error) = reply.decode::<ErrorResponse>() else { return Err(strange) };
+        self.app.hear(&error);
+        let ErrorResponse { code, message, request_id, retry_after_ms, .. } = error;
+        let update_url = self.app.update_url().filter(|_| code == ErrorCode::UpgradeRequired);
         let retry_after = retry_after_ms.map(Duration::from_millis).or(retry_after);
         let oauth = json.then(|| reply.decode::<OauthError>()).flatten().map(|oauth| oauth.error);
-        Err(Failure::Refused(Refusal { code, message, request_id, retry_after, oauth }))
+        Err(Failure::Refused(Refusal { code, message, request_id, retry_after, update_url, oauth }))
     }
 }
 

@@ -26,7 +26,7 @@ pub(in crate::client) struct Http {
 }
 
 impl Http {
-    pub(in crate::client) fn new(server: &str, app: App) -> Result<Self, OpenError> {
+    pub(in crate::client) fn new(server: &str, app: Arc<App>) -> Result<Self, OpenError> {
         let bad = || OpenError::BadAddress { address: server.to_owned() };
         let url = reqwest::Url::parse(server).map_err(|_| bad())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -35,7 +35,7 @@ impl Http {
         let base = url.as_str().trim_end_matches('/');
         let (sync_url, live_url) = (format!("{base}/v1/sync"), format!("{base}/v1/live"));
         let (requests, upgrades) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { sync_url, live_url, requests, upgrades, meter: Arc::default(), app: Arc::new(app) })
+        Ok(Self { sync_url, live_url, requests, upgrades, meter: Arc::default(), app })
     }
 
     fn requests(&self) -> Option<&reqwest::Client> {

@@ -23,7 +23,7 @@ fn each_refusal_has_an_error_that_says_what_to_do() {
         (409, ErrorCode::LastOwner, AccountError::LastOwner),
         (409, ErrorCode::TooMany, AccountError::TooMany { message: message() }),
         (400, ErrorCode::Invalid, AccountError::Invalid { message: message() }),
-        (426, ErrorCode::UpgradeRequired, AccountError::UpgradeRequired),
+        (426, ErrorCode::UpgradeRequired, AccountError::UpgradeRequired { update_url: None }),
         (503, ErrorCode::Busy, AccountError::Unavailable { retry_after: None }),
         (503, ErrorCode::Unavailable, AccountError::Unavailable { retry_after: None }),
         (500, ErrorCode::Internal, AccountError::Server { message: message(), request_id: "r-1".into() }),
