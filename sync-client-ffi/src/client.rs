@@ -182,6 +182,11 @@ impl Client {
         self.shared.set_token(token.into());
     }
 
+    /// The access token that is used now.
+    pub(crate) fn token(&self) -> Option<String> {
+        lock(&self.shared.token).clone()
+    }
+
     /// Calls `callback` when a new access token is wanted: the one there is runs out soon, or is not taken any more. It is
     /// called on a thread of the client's own, also for a wish from before, and may be called again until
     /// [`set_token`](Self::set_token).

@@ -4,6 +4,7 @@
 //! [`Client::start`] exchanges changes in the background, over a live connection where there can be one.
 
 pub mod client;
+pub mod ffi;
 
 pub use client::account;
 pub use client::{
@@ -18,3 +19,5 @@ pub use sync_core::path;
 pub use sync_core::session::{Status, Trouble};
 pub use sync_core::value::{Path, Step, Value};
 pub use sync_core::version::VersionVector;
+
+uniffi::setup_scaffolding!("rejoin");

@@ -1,0 +1,144 @@
+//! Edits: operations on paths, and what becomes of them.
+
+use sync_core::document::{Expand, Op};
+
+use super::error::RejoinError;
+use super::path::parse;
+use super::value::{self, FfiValue};
+use crate::client::EditState;
+
+/// One operation. Those of one edit take effect together, or none of them does.
+#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+pub enum EditOp {
+    /// Sets a key of a map, or replaces an element of a list.
+    Put {
+        /// The place.
+        path: String,
+        /// What to set.
+        value: FfiValue,
+    },
+    /// The same with a value in JSON: strings become texts where `text` is true, else strings that are replaced as a whole.
+    PutJson {
+        /// The place.
+        path: String,
+        /// JSON.
+        json: String,
+        /// Whether strings are texts that people type.
+        text: bool,
+    },
+    /// Removes a key of a map, or an element of a list.
+    Delete {
+        /// The place.
+        path: String,
+    },
+    /// Inserts elements into a list, before the index that ends the path.
+    Insert {
+        /// The place.
+        path: String,
+        /// The elements.
+        values: Vec<FfiValue>,
+    },
+    /// Replaces a part of a text. Positions count Unicode characters (code points).
+    Splice {
+        /// The text.
+        path: String,
+        /// Where.
+        at: u64,
+        /// How many characters go.
+        remove: u64,
+        /// What comes in their place.
+        insert: String,
+    },
+    /// Marks a part of a text; the value null unmarks it.
+    Mark {
+        /// The text.
+        path: String,
+        /// The first character.
+        start: u64,
+        /// The character behind the last.
+        end: u64,
+        /// The mark's name, for example `bold`.
+        name: String,
+        /// The mark's value.
+        value: FfiValue,
+        /// Whether text that is inserted at its edges belongs to it.
+        edges: MarkEdges,
+    },
+    /// Adds to a counter.
+    Increment {
+        /// The counter.
+        path: String,
+        /// How much; may be negative.
+        by: i64,
+    },
+}
+
+/// Whether text that is inserted at the edge of a mark belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum MarkEdges {
+    /// At neither edge, as for a link.
+    Neither,
+    /// At the start.
+    Start,
+    /// At the end, as for bold.
+    End,
+    /// At both.
+    Both,
+}
+
+/// What has become of an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum ChangeState {
+    /// On disk here.
+    Local,
+    /// On its way; whether it arrived is not known yet.
+    Sent,
+    /// In the server's log, at this place.
+    Durable {
+        /// The place.
+        seq: u64,
+    },
+    /// Refused by the server, and out of the document; it is kept in quarantine.
+    Rejected,
+}
+
+impl From<EditState> for ChangeState {
+    fn from(state: EditState) -> Self {
+        match state {
+            EditState::Local => Self::Local,
+            EditState::Sent => Self::Sent,
+            EditState::Durable { seq } => Self::Durable { seq },
+            EditState::Rejected { .. } => Self::Rejected,
+        }
+    }
+}
+
+impl TryFrom<EditOp> for Op {
+    type Error = RejoinError;
+
+    fn try_from(op: EditOp) -> Result<Self, RejoinError> {
+        Ok(match op {
+            EditOp::Put { path, value } => Self::Put { path: parse(&path)?, value: value.into() },
+            EditOp::PutJson { path, json, text } => {
+                Self::Put { path: parse(&path)?, value: value::of_json(&json, text)? }
+            }
+            EditOp::Delete { path } => Self::Delete { path: parse(&path)? },
+            EditOp::Insert { path, values } => {
+                Self::Insert { path: parse(&path)?, values: values.into_iter().map(Into::into).collect() }
+            }
+            EditOp::Splice { path, at, remove, insert } => {
+                Self::Splice { path: parse(&path)?, at, delete: remove, insert }
+            }
+            EditOp::Mark { path, start, end, name, value, edges } => {
+                let expand = match edges {
+                    MarkEdges::Neither => Expand::None,
+                    MarkEdges::Start => Expand::Before,
+                    MarkEdges::End => Expand::After,
+                    MarkEdges::Both => Expand::Both,
+                };
+                Self::Mark { path: parse(&path)?, start, end, name, value: value.into(), expand }
+            }
+            EditOp::Increment { path, by } => Self::Increment { path: parse(&path)?, by },
+        })
+    }
+}

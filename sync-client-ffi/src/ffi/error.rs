@@ -1,0 +1,341 @@
+//! One error for everything that an app calls: the variants are what an app may act upon, all else is `Other`.
+
+use sync_core::document::EditError;
+use sync_core::id::{DeviceId, DocId};
+
+use super::status::SyncTrouble;
+use crate::client::account::AccountError;
+use crate::client::{ClientError, OpenError, SyncError};
+
+/// Something that was not done. `text` says what to do, for the developer; for people, write your own by the variant.
+#[derive(Debug, Clone, PartialEq, uniffi::Error, thiserror::Error)]
+pub enum RejoinError {
+    /// The client, session or subscription was shut before. Open it again.
+    #[error("{text}")]
+    Closed {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// A fault of this library; what is on disk is whole. Please report it.
+    #[error("{text}")]
+    Internal {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// Another process, or another client of this one, writes the store: read it only, or wait.
+    #[error("{text}")]
+    StoreLocked {
+        /// What happened, and what to do.
+        text: String,
+        /// The store.
+        path: String,
+    },
+    /// A later version of the app wrote the store: update the app.
+    #[error("{text}")]
+    StoreNewer {
+        /// What happened, and what to do.
+        text: String,
+        /// The store's version.
+        found: u32,
+        /// The newest version that this library reads.
+        supported: u32,
+    },
+    /// The file is not a store of Rejoin.
+    #[error("{text}")]
+    NotAStore {
+        /// What happened, and what to do.
+        text: String,
+        /// The file.
+        path: String,
+    },
+    /// The store is damaged: `repair_store` saves what can be read.
+    #[error("{text}")]
+    StoreDamaged {
+        /// What happened, and what to do.
+        text: String,
+        /// Where an untouched copy is, if one was made.
+        copy: Option<String>,
+    },
+    /// The store is another user's, or another device's.
+    #[error("{text}")]
+    StoreOfAnother {
+        /// What happened, and what to do.
+        text: String,
+        /// Whose it is.
+        user: String,
+        /// Of which device.
+        device: DeviceId,
+    },
+    /// A new store needs a session, a token, or a user and a device.
+    #[error("{text}")]
+    NoIdentity {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The disk is full; nothing was changed.
+    #[error("{text}")]
+    DiskFull {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// That is not a path: a JSON Pointer such as `/items/3/title`.
+    #[error("{text}")]
+    BadPath {
+        /// What happened, and what to do.
+        text: String,
+        /// What was given.
+        path: String,
+    },
+    /// The edit is not possible on what the document holds; nothing of it was done.
+    #[error("{text}")]
+    BadEdit {
+        /// What happened, and what to do.
+        text: String,
+        /// Where, if it is about one place.
+        path: Option<String>,
+    },
+    /// A value is out of its range: an address, a name, a size.
+    #[error("{text}")]
+    Invalid {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// There is no such document here (yet).
+    #[error("{text}")]
+    NoDocument {
+        /// What happened, and what to do.
+        text: String,
+        /// Which.
+        document: DocId,
+    },
+    /// The document is deleted.
+    #[error("{text}")]
+    Deleted {
+        /// What happened, and what to do.
+        text: String,
+        /// Which.
+        document: DocId,
+    },
+    /// This device does not use that space: `add_space` first.
+    #[error("{text}")]
+    NoSpace {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The user may not enter the space, or not any more.
+    #[error("{text}")]
+    NoAccess {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The server cannot be reached. What was written is kept.
+    #[error("{text}")]
+    Offline {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// Time, or the byte budget, ran out; the next call goes on from there.
+    #[error("{text}")]
+    Deadline {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The server wants a new access token.
+    #[error("{text}")]
+    NeedsAuth {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The server no longer serves this version of the app.
+    #[error("{text}")]
+    UpgradeRequired {
+        /// What happened, and what to do.
+        text: String,
+        /// Where it is updated, if the server says so.
+        update_url: Option<String>,
+    },
+    /// Synchronisation met something that waiting does not mend.
+    #[error("{text}")]
+    Trouble {
+        /// What happened, and what to do.
+        text: String,
+        /// What it met.
+        trouble: SyncTrouble,
+    },
+    /// The client was opened without a server.
+    #[error("{text}")]
+    NoServer {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// Nobody is signed in, or not any more: sign in again. Nothing on this device is lost.
+    #[error("{text}")]
+    SignedOut {
+        /// What happened, and what to do.
+        text: String,
+        /// Whether the device was revoked: then it needs a store of its own.
+        revoked: bool,
+    },
+    /// The proof is not that of an account.
+    #[error("{text}")]
+    LoginFailed {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// Too often, or the server is busy: wait.
+    #[error("{text}")]
+    TryLater {
+        /// What happened, and what to do.
+        text: String,
+        /// How long, in milliseconds, if the server says so.
+        retry_after_ms: Option<u64>,
+    },
+    /// The user's role does not allow it.
+    #[error("{text}")]
+    Forbidden {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// It does not exist, or the user may not see it.
+    #[error("{text}")]
+    NotFound {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The companion's code has run out, or its user said no.
+    #[error("{text}")]
+    CompanionRefused {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// Where the app keeps credentials failed.
+    #[error("{text}")]
+    CredentialsStore {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// Anything else.
+    #[error("{text}")]
+    Other {
+        /// What happened, and what to do.
+        text: String,
+    },
+}
+
+impl RejoinError {
+    pub(super) fn closed() -> Self {
+        Self::Closed { text: "this was shut before: open it again".into() }
+    }
+
+    pub(super) fn internal() -> Self {
+        let text = "a fault inside the library; what is on disk is whole. Please report it with the log";
+        Self::Internal { text: text.into() }
+    }
+
+    pub(super) fn bad_path(path: &str) -> Self {
+        let text = format!("not a path: {path} (expected a JSON Pointer such as /items/3/title)");
+        Self::BadPath { text, path: path.to_owned() }
+    }
+
+    pub(super) fn invalid(text: impl Into<String>) -> Self {
+        Self::Invalid { text: text.into() }
+    }
+}
+
+/// Foreign code that throws where it must not.
+impl From<uniffi::UnexpectedUniFFICallbackError> for RejoinError {
+    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
+        Self::Other { text: format!("the app's own code failed: {}", error.reason) }
+    }
+}
+
+impl From<OpenError> for RejoinError {
+    fn from(error: OpenError) -> Self {
+        let text = error.to_string();
+        match error {
+            OpenError::Locked { path } => Self::StoreLocked { text, path: path.display().to_string() },
+            OpenError::Newer { found, supported } => Self::StoreNewer { text, found, supported },
+            OpenError::NotAStore { path } => Self::NotAStore { text, path: path.display().to_string() },
+            OpenError::Corrupt { copy } => Self::StoreDamaged { text, copy: Some(copy.display().to_string()) },
+            OpenError::NoIdentity => Self::NoIdentity { text },
+            OpenError::BadToken | OpenError::BadAddress { .. } | OpenError::BadApp { .. } => Self::Invalid { text },
+            OpenError::OtherIdentity { user, device } => Self::StoreOfAnother { text, user, device },
+            OpenError::Store(error) => match ClientError::from(error) {
+                ClientError::DiskFull => Self::DiskFull { text },
+                _ => Self::Other { text },
+            },
+        }
+    }
+}
+
+impl From<ClientError> for RejoinError {
+    fn from(error: ClientError) -> Self {
+        let text = error.to_string();
+        match error {
+            ClientError::Edit(error) => Self::BadEdit { text, path: place(&error) },
+            ClientError::DiskFull => Self::DiskFull { text },
+            ClientError::NoDocument(document) => Self::NoDocument { text, document },
+            ClientError::Deleted(document) => Self::Deleted { text, document },
+            ClientError::NoSpace => Self::NoSpace { text },
+            ClientError::NoAccess(_) => Self::NoAccess { text },
+            ClientError::TooManySpaces(_) | ClientError::BadCollection(_) | ClientError::PresenceTooLarge { .. } => {
+                Self::Invalid { text }
+            }
+            ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
+            ClientError::NoServer => Self::NoServer { text },
+            ClientError::Store(_) => Self::Other { text },
+        }
+    }
+}
+
+fn place(error: &EditError) -> Option<String> {
+    match error {
+        EditError::NotFound { path, .. } | EditError::OutOfRange { path, .. } | EditError::Refused { path } => {
+            Some(super::path::show(path))
+        }
+        _ => None,
+    }
+}
+
+impl From<SyncError> for RejoinError {
+    fn from(error: SyncError) -> Self {
+        let text = error.to_string();
+        match error {
+            SyncError::Offline => Self::Offline { text },
+            SyncError::Deadline => Self::Deadline { text },
+            SyncError::NeedsAuth => Self::NeedsAuth { text },
+            SyncError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
+            SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },
+            SyncError::NoServer => Self::NoServer { text },
+        }
+    }
+}
+
+impl From<AccountError> for RejoinError {
+    fn from(error: AccountError) -> Self {
+        let text = error.to_string();
+        let retry_after_ms = error.retry_after().map(|wait| wait.as_millis() as u64);
+        match error {
+            AccountError::BadAddress { .. }
+            | AccountError::BadApp { .. }
+            | AccountError::Invalid { .. }
+            | AccountError::TooMany { .. }
+            | AccountError::LastOwner => Self::Invalid { text },
+            AccountError::NotSignedIn | AccountError::SessionEnded => Self::SignedOut { text, revoked: false },
+            AccountError::DeviceRevoked => Self::SignedOut { text, revoked: true },
+            AccountError::LoginFailed => Self::LoginFailed { text },
+            AccountError::RateLimited { .. } | AccountError::Unavailable { .. } => {
+                Self::TryLater { text, retry_after_ms }
+            }
+            AccountError::Forbidden => Self::Forbidden { text },
+            AccountError::NotFound => Self::NotFound { text },
+            AccountError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
+            AccountError::Offline => Self::Offline { text },
+            AccountError::Denied | AccountError::CodeExpired => Self::CompanionRefused { text },
+            AccountError::Keychain(_) => Self::CredentialsStore { text },
+            AccountError::OtherIdentity | AccountError::NotUnderstood | AccountError::Server { .. } => {
+                Self::Other { text }
+            }
+        }
+    }
+}
