@@ -1,5 +1,4 @@
 //! What was done that somebody may ask about one day: who signed in, whose device was revoked, who was let into a space.
-
 //!
 //! It is said twice: in a line of the log, which leaves the machine at once, and in the store, where rows are only ever added.
 //! Both bear the same `audit_id`, so whoever doubts the one reads the other. Rows are not chained by hashes: a chain needs a
