@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::sync::Notify;
 
 use super::super::Kind;
 use super::*;
+use crate::audit::bounded;
 use crate::store::audit::{AuditFilter, LastSeen};
 
 /// A store that is away for so many calls, and one that cannot keep one of the rows.
@@ -211,4 +213,26 @@ fn details_are_bounded_and_fit_for_databases() {
     assert_eq!(bounded("a\0b".to_owned()), "a b");
     let long = bounded("ü".repeat(1_000));
     assert!(long.len() <= 512 && long.chars().all(|character| character == 'ü'), "{}", long.len());
+}
+
+/// What an alert is raised by.
+#[tokio::test(start_paused = true)]
+async fn what_failed_and_what_is_lost_is_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let numbers = recorder.handle();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let count = |name: &str| {
+        let text = numbers.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+        line.trim().parse::<u32>().unwrap()
+    };
+    let store = Faulty::away(3);
+    let keeper = keeper(&store, 0);
+    keeper.keep_now(row(&keeper, Kind::RefreshTheft)).await;
+    store.holds(1).await;
+    assert_eq!((count("rejoin_audit_failures_total"), count("rejoin_audit_lost_total")), (3, 0));
+    // Nothing is taken any more.
+    keeper.close(Duration::from_secs(5)).await;
+    keeper.keep_soon(event(Kind::DeviceRevoked));
+    assert_eq!(count("rejoin_audit_lost_total"), 1);
 }
