@@ -127,6 +127,19 @@ async fn an_invalid_token_counts_for_its_address_alone() {
     refused(spaces(&world.phone("bob")).await, 429, ErrorCode::RateLimited).await;
 }
 
+/// Anybody may have a token with a device of that id: whoever uses up its limit uses up their own.
+#[tokio::test]
+async fn a_device_is_counted_for_its_user() {
+    let world = World::with(config(vec![rule(LimitOf::Device, "*", 1, WINDOW_S)])).await;
+    let (ann, eve) = (world.phone("ann"), world.phone("eve"));
+    let token =
+        world.server.issue_token(&Caller { user: "eve".to_owned(), device: ann.device }, Duration::from_mins(1));
+    let eve = Phone { token: token.unwrap(), ..eve };
+    assert_eq!(spaces(&eve).await.status(), 200);
+    refused(spaces(&eve).await, 429, ErrorCode::RateLimited).await;
+    assert_eq!(spaces(&ann).await.status(), 200);
+}
+
 /// What a token that is over its limit costs is a look into a table: it is not even asked whether it still holds.
 #[tokio::test]
 async fn a_token_that_was_refused_is_not_verified_again_meanwhile() {
