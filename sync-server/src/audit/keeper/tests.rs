@@ -16,6 +16,8 @@ use crate::store::audit::{AuditFilter, LastSeen};
 struct Faulty {
     rows: Mutex<Vec<AuditRow>>,
     failures: AtomicUsize,
+    /// Calls that it never answers.
+    hangs: AtomicUsize,
     /// The detail of a row that it cannot keep.
     poison: Option<&'static str>,
     before: Mutex<Option<LastSeen>>,
@@ -46,6 +48,9 @@ impl Faulty {
 #[async_trait]
 impl Audit for Faulty {
     async fn append_audit(&self, rows: Vec<AuditRow>) -> Result<(), StoreError> {
+        if self.hangs.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            std::future::pending::<()>().await;
+        }
         let away = self.failures.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if away.is_ok() {
             return Err(StoreError::Unavailable("away".into()));
@@ -111,6 +116,15 @@ async fn what_the_store_did_not_take_is_kept_when_it_is_back() {
     keeper.keep_soon(event(Kind::DocumentDeleted));
     store.holds(2).await;
     assert_eq!(store.kinds(), ["session.refresh_theft", "document.deleted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_two_seconds_at_most_for_a_store_that_hangs() {
+    let store = Arc::new(Faulty { hangs: AtomicUsize::new(1), ..Faulty::default() });
+    let keeper = keeper(&store, 0);
+    let kept = timeout(Duration::from_millis(2_100), keeper.keep_now(row(&keeper, Kind::SignIn)));
+    kept.await.expect("answered");
+    store.holds(1).await;
 }
 
 #[tokio::test(start_paused = true)]

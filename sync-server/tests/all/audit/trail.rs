@@ -1,9 +1,13 @@
 //! What was done is found with `sync-server audit`: under whom it concerns, with the device, the space, and the request.
 
+use std::collections::BTreeSet;
+
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::wire::account::{InviteResponse, SpaceOfCaller, TokenResponse};
+use sync_server::Clock;
+use sync_server::store::audit::{APPEND_ROWS_MAX, AuditFilter, AuditId, AuditRow, PAGE_ROWS_MAX};
 
 use crate::accounts::{EMAIL, PASSWORD, sign_in};
 use crate::binary::binary;
@@ -196,4 +200,44 @@ async fn who_was_let_into_a_space_given_another_role_and_removed() {
     let answer = call(&world, &carl, Method::DELETE, &member("carl"), None).await;
     trail.left(&answered(&answer, 204), "member.left", "carl", Some(carl.device)).space = Some(space);
     trail.is_shown(&world).await;
+}
+
+/// An event of that time, which nobody has seen.
+fn kept(number: u32, at_ms: u64, space: Option<SpaceId>) -> AuditRow {
+    let id = AuditId(u128::from(number).to_be_bytes());
+    let (user, kind) = ("ann".to_owned(), "session.log_out".to_owned());
+    AuditRow { user, at_ms, id, kind, device: None, space, address: None, request_id: None, detail: None }
+}
+
+#[tokio::test]
+async fn the_command_shows_the_last_day_and_reads_on_where_a_page_ends() {
+    const HOUR_MS: u64 = 3_600_000;
+    let world = World::new().await;
+    let registry = world.server.registry();
+    let now_ms = Clock::default().now_ms();
+    let space = SpaceId::from_bytes([5; 16]);
+    registry
+        .append_audit(vec![kept(0, now_ms - 25 * HOUR_MS, None), kept(1, now_ms - HOUR_MS, Some(space))])
+        .await
+        .unwrap();
+    // Many of one moment, which more than one page has.
+    let many: Vec<AuditRow> = (2..1_500).map(|number| kept(number, now_ms - 2 * HOUR_MS, None)).collect();
+    for some in many.chunks(APPEND_ROWS_MAX) {
+        registry.append_audit(some.to_vec()).await.unwrap();
+    }
+    let page = registry.read_audit(AuditFilter { limit: 5_000, ..AuditFilter::default() }).await.unwrap();
+    assert_eq!(page.len(), PAGE_ROWS_MAX as usize);
+
+    let ids = async |arguments: &[&str]| {
+        let lines = shown(&world, arguments).await;
+        let ids: Vec<String> = lines.iter().map(|line| line["audit_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "each once");
+        ids
+    };
+    assert_eq!(ids(&["--limit", "5000"]).await.len(), 1_499, "not that of yesterday");
+    assert_eq!(ids(&["--limit", "5000", "--since", "26h"]).await.len(), 1_500);
+    assert_eq!(ids(&["--limit", "1100"]).await.len(), 1_100);
+    assert_eq!(ids(&[]).await.len(), 200);
+    assert_eq!(ids(&["--space", &space.to_string()]).await, [format!("{:032x}", 1)]);
+    assert_eq!(ids(&["--flags"]).await, [""; 0], "none of them is a flag");
 }
