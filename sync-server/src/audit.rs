@@ -1,5 +1,4 @@
 //! What was done that somebody may ask about one day: who signed in, whose device was revoked, who was let into a space.
-
 //!
 //! It is said twice: in a line of the log, which leaves the machine at once, and in the store, where rows are only ever added.
 //! Both bear the same `audit_id`, so whoever doubts the one reads the other. Rows are not chained by hashes: a chain needs a
@@ -11,6 +10,7 @@ use std::fmt;
 use sync_core::id::{DeviceId, SpaceId};
 
 use crate::app::App;
+use crate::random;
 use crate::router::observe::Note;
 use crate::store::audit::{AuditId, AuditRow};
 use crate::telemetry::metrics;
@@ -18,6 +18,7 @@ use crate::telemetry::metrics;
 pub(crate) mod deletions;
 pub(crate) mod flags;
 pub(crate) mod keeper;
+pub(crate) mod operator;
 
 /// What else there is to know about an event. It is one line that people read.
 const DETAIL_BYTES_MAX: usize = 512;
@@ -52,8 +53,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::AccountCreated,
+        Self::AccountRefused,
         Self::PasswordChanged,
         Self::SignIn,
         Self::SignInFailed,
@@ -105,6 +107,11 @@ impl Kind {
     }
 }
 
+/// What kinds of events there are, as they are written.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.into_iter().map(Kind::name)
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -146,6 +153,23 @@ impl Context {
     }
 }
 
+/// An event of that time, as it is kept.
+pub(crate) fn row(at_ms: u64, event: Event<'_>, context: Context) -> AuditRow {
+    let Event { kind, user, device, space, detail } = event;
+    let number = (u128::from(random::number()) << 64) | u128::from(random::number());
+    AuditRow {
+        user: user.replace('\0', " "),
+        at_ms,
+        id: AuditId(number.to_be_bytes()),
+        kind: kind.name().to_owned(),
+        device,
+        space,
+        address: context.address,
+        request_id: context.request_id,
+        detail: detail.map(bounded),
+    }
+}
+
 /// The line of the log.
 fn say(row: &AuditRow) {
     metrics::audited(&row.kind);
@@ -176,4 +200,18 @@ impl fmt::Display for Hex<'_> {
 fn bounded(detail: String) -> String {
     let end = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
     detail[..end].replace('\0', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_are_listed() {
+        let listed: Vec<usize> = Kind::ALL.into_iter().map(|kind| kind as usize).collect();
+        let there_are: Vec<usize> = (0..=Kind::FlagReaching as usize).collect();
+        assert_eq!(listed, there_are);
+        let names: std::collections::BTreeSet<&str> = kinds().collect();
+        assert_eq!(names.len(), listed.len());
+    }
 }

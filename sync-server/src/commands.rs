@@ -5,6 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use sync_server::store::StoreError;
+use sync_server::telemetry::redacted;
 use sync_server::{config, probe};
 
 mod audit;
@@ -105,6 +107,13 @@ fn print(text: &str) -> Done {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// What was done is done, whether or not the audit log has it.
+fn kept(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        eprintln!("sync-server: it is done, but not in the audit log: {}", redacted(&error.to_string()));
+    }
 }
 
 /// A length of time on the command line.

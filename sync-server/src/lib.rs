@@ -86,6 +86,8 @@ pub mod telemetry;
 pub mod versions;
 pub mod writer;
 
+pub use audit::kinds as audit_kinds;
+pub use audit::operator::{Deed, done_by_operator};
 pub use auth::Caller;
 pub use clock::Clock;
 pub use config::Config;
@@ -346,6 +348,7 @@ impl Server {
     pub async fn set_role(&self, space: SpaceId, user: &str, role: Option<ledger::Role>) -> Result<(), StoreError> {
         self.app.store.set_role(space, user, role).await?;
         self.app.live.fanout.tell_access(space, user.to_owned());
+        audit::record(&self.app, None, Deed::RoleSet(space, role).event(user, "the app")).await;
         Ok(())
     }
 

@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Context, Event, bounded, say};
+use super::{Context, Event, row, say};
 use crate::clock::Clock;
 use crate::random;
 use crate::store::StoreError;
-use crate::store::audit::{APPEND_ROWS_MAX, Audit, AuditId, AuditRow};
+use crate::store::audit::{APPEND_ROWS_MAX, Audit, AuditRow};
 use crate::telemetry::metrics;
 
 /// What waits to be kept while the store is away: some minutes of a busy node, at most 10 MiB. What is beyond is in the log
@@ -63,19 +63,7 @@ impl Keeper {
 
     /// An event as it is kept.
     pub(crate) fn row(&self, event: Event<'_>, context: Context) -> AuditRow {
-        let Event { kind, user, device, space, detail } = event;
-        let number = (u128::from(random::number()) << 64) | u128::from(random::number());
-        AuditRow {
-            user: user.replace('\0', " "),
-            at_ms: self.clock.now_ms(),
-            id: AuditId(number.to_be_bytes()),
-            kind: kind.name().to_owned(),
-            device,
-            space,
-            address: context.address,
-            request_id: context.request_id,
-            detail: detail.map(bounded),
-        }
+        row(self.clock.now_ms(), event, context)
     }
 
     /// Keeps it, or sees to it that it is kept.

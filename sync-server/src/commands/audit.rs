@@ -36,7 +36,7 @@ struct Wanted {
     #[arg(long)]
     user: Option<String>,
     /// Of this kind alone, such as signin.failed, or of all that begin so: `device.*`
-    #[arg(long)]
+    #[arg(long, value_parser = kind)]
     kind: Option<String>,
     /// What was flagged for people to look at: the same as --kind 'flag.*'
     #[arg(long, conflicts_with = "kind")]
@@ -71,6 +71,18 @@ enum Command {
         #[arg(long, value_parser = duration, value_name = "TIME")]
         older_than: Duration,
     },
+}
+
+/// A kind that there is, or what some begin with: a kind that was mistyped would show nothing, as if nothing had happened.
+fn kind(text: &str) -> Result<String, String> {
+    let fits = |kind: &str| text.strip_suffix('*').map_or(kind == text, |start| kind.starts_with(start));
+    if sync_server::audit_kinds().any(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "must be one of these, or what some of them begin with and `*`: {}",
+        sync_server::audit_kinds().collect::<Vec<_>>().join(", ")
+    ))
 }
 
 /// A moment, or so long ago.
@@ -223,6 +235,16 @@ mod tests {
         }
         assert_eq!(Moment::Ago(Duration::from_secs(2)).ms(5_000), 3_000);
         assert_eq!(stamp(1_791_460_800_000), "2026-10-08T12:00:00Z");
+    }
+
+    #[test]
+    fn kinds_are_those_that_there_are() {
+        for fine in ["signin.failed", "signin.*", "s*", "*", "session.refresh_theft"] {
+            assert_eq!(kind(fine).as_deref(), Ok(fine));
+        }
+        for wrong in ["", "signin", "refresh.*", "signin.*.*", "SIGNIN.*"] {
+            assert!(kind(wrong).unwrap_err().contains("session.refresh_theft"), "{wrong}");
+        }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use clap::Subcommand;
 use sync_core::id::DeviceId;
 use sync_server::auth::keys::Keys;
 use sync_server::bus::{BusMessage, Cut, redis};
-use sync_server::{Clock, Config, Storage};
+use sync_server::{Clock, Config, Deed, Storage, done_by_operator};
 
 use super::place::{Between, Place};
-use super::{Done, print};
+use super::{Done, kept, print};
 
 #[derive(Subcommand)]
 pub enum Devices {
@@ -100,7 +100,10 @@ async fn revoke(config: &Config, user: String, device: Option<DeviceId>) -> Done
     let mut revoked = Vec::new();
     for id in of {
         match storage.registry.revoke(&user, id, now_ms).await? {
-            Some(true) => revoked.push(format!("{id}\n")),
+            Some(true) => {
+                kept(done_by_operator(&*storage.registry, now_ms, &user, Deed::Revoked(id)).await);
+                revoked.push(format!("{id}\n"));
+            }
             // It was before.
             Some(false) => {}
             None => return Err(format!("{user} has no device {id}").into()),

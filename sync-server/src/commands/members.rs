@@ -5,9 +5,10 @@ use sync_core::id::SpaceId;
 use sync_core::ledger::Role;
 use sync_server::auth::keys::Keys;
 use sync_server::bus::{Access, BusMessage, redis};
+use sync_server::{Clock, Deed, Storage, done_by_operator};
 
-use super::Done;
 use super::place::{Between, Place};
+use super::{Done, kept};
 
 #[derive(Subcommand)]
 pub enum Members {
@@ -59,8 +60,10 @@ pub fn members(command: Members) -> Done {
 async fn set(place: &Place, between: Between, access: Access, role: Option<Role>) -> Done {
     let mut config = place.config()?;
     between.configure(&mut config);
-    let store = sync_server::open_storage(&config, &Keys::open(config.keys_folder())?).await?.store;
+    let Storage { store, registry } = sync_server::open_storage(&config, &Keys::open(config.keys_folder())?).await?;
     store.set_role(access.space, &access.user, role).await?;
+    let deed = Deed::RoleSet(access.space, role);
+    kept(done_by_operator(&*registry, Clock::default().now_ms(), &access.user, deed).await);
     store.close().await?;
     let Some(url) = &config.redis.url else { return Ok(()) };
     if let Err(error) = redis::announce(url, &config.redis, &BusMessage::Access(access)).await {

@@ -96,3 +96,17 @@ async fn work(registry: &dyn Registry, command: &MinVersion) -> Done {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_sent_to_a_page_of_the_web() {
+        let of_length = |length: usize| format!("https://example.com/{}", "a".repeat(length - 20));
+        assert!(update_url(&of_length(URL_BYTES_MAX)).is_ok());
+        for wrong in [&of_length(URL_BYTES_MAX + 1), "http://example.com/", "javascript:alert(1)", "example.com", ""] {
+            assert!(update_url(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::random::jittered;
 use crate::router::app_version::AppVersion;
 use crate::store::StoreError;
 use crate::store::registry::Registry;
-use crate::store::versions::AppMinimum;
+use crate::store::versions::{AppMinimum, Versions};
 
 /// Oldest versions, by platform.
 type Minimums = BTreeMap<String, TooOld>;
@@ -79,7 +79,7 @@ fn of(minimums: &Minimums, app: &AppVersion) -> Option<TooOld> {
     minimums.get(&app.platform).filter(|wanted| app.version < wanted.minimum).cloned()
 }
 
-async fn look(registry: &dyn Registry, sender: &watch::Sender<Arc<Minimums>>) {
+async fn look(registry: &(impl Versions + Sync + ?Sized), sender: &watch::Sender<Arc<Minimums>>) {
     match registry.app_minimums().await {
         Ok(rows) => {
             let found: Minimums = rows.into_iter().filter_map(read).collect();
@@ -105,4 +105,63 @@ fn read(row: AppMinimum) -> Option<(String, TooOld)> {
         return None;
     };
     Some((row.platform, TooOld { minimum, update_url: row.update_url }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// A storage that says this, or is away.
+    struct Says(Mutex<Option<Vec<AppMinimum>>>);
+
+    #[async_trait]
+    impl Versions for Says {
+        async fn app_minimums(&self) -> Result<Vec<AppMinimum>, StoreError> {
+            self.0.lock().unwrap().clone().ok_or_else(|| StoreError::Unavailable("away".into()))
+        }
+
+        async fn set_app_minimum(&self, _: AppMinimum) -> Result<bool, StoreError> {
+            unreachable!("it is read only")
+        }
+
+        async fn clear_app_minimum(&self, _: &str) -> Result<bool, StoreError> {
+            unreachable!("it is read only")
+        }
+    }
+
+    fn row(platform: &str, minimum: &str) -> AppMinimum {
+        let (platform, minimum) = (platform.to_owned(), minimum.to_owned());
+        AppMinimum { platform, minimum, update_url: "https://example.com".to_owned() }
+    }
+
+    fn is_served(sender: &watch::Sender<Arc<Minimums>>, platform: &str, version: &str) -> bool {
+        let app = AppVersion { platform: platform.to_owned(), version: version.parse().unwrap() };
+        of(&sender.borrow(), &app).is_none()
+    }
+
+    #[tokio::test]
+    async fn while_the_storage_is_away_what_it_said_last_holds() {
+        let (storage, sender) = (Says(Mutex::new(Some(vec![row("ios", "2.0")]))), watch::Sender::new(Arc::default()));
+        look(&storage, &sender).await;
+        assert!(!is_served(&sender, "ios", "1.9") && is_served(&sender, "ios", "2.0"));
+        *storage.0.lock().unwrap() = None;
+        look(&storage, &sender).await;
+        assert!(!is_served(&sender, "ios", "1.9"));
+        *storage.0.lock().unwrap() = Some(Vec::new());
+        look(&storage, &sender).await;
+        assert!(is_served(&sender, "ios", "1.9"));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_locks_nobody_out() {
+        let rows = vec![row("android", "3"), row("ios", "the newest")];
+        let (storage, sender) = (Says(Mutex::new(Some(rows))), watch::Sender::new(Arc::default()));
+        look(&storage, &sender).await;
+        assert!(is_served(&sender, "ios", "0.1"));
+        assert!(!is_served(&sender, "android", "2.9"), "and takes no other with it");
+    }
 }

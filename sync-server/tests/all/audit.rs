@@ -17,6 +17,8 @@ use crate::link::since;
 use crate::process::{Process, lines, token};
 use crate::world::{Phone, World, client, new_doc, refused, typing};
 
+mod trail;
+
 /// What a server kept until it was stopped, oldest first.
 async fn kept(mut world: World) -> Vec<AuditRow> {
     world.stop();

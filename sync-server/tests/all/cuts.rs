@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::{Method, Response};
+use rusqlite::Connection;
 use serde_json::json;
 use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
 use sync_core::wire::account::{NewDevice, TokenResponse};
 use sync_core::wire::{AccessToken, CloseCode, ErrorCode, LiveRequest, LiveResponse};
-use sync_server::{Caller, Config};
+use sync_server::bus::memory::MemoryBus;
+use sync_server::bus::{Bus, BusMessage, Cut};
+use sync_server::{Caller, Clock, Config};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -173,6 +176,66 @@ async fn what_nobody_tells_is_found_in_the_database_within_a_second() {
     call(&one, &lost, Method::POST, "/v1/logout", Some(json!({ "schema": 1 }))).await;
     goes.ends(ErrorCode::SessionEnded).await;
     stays.goes_on().await;
+}
+
+/// So far ahead is the other node's clock that it does not find in the database what happens now.
+pub const AHEAD: Duration = Duration::from_mins(1);
+
+pub fn ahead() -> Clock {
+    Clock::new(|| Clock::default().now_ms() + AHEAD.as_millis() as u64)
+}
+
+/// Connections are looked up soon after they have begun. Once one has ended, those that came before it at the same node were
+/// looked up too, and whatever ends them later, somebody has told.
+#[tokio::test]
+async fn whatever_cuts_off_is_told_to_other_nodes_and_not_merely_found() {
+    let bus = Arc::new(MemoryBus::new());
+    let beside = Arc::new(bus.node());
+    let one = World::on(|server| server.config(quiet()).bus(bus)).await;
+    let other = World::beside(&one, |server| server.config(quiet()).bus(beside).clock(ahead())).await;
+    let phone = signed_in(&one, "ann").await;
+    let victims = [(); 5].map(|()| signed_in(&one, "ann"));
+    let [lost, out, again, stolen, last] = futures_util::future::join_all(victims).await.try_into().unwrap();
+    let second = refreshed(&one, &stolen).await;
+    let third = refreshed(&one, &second).await;
+    let mut open = Vec::new();
+    for tokens in [&lost, &out, &again, &third, &last] {
+        open.push(Open::at(&other, tokens).await);
+    }
+    let looked_up = open.pop().unwrap();
+    revoke(&one, &phone, &last).await;
+    looked_up.ends(ErrorCode::DeviceRevoked).await;
+    let [at_lost, at_out, at_again, at_stolen] = open.try_into().ok().unwrap();
+
+    revoke(&one, &phone, &lost).await;
+    at_lost.ends(ErrorCode::DeviceRevoked).await;
+    call(&one, &out, Method::POST, "/v1/logout", Some(json!({ "schema": 1 }))).await;
+    at_out.ends(ErrorCode::SessionEnded).await;
+    let device = NewDevice { device: Some(again.device), ..self::phone("Phone") };
+    one.server.begin_session("ann", None, device).await.unwrap();
+    at_again.ends(ErrorCode::SessionEnded).await;
+    assert_eq!(refresh(&one, &stolen.refresh_token.0, stolen.device).await.status(), 400);
+    at_stolen.ends(ErrorCode::SessionEnded).await;
+}
+
+/// Whoever is said to be cut off does not stay because nobody can say that it was not.
+#[tokio::test]
+async fn who_is_told_to_be_cut_off_goes_even_while_the_database_is_away() {
+    let bus = Arc::new(MemoryBus::new());
+    let telling = bus.node();
+    let world = World::on(|server| server.config(quiet()).bus(bus)).await;
+    let (ann, eve) = (signed_in(&world, "ann").await, signed_in(&world, "eve").await);
+    let (mut cut, mut stays) = (at(&world, &ann).link().await, at(&world, &eve).link().await);
+    let database = Connection::open(world.folder.path().join("rejoin.sqlite")).unwrap();
+    database.execute_batch("ALTER TABLE devices RENAME TO away").unwrap();
+    telling.publish(BusMessage::Cut(Cut { user: "ann".to_owned(), device: Some(ann.device) }));
+    assert_eq!(timeout(SECOND, cut.closed()).await.expect("within a second"), CloseCode::Unavailable);
+    stays.say(&LiveRequest::Ping { nonce: 7 }).await;
+    assert_eq!(stays.hear().await, LiveResponse::Pong { nonce: 7 });
+    // Nobody new is let in, and told to come again rather than to sign in.
+    assert_eq!(at(&world, &ann).dial_round().await, Err(CloseCode::Unavailable));
+    database.execute_batch("ALTER TABLE away RENAME TO devices").unwrap();
+    at(&world, &ann).link().await;
 }
 
 /// Who is cut off in the moment between being let in and being listed is found as well.

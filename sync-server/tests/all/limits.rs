@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response};
 use sync_core::wire::ErrorCode;
-use sync_server::Config;
 use sync_server::config::{LimitOf, LimitRule};
+use sync_server::{Caller, Config};
 
+use crate::cuts::at;
+use crate::devices::{call, signed_in};
 use crate::world::{Phone, World, client, refused};
 
 fn rule(of: LimitOf, route: &str, requests: u32, seconds: u32) -> LimitRule {
@@ -125,6 +127,33 @@ async fn an_invalid_token_counts_for_its_address_alone() {
     refused(spaces(&world.phone("bob")).await, 429, ErrorCode::RateLimited).await;
 }
 
+/// Anybody may have a token with a device of that id: whoever uses up its limit uses up their own.
+#[tokio::test]
+async fn a_device_is_counted_for_its_user() {
+    let world = World::with(config(vec![rule(LimitOf::Device, "*", 1, WINDOW_S)])).await;
+    let (ann, eve) = (world.phone("ann"), world.phone("eve"));
+    let token =
+        world.server.issue_token(&Caller { user: "eve".to_owned(), device: ann.device }, Duration::from_mins(1));
+    let eve = Phone { token: token.unwrap(), ..eve };
+    assert_eq!(spaces(&eve).await.status(), 200);
+    refused(spaces(&eve).await, 429, ErrorCode::RateLimited).await;
+    assert_eq!(spaces(&ann).await.status(), 200);
+}
+
+/// What a token that is over its limit costs is a look into a table: it is not even asked whether it still holds.
+#[tokio::test]
+async fn a_token_that_was_refused_is_not_verified_again_meanwhile() {
+    let world = World::with(config(vec![rule(LimitOf::Device, "*", 1, WINDOW_S)])).await;
+    let (tokens, tablet) = (signed_in(&world, "ann").await, signed_in(&world, "ann").await);
+    let phone = at(&world, &tokens);
+    assert_eq!(spaces(&phone).await.status(), 200);
+    refused(spaces(&phone).await, 429, ErrorCode::RateLimited).await;
+    let path = format!("/v1/devices/{}", tokens.device);
+    assert_eq!(call(&world, &tablet, Method::DELETE, &path, None).await.status(), 204);
+    // Whoever verified it would find that it holds no longer.
+    refused(spaces(&phone).await, 429, ErrorCode::RateLimited).await;
+}
+
 #[tokio::test]
 async fn behind_a_proxy_each_caller_is_counted_by_its_own_address() {
     let mut config = config(vec![rule(LimitOf::Address, "*", 2, WINDOW_S)]);
@@ -192,6 +221,18 @@ async fn linked_into_an_app_the_routes_keep_their_names() {
     serving.abort();
 }
 
+/// Who changes nothing has limits of each address, user and device, and tighter ones where anybody may ask.
+#[test]
+fn there_are_limits_without_configuration() {
+    let rules = Config::default().limits.rules;
+    for of in [LimitOf::Address, LimitOf::User, LimitOf::Device] {
+        assert!(rules.iter().any(|rule| rule.of == of && rule.route == "*"), "{of:?}");
+    }
+    for route in ["POST /v1/accounts", "POST /v1/devices", "POST /v1/oauth/token", "POST /v1/oauth/authorize"] {
+        assert!(rules.iter().any(|rule| rule.of == LimitOf::Address && rule.route == route), "{route}");
+    }
+}
+
 #[test]
 fn rules_that_could_not_work_are_errors() {
     let base = "[[limits.rules]]\nname = \"a\"\nof = \"user\"\nrequests = 1\nseconds = 1\n";
@@ -200,6 +241,17 @@ fn rules_that_could_not_work_are_errors() {
         let error = Config::parse(&format!("{base}route = \"{route}\"")).unwrap_err();
         assert!(error.to_string().starts_with("limits.rules.route"), "{route}: {error}");
     }
+    for (key, good, bad) in [("requests", 1, [0, 1_000_001]), ("seconds", 1, [0, 86_401])] {
+        for bad in bad {
+            let wrong = format!("{base}route = \"*\"").replace(&format!("{key} = {good}"), &format!("{key} = {bad}"));
+            let error = Config::parse(&wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("limits.rules.{key}")), "{bad}: {error}");
+        }
+    }
+    let many =
+        |rules: usize| (0..rules).map(|at| format!("{base}route = \"*\"\n").replace("\"a\"", &format!("\"a{at}\"")));
+    assert!(Config::parse(&many(32).collect::<String>()).is_ok());
+    assert!(Config::parse(&many(33).collect::<String>()).unwrap_err().to_string().starts_with("limits.rules"));
     let twice = format!("{base}route = \"*\"\n{base}route = \"*\"");
     assert!(Config::parse(&twice).unwrap_err().to_string().starts_with("limits.rules.name"));
 }

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use sync_core::id::DeviceId;
+use sync_core::id::{DeviceId, SpaceId};
+use sync_core::ledger::Role;
 use sync_core::wire::ErrorCode;
 use sync_server::{Config, Server};
 
@@ -51,16 +52,63 @@ async fn an_operator_lists_devices_and_revokes_one_or_all_of_a_user() {
     }
     let output = run(data, &["devices", "revoke", "--user", "ann", "--all"]).await;
     assert_eq!(lines(&output), [two.device.to_string(), three.device.to_string()]);
-    let [two, three, mut eve] = others;
-    two.ends(ErrorCode::DeviceRevoked).await;
-    three.ends(ErrorCode::DeviceRevoked).await;
-    eve.goes_on().await;
+    let [at_two, at_three, mut at_eve] = others;
+    at_two.ends(ErrorCode::DeviceRevoked).await;
+    at_three.ends(ErrorCode::DeviceRevoked).await;
+    at_eve.goes_on().await;
+
+    // Each is in the audit log once, as done by nobody who called.
+    let audit = run(data, &["audit", "--json", "--kind", "device.revoked", "--user", "ann"]).await;
+    let events: Vec<serde_json::Value> = lines(&audit).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut about: Vec<&str> = events.iter().map(|event| event["device"].as_str().unwrap()).collect();
+    let mut expected = [&one, &two, &three].map(|tokens| tokens.device.to_string());
+    about.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(about, expected);
+    for event in &events {
+        assert!(event["detail"] == "by an operator" && event["request_id"].is_null(), "{event}");
+    }
 
     let foreign = DeviceId::from_bytes([9; 16]).to_string();
     for wrong in [&["--user", "ann"][..], &["--user", "ann", "--device", &foreign], &["--device", &id, "--all"]] {
         let output = run(data, &[&["devices", "revoke"], wrong].concat()).await;
         assert!(!output.status.success() && output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}");
     }
+}
+
+#[tokio::test]
+async fn memberships_that_an_operator_or_the_app_sets_are_in_the_audit_log() {
+    let world = World::new().await;
+    let data = world.folder.path();
+    let space = SpaceId::from_bytes([7; 16]);
+    let text = space.to_string();
+    for role in ["owner", "reader", "none"] {
+        let set = ["members", "set", "--space", &text, "--user", "ann", "--role", role];
+        assert!(run(data, &set).await.status.success());
+    }
+    world.server.set_role(space, "bob", Some(Role::Writer)).await.unwrap();
+    world.server.set_role(space, "bob", None).await.unwrap();
+    let audit = run(data, &["audit", "--json", "--space", &text]).await;
+    let mut told = Vec::new();
+    for line in lines(&audit) {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            event["request_id"].is_null() && event["device"].is_null() && event["space"] == text.as_str(),
+            "{event}"
+        );
+        told.push(["audit", "user", "detail"].map(|field| event[field].as_str().unwrap().to_owned()));
+    }
+    let mut expected = [
+        ["member.role_changed", "ann", "to owner, by an operator"],
+        ["member.role_changed", "ann", "to reader, by an operator"],
+        ["member.removed", "ann", "by an operator"],
+        ["member.role_changed", "bob", "to writer, by the app"],
+        ["member.removed", "bob", "by the app"],
+    ];
+    // Those of one millisecond come in any order.
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]

@@ -132,6 +132,11 @@ impl Provider {
         self.shared.shown.lock().unwrap().jwks = jwks.into_bytes();
     }
 
+    /// The key set as it is published.
+    pub fn shown(&self) -> String {
+        String::from_utf8(self.shared.shown.lock().unwrap().jwks.clone()).unwrap()
+    }
+
     pub fn answer_with(&self, status: u16) {
         self.shared.shown.lock().unwrap().status = StatusCode::from_u16(status).unwrap();
     }

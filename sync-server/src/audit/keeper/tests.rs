@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::sync::Notify;
 
 use super::super::Kind;
 use super::*;
+use crate::audit::bounded;
 use crate::store::audit::{AuditFilter, LastSeen};
 
 /// A store that is away for so many calls, and one that cannot keep one of the rows.
@@ -14,6 +16,8 @@ use crate::store::audit::{AuditFilter, LastSeen};
 struct Faulty {
     rows: Mutex<Vec<AuditRow>>,
     failures: AtomicUsize,
+    /// Calls that it never answers.
+    hangs: AtomicUsize,
     /// The detail of a row that it cannot keep.
     poison: Option<&'static str>,
     before: Mutex<Option<LastSeen>>,
@@ -44,6 +48,9 @@ impl Faulty {
 #[async_trait]
 impl Audit for Faulty {
     async fn append_audit(&self, rows: Vec<AuditRow>) -> Result<(), StoreError> {
+        if self.hangs.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            std::future::pending::<()>().await;
+        }
         let away = self.failures.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if away.is_ok() {
             return Err(StoreError::Unavailable("away".into()));
@@ -109,6 +116,15 @@ async fn what_the_store_did_not_take_is_kept_when_it_is_back() {
     keeper.keep_soon(event(Kind::DocumentDeleted));
     store.holds(2).await;
     assert_eq!(store.kinds(), ["session.refresh_theft", "document.deleted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_two_seconds_at_most_for_a_store_that_hangs() {
+    let store = Arc::new(Faulty { hangs: AtomicUsize::new(1), ..Faulty::default() });
+    let keeper = keeper(&store, 0);
+    let kept = timeout(Duration::from_millis(2_100), keeper.keep_now(row(&keeper, Kind::SignIn)));
+    kept.await.expect("answered");
+    store.holds(1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,4 +227,26 @@ fn details_are_bounded_and_fit_for_databases() {
     assert_eq!(bounded("a\0b".to_owned()), "a b");
     let long = bounded("ü".repeat(1_000));
     assert!(long.len() <= 512 && long.chars().all(|character| character == 'ü'), "{}", long.len());
+}
+
+/// What an alert is raised by.
+#[tokio::test(start_paused = true)]
+async fn what_failed_and_what_is_lost_is_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let numbers = recorder.handle();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let count = |name: &str| {
+        let text = numbers.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+        line.trim().parse::<u32>().unwrap()
+    };
+    let store = Faulty::away(3);
+    let keeper = keeper(&store, 0);
+    keeper.keep_now(row(&keeper, Kind::RefreshTheft)).await;
+    store.holds(1).await;
+    assert_eq!((count("rejoin_audit_failures_total"), count("rejoin_audit_lost_total")), (3, 0));
+    // Nothing is taken any more.
+    keeper.close(Duration::from_secs(5)).await;
+    keeper.keep_soon(event(Kind::DeviceRevoked));
+    assert_eq!(count("rejoin_audit_lost_total"), 1);
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake as WakeTask;
 
 use futures_util::FutureExt;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_bytes::ByteBuf;
 use sync_core::feed::{Body, ChangeId, FeedHead, ItemKind};
 use sync_core::id::{DocId, Hash};
@@ -223,6 +224,19 @@ fn who_does_not_read_costs_a_bounded_amount_and_loses_nothing() {
     assert!(most > LIVE_QUEUE_BYTES_MAX / 2, "but it is used: {most}");
     assert_eq!(mailbox.bytes(), 0, "nothing is kept that will be read from the log");
     assert_eq!(since(behind(&mailbox)), Some((SPACE, 0)));
+}
+
+#[test]
+fn pages_that_are_dropped_for_a_slow_reader_are_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let numbers = recorder.handle();
+    let mailbox = following(0);
+    ::metrics::with_local_recorder(&recorder, || {
+        for seq in 1..=2_000 {
+            mailbox.offer(&notice(SPACE, seq, WRITER, 1_000));
+        }
+    });
+    assert!(numbers.render().contains("\nrejoin_mailbox_drops_total 1\n"), "{}", numbers.render());
 }
 
 #[test]
