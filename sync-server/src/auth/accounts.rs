@@ -2,10 +2,12 @@
 //!
 //! Nobody learns here which addresses have an account: known and unknown ones are counted, hashed and answered alike.
 
+use std::sync::Arc;
+
 use sync_core::id::Hash;
 use uuid::Builder;
 
-use self::password::{BYTES_MAX, Compared, Known, Passwords};
+use self::password::{BYTES_MAX, Compared, Hasher, Known, Passwords};
 use self::throttle::{Attempt, Rules};
 use crate::app::App;
 use crate::audit::{self, Event, Kind};
@@ -44,6 +46,11 @@ pub(crate) struct Accounts {
 impl Accounts {
     pub(crate) fn new(config: &config::Accounts) -> Result<Self, argon2::Error> {
         Ok(Self { sign_up: config.sign_up, rules: config.into(), passwords: Passwords::new(config)? })
+    }
+
+    /// Waits for attempts whose callers have gone.
+    pub(crate) async fn settled(&self) {
+        self.passwords.settled().await;
     }
 
     /// How many passwords were hashed.
@@ -125,16 +132,20 @@ pub(crate) async fn sign_up(
 }
 
 /// Whose address and password these are.
-pub(crate) async fn sign_in(app: &App, note: Option<&Note>, email: &str, password: &str) -> Result<Account, ApiError> {
-    let email = Email::new(email)?;
-    let account = prove(app, note, &email, password).await?;
+pub(crate) async fn sign_in(
+    app: &App,
+    note: Option<&Arc<Note>>,
+    email: &str,
+    password: &str,
+) -> Result<Account, ApiError> {
+    let account = prove(app, note, Email::new(email)?, password).await?;
     Ok(Account { user: account.user, display_name: account.display_name })
 }
 
 /// Changes a password, which ends the user's other sessions.
 pub(crate) async fn change_password(
     app: &App,
-    note: &Note,
+    note: &Arc<Note>,
     caller: &Caller,
     old: &str,
     new: &str,
@@ -142,7 +153,7 @@ pub(crate) async fn change_password(
     password::admissible("new_password", new)?;
     // Users of other issuers have none.
     let account = app.registry.account_of(&caller.user).await?.ok_or_else(ApiError::not_found)?;
-    let known = prove(app, Some(note), &Email(account.email), old).await?;
+    let known = prove(app, Some(note), Email(account.email), old).await?;
     let hash = app.accounts.passwords.enter()?.hash(new).await?;
     if !app.registry.replace_password(&known.email, &known.password_hash, &hash).await? {
         return Err(ApiError::login_failed("the password was changed meanwhile"));
@@ -153,14 +164,29 @@ pub(crate) async fn change_password(
     sessions::end_all_but(app, user, caller.device).await
 }
 
-/// The account that these are of. An attempt is counted before anything is computed.
-async fn prove(app: &App, note: Option<&Note>, email: &Email, password: &str) -> Result<AccountRecord, ApiError> {
+/// The account that these are of. What was begun runs to its end, also when the caller hangs up meanwhile: else whoever leaves
+/// before the answer would have tried without a trace in the audit log.
+async fn prove(app: &App, note: Option<&Arc<Note>>, email: Email, password: &str) -> Result<AccountRecord, ApiError> {
     if password.len() > BYTES_MAX {
         return Err(ApiError::invalid("password", "at most 1,024 bytes"));
     }
-    let identity = email.identity();
-    // Who is sent away for want of room has not tried.
+    // Who is sent away for want of room has not tried. So there are no more tasks than there is room.
     let hasher = app.accounts.passwords.enter()?;
+    let (app, note, password) = (app.clone(), note.cloned(), password.to_owned());
+    let attempt = async move { try_once(&app, note.as_deref(), hasher, &email, &password).await };
+    tokio::spawn(attempt).await.map_err(ApiError::internal)?
+}
+
+/// An attempt is counted before anything is computed.
+async fn try_once(
+    app: &App,
+    note: Option<&Note>,
+    hasher: Hasher,
+    email: &Email,
+    password: &str,
+) -> Result<AccountRecord, ApiError> {
+    let _room = hasher.room();
+    let identity = email.identity();
     let attempt = attempts::take(app, identity).await?;
     let account = app.registry.account(&email.0).await?;
     let known = account.as_ref().map_or(Known::Nobody, |account| Known::Hash(account.password_hash.clone()));

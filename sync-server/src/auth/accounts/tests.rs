@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Config;
+use crate::store::audit::AuditFilter;
 use crate::{Clock, Server};
 
 const GOOD: &str = "Correct horse 7";
@@ -181,6 +182,28 @@ async fn who_finds_no_room_has_not_tried() {
     }
     drop(held);
     house.sign_in("ann@example.com", GOOD).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_ends_without_its_caller_and_before_the_server() {
+    let mut config = Config::default();
+    config.accounts.iterations = 20;
+    let house = House::with(Arc::new(tempfile::tempdir().unwrap()), config).await;
+    let (app, email) = (house.app().clone(), "ann@example.com");
+    let attempt = tokio::spawn(async move { sign_in(&app, None, email, "Wrong horse 77").await });
+    let identity = Email::new(email).unwrap().identity();
+    while house.app().registry.attempts(identity).await.unwrap().is_none() {}
+    attempt.abort();
+    assert!(attempt.await.unwrap_err().is_cancelled(), "its hash takes longer");
+    house.server.shutdown().await;
+
+    let folder = Arc::clone(&house.folder);
+    drop(house);
+    let house = House::with(folder, Config::default()).await;
+    let wanted = AuditFilter { kind: Some("signin.*".to_owned()), limit: 10, ..AuditFilter::default() };
+    let rows = house.app().registry.read_audit(wanted).await.unwrap();
+    let [failed] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((failed.kind.as_str(), &failed.user), ("signin.failed", &stand_in(identity)));
 }
 
 #[tokio::test]
