@@ -1,6 +1,7 @@
 //! The client: what an app opens, edits, observes and synchronises.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ struct Shared {
     live: bool,
     status: Mutex<Status>,
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// How often the app stopped the background session.
+    stops: AtomicU64,
     /// Where tokens come from, if not from the app.
     refresher: Option<account::Refresher>,
 }
@@ -226,15 +229,36 @@ impl Client {
 
     /// Stops exchanging changes; what is under way is given up, and comes again.
     pub fn stop(&self) {
+        self.shared.stops.fetch_add(1, Ordering::AcqRel);
         runner::stop(&self.shared);
     }
 
-    /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task. A token that has to
-    /// be [renewed](account::Refresher) first takes its own time.
+    /// Exchanges changes until everything is up to date or time runs out; what is left then is exchanged by the next call,
+    /// which goes on from there. Blocks; not for an async task.
     pub fn sync_once(&self, deadline: Duration) -> Result<SyncReport, SyncError> {
+        self.exchange(runner::Allowance::new(deadline, None))
+    }
+
+    /// The same within a byte budget, which the bodies of requests and answers never exceed together: for the time that the
+    /// operating system gives to an app in the background. A change comes in one piece, so a budget below
+    /// 1.1 MB may be too small for a large one, which is said. A background session pauses meanwhile.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn f(client: &sync_client_ffi::Client) -> Result<(), sync_client_ffi::SyncError> {
+    /// let report = client.sync_once_within(Duration::from_secs(25), 64 << 10)?;
+    /// println!("{} bytes, more: {}", report.traffic.bytes_sent + report.traffic.bytes_received, report.more);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sync_once_within(&self, deadline: Duration, byte_budget: u64) -> Result<SyncReport, SyncError> {
+        self.exchange(runner::Allowance::new(deadline, Some(byte_budget)))
+    }
+
+    fn exchange(&self, allowance: runner::Allowance) -> Result<SyncReport, SyncError> {
         match &self.shared.refresher {
-            Some(refresher) => account::sync_once(self, refresher, deadline),
-            None => runner::sync_once(&self.shared, deadline),
+            Some(refresher) => account::sync_once(self, refresher, allowance),
+            None => runner::sync_once(&self.shared, allowance),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Opening a client.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex};
 
 use sync_core::id::{DeviceId, SpaceId};
@@ -136,6 +137,7 @@ impl ClientBuilder {
             live: self.live,
             status: Mutex::new(Status::Offline),
             runner: Mutex::new(None),
+            stops: AtomicU64::new(0),
             refresher: self.refresher,
         };
         let shared = Arc::new(shared);

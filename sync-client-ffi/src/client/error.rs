@@ -139,15 +139,21 @@ impl From<StoreError> for ClientError {
     }
 }
 
-/// Why [`Client::sync_once`](super::Client::sync_once) did not bring everything up to date. What it did exchange stays.
+/// Why [`Client::sync_once`](super::Client::sync_once) did not get on. What it did exchange stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
     /// The server was not reached.
     #[error("the server cannot be reached")]
     Offline,
-    /// Time ran out before everything was exchanged; the next call goes on from here.
-    #[error("time ran out before everything was exchanged")]
+    /// Time or bytes ran out before anything was exchanged.
+    #[error("time ran out before anything was exchanged: the next call tries again, with more time it gets further")]
     Deadline,
+    /// What is next is larger than the byte budget, and comes in one piece or not at all.
+    #[error("the byte budget is too small for what is next: give at least {needs} bytes, or none for no limit")]
+    Budget {
+        /// A budget that is enough.
+        needs: u64,
+    },
     /// The token is missing, expired, or of another device.
     #[error("the server wants a new access token: call set_token")]
     NeedsAuth,

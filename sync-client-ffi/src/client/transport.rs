@@ -26,8 +26,13 @@ pub(super) type Opening = Result<(Welcome, Box<dyn Line>), Ending>;
 
 /// How a server is reached; an object, so that a faulty one fits in tests.
 pub(super) trait Transport: Send + Sync {
-    /// Makes a plain request.
-    fn send<'a>(&'a self, request: &'a SyncRequest, token: Option<String>) -> Pending<'a, Answer>;
+    /// Makes a plain request. Of an answer that is longer than `answer_bytes_max` nothing more is read.
+    fn send<'a>(
+        &'a self,
+        request: &'a SyncRequest,
+        token: Option<String>,
+        answer_bytes_max: Option<usize>,
+    ) -> Pending<'a, Answer>;
 
     /// Opens a live connection: it is open when the server has said hello.
     fn open(&self, token: Option<String>) -> Pending<'_, Opening>;

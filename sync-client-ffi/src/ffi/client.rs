@@ -12,7 +12,7 @@ use super::observe::{AccessObserver, ListObserver, Peer, PresenceObserver, Statu
 use super::provider::{self, TokenProvider};
 use super::session::Session;
 use super::status::{QuarantinedChange, SyncStatus, SyncSummary};
-use crate::client::Client;
+use crate::client::{Client, SyncError};
 
 /// How a store is opened.
 #[derive(Clone, uniffi::Record)]
@@ -188,15 +188,18 @@ impl RejoinClient {
         })
     }
 
-    /// Exchanges changes until everything is up to date or time runs out.
-    pub async fn sync_once(&self, deadline_ms: u64) -> Result<SyncSummary, RejoinError> {
+    /// Exchanges changes until everything is up to date, or until time or the byte budget (of all bodies, in both directions)
+    /// runs out; the next call goes on from there. For the time that the system gives to an app in the background.
+    #[uniffi::method(default(byte_budget = None))]
+    pub async fn sync_once(&self, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, RejoinError> {
         let client = self.open.client()?;
-        blocking(move || client.sync_once(Duration::from_millis(deadline_ms)).map(Into::into)).await
+        blocking(move || exchange(&client, deadline_ms, byte_budget)).await
     }
 
     /// The same on the caller's thread.
-    pub fn sync_once_blocking(&self, deadline_ms: u64) -> Result<SyncSummary, RejoinError> {
-        self.with(|client| client.sync_once(Duration::from_millis(deadline_ms)).map(Into::into))
+    #[uniffi::method(default(byte_budget = None))]
+    pub fn sync_once_blocking(&self, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, RejoinError> {
+        self.with(|client| exchange(client, deadline_ms, byte_budget))
     }
 
     /// Waits until the server has everything that this device wrote in a space. `false` if it has not in time.
@@ -333,6 +336,15 @@ impl RejoinClient {
             Ok::<_, RejoinError>(())
         })
     }
+}
+
+fn exchange(client: &Client, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, SyncError> {
+    let deadline = Duration::from_millis(deadline_ms);
+    let report = match byte_budget {
+        Some(budget) => client.sync_once_within(deadline, budget)?,
+        None => client.sync_once(deadline)?,
+    };
+    Ok(report.into())
 }
 
 impl Drop for RejoinClient {

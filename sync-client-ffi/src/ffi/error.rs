@@ -302,7 +302,7 @@ impl From<SyncError> for RejoinError {
         let text = error.to_string();
         match error {
             SyncError::Offline => Self::Offline { text },
-            SyncError::Deadline => Self::Deadline { text },
+            SyncError::Deadline | SyncError::Budget { .. } => Self::Deadline { text },
             SyncError::NeedsAuth => Self::NeedsAuth { text },
             SyncError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
             SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },

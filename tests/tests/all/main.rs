@@ -14,3 +14,4 @@ mod services;
 mod store;
 mod sync;
 mod tidy;
+mod window;

@@ -56,7 +56,7 @@ impl Http {
         client.as_ref()
     }
 
-    async fn exchange(&self, request: &SyncRequest, token: Option<String>) -> Answer {
+    async fn exchange(&self, request: &SyncRequest, token: Option<String>, bytes_max: Option<usize>) -> Answer {
         let not_understood = Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None };
         let token = token.ok_or(Failure::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None })?;
         let body = wire::encode(request).map_err(|_| not_understood)?;
@@ -72,7 +72,7 @@ impl Http {
         let mut response = self.app.sign(request).send().await.map_err(|_| Failure::Unreachable)?;
         let status = response.status();
         let header_ms = retry_after_ms(&response);
-        let body = self.body(&mut response).await?;
+        let body = self.body(&mut response, bytes_max).await?;
         if status.is_success() {
             let frame = wire::decode::<SyncResponse>(&body).map_err(|error| {
                 tracing::warn!(%error, "the server's answer is not a frame");
@@ -94,9 +94,11 @@ impl Http {
         Err(Failure::Refused { code, retry_after_ms })
     }
 
-    async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
-        match bounded_body(response, BODY_BYTES_MAX, &self.meter).await {
+    async fn body(&self, response: &mut reqwest::Response, bytes_max: Option<usize>) -> Result<Vec<u8>, Failure> {
+        let most = bytes_max.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+        match bounded_body(response, most, &self.meter).await {
             Ok(Some(body)) => Ok(body),
+            Ok(None) if most < BODY_BYTES_MAX => Err(Failure::Cut),
             Ok(None) => Err(Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None }),
             Err(_) => Err(Failure::Unreachable),
         }
@@ -126,6 +128,10 @@ pub(in crate::client) async fn bounded_body(
     bytes_max: usize,
     meter: &Meter,
 ) -> reqwest::Result<Option<Vec<u8>>> {
+    // What says how long it is need not be read to know.
+    if response.content_length().is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Ok(None);
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         Meter::add(&meter.bytes_received, chunk.len());
@@ -144,8 +150,13 @@ pub(in crate::client) fn retry_after_ms(response: &reqwest::Response) -> Option<
 }
 
 impl Transport for Http {
-    fn send<'a>(&'a self, request: &'a SyncRequest, token: Option<String>) -> Pending<'a, Answer> {
-        Box::pin(self.exchange(request, token))
+    fn send<'a>(
+        &'a self,
+        request: &'a SyncRequest,
+        token: Option<String>,
+        answer_bytes_max: Option<usize>,
+    ) -> Pending<'a, Answer> {
+        Box::pin(self.exchange(request, token, answer_bytes_max))
     }
 
     fn open(&self, token: Option<String>) -> Pending<'_, Opening> {
