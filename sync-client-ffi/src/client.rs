@@ -19,11 +19,14 @@ mod doc;
 mod engine;
 mod error;
 mod identity;
+mod marker;
 mod observe;
 mod presence;
+mod push;
 mod runner;
 mod store;
 mod transport;
+mod watch;
 
 pub use access::{Quarantined, Reason};
 pub use builder::ClientBuilder;
@@ -31,13 +34,15 @@ pub use doc::{Doc, Edit, EditState, Hold};
 pub use error::{ClientError, OpenError, SyncError};
 pub use observe::{DocEvent, EventKind, Origin, Patched, Subscription};
 pub use presence::PeerInfo;
+pub use push::PushError;
 pub use runner::SyncReport;
-pub use transport::Traffic;
+pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 
 use engine::Engine;
 use observe::Observers;
 use runner::Inbox;
 use transport::Transport;
+use watch::Watch;
 
 /// How often whoever waits for an arrival looks again of itself, in case the wake-up came in between.
 const WAIT_STEP: Duration = Duration::from_millis(250);
@@ -62,6 +67,10 @@ struct Shared {
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// How often the app stopped the background session.
     stops: AtomicU64,
+    /// What another process writes, for observers.
+    watch: Watch,
+    /// The store was restored or copied, so its feed may have been written on from there elsewhere.
+    restored: bool,
     /// Where tokens come from, if not from the app.
     refresher: Option<account::Refresher>,
 }
@@ -168,7 +177,9 @@ impl Client {
     /// Tells `callback` that documents of a space came or went, here or elsewhere: [`documents`](Self::documents) has the
     /// new list.
     pub fn on_documents(&self, space: SpaceId, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
-        self.shared.observers.observe_list(space, Arc::new(callback))
+        let subscription = self.shared.observers.observe_list(space, Arc::new(callback));
+        self.shared.watch();
+        subscription
     }
 
     /// Deletes a document for good, on every device.
@@ -357,8 +368,22 @@ impl Client {
         Ok(self.engine().store.limit_pages(pages)?)
     }
 
+    /// Whether the client was opened for [reading](ClientBuilder::read_only).
+    pub fn is_read_only(&self) -> bool {
+        lock(&self.shared.engine).is_read_only()
+    }
+
+    /// Whether the store was restored from a backup or copied from another device, as its [marker](ClientBuilder::marker)
+    /// shows. It can be read and edited; it is not synchronised, so that nothing which was written since the backup
+    /// is mistaken for something else.
+    pub fn is_restored(&self) -> bool {
+        self.shared.restored
+    }
+
     fn engine(&self) -> MutexGuard<'_, Engine> {
-        lock(&self.shared.engine)
+        let mut engine = lock(&self.shared.engine);
+        engine.refresh();
+        engine
     }
 }
 

@@ -156,6 +156,11 @@ impl Session {
             Event::SpaceAdded(space) => self.add(space, now_ms, random),
             Event::SpaceRemoved(space) => self.remove(space, now_ms, &mut effects),
             Event::Edited(space) => self.edited(space, now_ms),
+            Event::Pushed(spaces) => {
+                for space in spaces {
+                    self.pushed(space, now_ms);
+                }
+            }
             Event::SyncNow => self.sync_now(now_ms),
             Event::NetworkChanged { online } => self.network_changed(online, now_ms, &mut effects),
             Event::Foreground(foreground) => {
@@ -295,6 +300,16 @@ impl Session {
         let delay_ms = if idle { 0 } else { SEAL_DELAY_MS };
         if let Some(state) = self.spaces.get_mut(&space) {
             state.due_at_ms = state.due_at_ms.min(now_ms + delay_ms);
+        }
+    }
+
+    /// A space is asked for now, and before others. What is followed has the news already.
+    fn pushed(&mut self, space: SpaceId, now_ms: u64) {
+        let Some(state) = self.spaces.get_mut(&space) else { return };
+        state.turn = 0;
+        if state.trouble.is_none() && matches!(state.follow, Follow::No | Follow::Polled) {
+            state.due_at_ms = state.due_at_ms.min(now_ms);
+            state.not_before_ms = 0;
         }
     }
 

@@ -9,11 +9,16 @@ use sync_core::session::{Ending, Failure};
 use sync_core::wire::{LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
 
 mod app;
+mod foreign;
 pub(super) mod http;
 mod socket;
+pub(super) mod tls;
 
 pub(super) use app::App;
+pub(super) use foreign::Foreign;
+pub use foreign::{HttpAnswer, HttpPost, HttpStack, HttpWork};
 pub(super) use http::Http;
+pub use tls::{BadTrust, Trust};
 
 /// Something under way, which is given up by dropping it.
 pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -8,6 +8,7 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use super::background::{blocking, guarded};
 use super::document::Document;
 use super::error::RejoinError;
+use super::http::{HttpTransport, Stack, trust};
 use super::observe::{AccessObserver, ListObserver, Peer, PresenceObserver, StatusObserver, Watch, told};
 use super::provider::{self, TokenProvider};
 use super::session::Session;
@@ -46,6 +47,23 @@ pub struct OpenOptions {
     /// The app's version, such as `2.4.1`.
     #[uniffi(default = None)]
     pub app_version: Option<String>,
+    /// For a widget or an extension: reads beside the app that writes, takes no lock, and refuses edits with `ReadOnly`.
+    #[uniffi(default = false)]
+    pub read_only: bool,
+    /// A file that backups leave out (Android: in `noBackupFilesDir`; iOS: with `isExcludedFromBackup` set), by which a store
+    /// that was restored from a backup is known: `is_restored`. Give it at each opening.
+    #[uniffi(default = None)]
+    pub marker_path: Option<String>,
+    /// The server's own keys, of which it must have one: base64 of the SHA-256 of the public key, as in `sha256/…=`. Pin two,
+    /// one of them in reserve.
+    #[uniffi(default = [])]
+    pub pins: Vec<String>,
+    /// Authorities that are trusted beyond the system's, such as a company's own: certificates in DER.
+    #[uniffi(default = [])]
+    pub roots: Vec<Vec<u8>>,
+    /// HTTP of the app's own, instead of the library's. There is no live connection then.
+    #[uniffi(default = None)]
+    pub http: Option<Arc<dyn HttpTransport>>,
 }
 
 /// A document in a list.
@@ -209,6 +227,22 @@ impl RejoinClient {
         blocking(wait).await
     }
 
+    /// A silent push arrived: a JSON object with an optional list of spaces in `spaces`. Gives which of them are used here;
+    /// where there are any, `sync_once` is to be called, which asks for those first.
+    pub fn on_push(&self, payload: &str) -> Result<Vec<SpaceId>, RejoinError> {
+        self.with(|client| client.on_push(payload))
+    }
+
+    /// Whether the store was restored from a backup or copied, as its marker shows: then it is not synchronised.
+    pub fn is_restored(&self) -> Result<bool, RejoinError> {
+        self.with(|client| Ok::<_, RejoinError>(client.is_restored()))
+    }
+
+    /// Whether it was opened for reading alone.
+    pub fn is_read_only(&self) -> Result<bool, RejoinError> {
+        self.with(|client| Ok::<_, RejoinError>(client.is_read_only()))
+    }
+
     /// The operating system's network came, went or changed.
     pub fn on_network_changed(&self, online: bool) -> Result<(), RejoinError> {
         self.with(|client| {
@@ -318,6 +352,17 @@ impl RejoinClient {
             (Some(platform), Some(version)) => builder = builder.app(platform, version),
             (None, None) => {}
             _ => return Err(RejoinError::invalid("an app's platform and version are given together, or neither is")),
+        }
+        if options.read_only {
+            builder = builder.read_only();
+        }
+        if let Some(path) = options.marker_path {
+            builder = builder.marker(path);
+        }
+        // Where nothing is said here, what the session holds to holds.
+        builder = builder.trust(trust(&options.pins, options.roots)?);
+        if let Some(http) = options.http {
+            builder = builder.http_stack(Arc::new(Stack(http)));
         }
         let client = builder.open()?;
         let renewing = options.token_provider.map(|provider| provider::attach(&client, provider));

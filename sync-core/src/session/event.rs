@@ -15,6 +15,8 @@ pub enum Event {
     SpaceRemoved(SpaceId),
     /// The app edited a document of that space.
     Edited(SpaceId),
+    /// The server has news of those spaces, as a push service says.
+    Pushed(Vec<SpaceId>),
     /// The app wants everything synchronised now, whatever was wrong before.
     SyncNow,
     /// The operating system says that the network came, went or changed.

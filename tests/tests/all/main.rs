@@ -9,6 +9,8 @@ mod live;
 mod nodes;
 mod oidc;
 mod postgres;
+mod reader;
+mod restored;
 mod schemathesis;
 mod services;
 mod store;
