@@ -13,6 +13,7 @@ mod client;
 mod document;
 mod edit;
 mod error;
+mod http;
 mod id;
 mod log;
 mod observe;
@@ -29,6 +30,7 @@ pub use client::{DocumentEntry, OpenOptions, PendingCounts, RejoinClient};
 pub use document::Document;
 pub use edit::{ChangeState, EditOp, MarkEdges};
 pub use error::RejoinError;
+pub use http::{HttpHeader, HttpResponse, HttpTransport, HttpTransportError};
 pub use log::{LogLevel, LogLine, LogSink, log_to};
 pub use observe::{
     AccessObserver, DocumentEvent, DocumentObserver, DocumentStep, ListObserver, Peer, PresenceObserver,

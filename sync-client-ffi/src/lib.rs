@@ -8,8 +8,9 @@ pub mod ffi;
 
 pub use client::account;
 pub use client::{
-    Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold, OpenError,
-    Origin, Patched, PeerInfo, Pending, Quarantined, Reason, Refused, Subscription, SyncError, SyncReport, Traffic,
+    BadTrust, Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold,
+    HttpAnswer, HttpPost, HttpStack, HttpWork, OpenError, Origin, Patched, PeerInfo, Pending, PushError, Quarantined,
+    Reason, Refused, Subscription, SyncError, SyncReport, Traffic, Trust,
 };
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch};

@@ -11,6 +11,7 @@ use sync_core::session::Status;
 use sync_core::wire::Peer;
 
 use super::presence::{PeerInfo, Peers};
+use super::watch::Observed;
 
 mod deliver;
 mod waiting;
@@ -302,6 +303,16 @@ impl Observers {
     /// Who shows itself in a space.
     pub(super) fn peers(&self, space: SpaceId) -> Vec<PeerInfo> {
         self.lock().peers.list(space, Instant::now())
+    }
+
+    /// What somebody observes that another process may change.
+    pub(super) fn observed(&self) -> Observed {
+        let Listeners { docs, lists, accesses, .. } = &self.lock().listeners;
+        Observed {
+            docs: docs.keys().copied().collect(),
+            lists: lists.keys().copied().collect(),
+            accesses: accesses.keys().copied().collect(),
+        }
     }
 
     pub(super) fn close(&self) {

@@ -5,7 +5,7 @@ use sync_core::id::{DeviceId, DocId};
 
 use super::status::SyncTrouble;
 use crate::client::account::AccountError;
-use crate::client::{ClientError, OpenError, SyncError};
+use crate::client::{BadTrust, ClientError, OpenError, PushError, SyncError};
 
 /// Something that was not done. `text` says what to do, for the developer; for people, write your own by the variant.
 #[derive(Debug, Clone, PartialEq, uniffi::Error, thiserror::Error)]
@@ -19,6 +19,18 @@ pub enum RejoinError {
     /// A fault of this library; what is on disk is whole. Please report it.
     #[error("{text}")]
     Internal {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The store was opened for reading: edit and synchronise in the app.
+    #[error("{text}")]
+    ReadOnly {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// There is nothing to read yet: the app has to open the store for writing first.
+    #[error("{text}")]
+    NoStore {
         /// What happened, and what to do.
         text: String,
     },
@@ -254,6 +266,8 @@ impl From<OpenError> for RejoinError {
         let text = error.to_string();
         match error {
             OpenError::Locked { path } => Self::StoreLocked { text, path: path.display().to_string() },
+            OpenError::NoStore { .. } | OpenError::Older { .. } => Self::NoStore { text },
+            OpenError::Trust(_) => Self::Invalid { text },
             OpenError::Newer { found, supported } => Self::StoreNewer { text, found, supported },
             OpenError::NotAStore { path } => Self::NotAStore { text, path: path.display().to_string() },
             OpenError::Corrupt { copy } => Self::StoreDamaged { text, copy: Some(copy.display().to_string()) },
@@ -283,6 +297,9 @@ impl From<ClientError> for RejoinError {
             }
             ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
             ClientError::NoServer => Self::NoServer { text },
+            ClientError::ReadOnly => Self::ReadOnly { text },
+            ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
+            ClientError::Restored => Self::Trouble { text, trouble: SyncTrouble::RolledBack },
             ClientError::Store(_) => Self::Other { text },
         }
     }
@@ -302,12 +319,25 @@ impl From<SyncError> for RejoinError {
         let text = error.to_string();
         match error {
             SyncError::Offline => Self::Offline { text },
-            SyncError::Deadline => Self::Deadline { text },
+            SyncError::Deadline | SyncError::Budget { .. } => Self::Deadline { text },
             SyncError::NeedsAuth => Self::NeedsAuth { text },
             SyncError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
             SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },
             SyncError::NoServer => Self::NoServer { text },
+            SyncError::ReadOnly => Self::ReadOnly { text },
         }
+    }
+}
+
+impl From<PushError> for RejoinError {
+    fn from(error: PushError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<BadTrust> for RejoinError {
+    fn from(error: BadTrust) -> Self {
+        Self::invalid(error.to_string())
     }
 }
 

@@ -52,6 +52,7 @@ struct Wishes {
     added: BTreeSet<SpaceId>,
     edited: BTreeSet<SpaceId>,
     present: BTreeMap<SpaceId, Option<Presence>>,
+    pushed: BTreeSet<SpaceId>,
     network: Option<bool>,
     foreground: Option<bool>,
     token: bool,
@@ -83,6 +84,11 @@ impl Inbox {
         self.wish(|state| {
             state.wishes.edited.insert(space);
         });
+    }
+
+    /// The server has news of those spaces. A session that begins later asks for them first.
+    pub(in crate::client) fn pushed(&self, spaces: &[SpaceId]) {
+        self.wish(|state| state.wishes.pushed.extend(spaces));
     }
 
     pub(in crate::client) fn present(&self, space: SpaceId, presence: Option<Presence>) {
@@ -151,6 +157,8 @@ impl Inbox {
         // In front of a step into the background, which sends what is there and then closes the connection.
         events.extend(wishes.edited.into_iter().map(Event::Edited));
         events.extend(wishes.present.into_iter().map(|(space, presence)| Event::Present(space, presence)));
+        let pushed: Vec<SpaceId> = wishes.pushed.into_iter().collect();
+        events.extend((!pushed.is_empty()).then_some(Event::Pushed(pushed)));
         events.extend(wishes.network.map(|online| Event::NetworkChanged { online }));
         events.extend(wishes.foreground.map(Event::Foreground));
         if wishes.sync_now > 0 {
@@ -170,6 +178,7 @@ impl Inbox {
         let present = shown.iter().map(|(space, presence)| (*space, Some(presence.clone()))).collect();
         let foreground = (!single && !foreground).then_some(false);
         let network = (!single && !online).then_some(false);
-        state.wishes = Wishes { added, present, network, foreground, ..Wishes::default() };
+        let pushed = state.wishes.pushed.clone();
+        state.wishes = Wishes { added, present, pushed, network, foreground, ..Wishes::default() };
     }
 }
