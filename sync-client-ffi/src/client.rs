@@ -15,6 +15,8 @@ pub mod account;
 mod builder;
 mod clock;
 mod doc;
+mod documents;
+mod edits;
 mod engine;
 mod error;
 mod identity;
@@ -26,15 +28,20 @@ mod transport;
 
 pub use access::{Quarantined, Reason};
 pub use builder::ClientBuilder;
-pub use doc::{Doc, Edit, EditState, Hold};
+pub use doc::{Doc, Edit, Hold};
+pub use documents::{DocumentInfo, DocumentPage};
+pub use edits::EditState;
 pub use error::{ClientError, OpenError, SyncError};
-pub use observe::{DocEvent, EventKind, Origin, Patched, Subscription};
+pub use observe::{
+    CollectionChanges, CollectionEvent, CollectionNews, DocEvent, EditChange, EditEvent, EditNews, EventKind, Origin,
+    Patched, Subscription,
+};
 pub use presence::PeerInfo;
 pub use runner::SyncReport;
 pub use transport::Traffic;
 
 use engine::Engine;
-use observe::Observers;
+use observe::{Observers, Turn};
 use runner::Inbox;
 use transport::Transport;
 
@@ -61,15 +68,6 @@ struct Shared {
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Where tokens come from, if not from the app.
     refresher: Option<account::Refresher>,
-}
-
-/// A document in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DocumentInfo {
-    /// Its id.
-    pub id: DocId,
-    /// In which collection.
-    pub collection: String,
 }
 
 /// What the server has not got yet.
@@ -133,7 +131,12 @@ impl Client {
 
     /// Creates a document. It is durable when this returns, and exists on the server after the next exchange.
     pub fn create(&self, space: SpaceId, collection: &str) -> Result<Doc, ClientError> {
-        let id = self.engine().create(space, collection)?;
+        let id = {
+            let mut engine = self.engine();
+            let id = engine.create(space, collection)?;
+            self.shared.collected(&engine, space, id, Turn::Added);
+            id
+        };
         self.shared.observers.listed(space);
         self.shared.inbox.edited(space);
         self.open_doc(space, id)
@@ -153,24 +156,13 @@ impl Client {
         Ok((doc, hold))
     }
 
-    /// The documents of a space, or of one collection in it, in the order in which they were made.
-    pub fn documents(&self, space: SpaceId, collection: Option<&str>) -> Result<Vec<DocumentInfo>, ClientError> {
-        let engine = self.engine();
-        engine.space(space)?;
-        let all = engine.store.read().documents(space)?.into_iter();
-        let wanted = all.filter(|(_, name)| collection.is_none_or(|collection| collection == name));
-        Ok(wanted.map(|(id, collection)| DocumentInfo { id, collection }).collect())
-    }
-
-    /// Tells `callback` that documents of a space came or went, here or elsewhere: [`documents`](Self::documents) has the
-    /// new list.
-    pub fn on_documents(&self, space: SpaceId, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
-        self.shared.observers.observe_list(space, Arc::new(callback))
-    }
-
     /// Deletes a document for good, on every device.
     pub fn delete(&self, space: SpaceId, doc: DocId) -> Result<(), ClientError> {
-        self.engine().delete(space, doc)?;
+        {
+            let mut engine = self.engine();
+            engine.delete(space, doc)?;
+            self.shared.collected(&engine, space, doc, Turn::Removed);
+        }
         self.shared.observers.listed(space);
         self.shared.observers.deleted(space, doc);
         self.shared.inbox.edited(space);

@@ -3,50 +3,29 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use sync_core::code::RejectCode;
 use sync_core::document::{Document, Expand, Op};
 use sync_core::id::{DocId, Hash, SpaceId};
-use sync_core::log::Verdict;
 use sync_core::value::{Path, Value};
 use sync_core::version::VersionVector;
 
+use super::edits::EditState;
 use super::engine::OpenDocument;
 use super::error::ClientError;
-use super::observe::{DocEvent, Origin, Subscription};
-use super::store::OwnItem;
+use super::observe::{DocEvent, Origin, Subscription, Turn};
 use super::{Client, WAIT_STEP, lock, runner};
 
 /// An open document. Cheap to clone.
 #[derive(Clone)]
 pub struct Doc {
-    client: Client,
-    space: SpaceId,
-    id: DocId,
+    pub(super) client: Client,
+    pub(super) space: SpaceId,
+    pub(super) id: DocId,
 }
 
 /// The operations of one edit, which takes effect as a whole or not at all.
 #[derive(Debug, Default)]
 pub struct Edit {
     ops: Vec<Op>,
-}
-
-/// What has become of an edit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EditState {
-    /// On disk here.
-    Local,
-    /// On its way to the server; whether it arrived is not known yet.
-    Sent,
-    /// In the server's log, at this place.
-    Durable {
-        /// The place.
-        seq: u64,
-    },
-    /// Refused by the server, and out of the document; it is kept.
-    Rejected {
-        /// Why.
-        code: RejectCode,
-    },
 }
 
 impl Edit {
@@ -119,7 +98,10 @@ impl Doc {
             let (number, patches) = engine.edit(self.space, self.id, edit.ops)?;
             // Told under the lock, so that observers hear of edits and merges in the order in which they took effect.
             let through = engine.through(self.space, self.id);
-            self.client.shared.observers.patches(self.space, self.id, Origin::Local, patches, through);
+            let shared = &self.client.shared;
+            shared.observers.patches(self.space, self.id, Origin::Local, patches, through);
+            shared.observers.edits(self.space, self.id, number, number, EditState::Local);
+            shared.collected(&engine, self.space, self.id, Turn::Changed);
             number
         };
         self.client.shared.inbox.edited(self.space);
@@ -129,20 +111,6 @@ impl Doc {
     /// How many edits this device ever made here; all of them are on disk.
     pub fn edits(&self) -> Result<u64, ClientError> {
         self.with(|open, _| open.edits)
-    }
-
-    /// What has become of an edit of this device.
-    pub fn edit_state(&self, edit: u64) -> Result<EditState, ClientError> {
-        let mut engine = self.client.engine();
-        engine.loaded(self.space, self.id)?;
-        let sent_n = engine.space(self.space)?.sent_n;
-        let item = engine.store.read().item_of_edit(self.space, engine.device, self.id, edit)?;
-        Ok(match item {
-            Some(OwnItem { decided: Some((seq, Verdict::Applied)), .. }) => EditState::Durable { seq },
-            Some(OwnItem { decided: Some((_, Verdict::Rejected(code))), .. }) => EditState::Rejected { code },
-            Some(OwnItem { n, decided: None }) if n <= sent_n => EditState::Sent,
-            _ => EditState::Local,
-        })
     }
 
     /// The value at a path with all that is in it; `None` if nothing is there.

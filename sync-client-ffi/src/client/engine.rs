@@ -22,6 +22,7 @@ mod page;
 
 pub(super) use intake::{Progress, Stored};
 pub(super) use merge::{Begun, Merge, Swap};
+pub(super) use page::Decided;
 
 pub(super) type Result<T> = std::result::Result<T, ClientError>;
 

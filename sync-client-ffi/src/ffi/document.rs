@@ -14,30 +14,45 @@ use super::error::RejoinError;
 use super::observe::{DocumentObserver, Watch, told};
 use super::path::parse;
 use super::value::FfiValue;
-use crate::client::{Client, Doc};
+use crate::client::Doc;
 
-/// A document that is here. Holding it keeps nothing in memory: it is loaded when it is used.
-#[derive(uniffi::Object)]
-pub struct Document {
+/// Where a document is. Keeps no client open.
+#[derive(Clone)]
+pub(super) struct Place {
     open: Arc<Open>,
     space: SpaceId,
     id: DocId,
 }
 
+impl Place {
+    pub(super) fn doc(&self) -> Result<Doc, RejoinError> {
+        Ok(self.open.client()?.open_doc(self.space, self.id)?)
+    }
+}
+
+/// A document that is here. Holding it keeps nothing in memory: it is loaded when it is used.
+#[derive(uniffi::Object)]
+pub struct Document {
+    place: Place,
+}
+
 impl Document {
     pub(super) fn new(open: Arc<Open>, space: SpaceId, id: DocId) -> Arc<Self> {
-        Arc::new(Self { open, space, id })
+        Arc::new(Self { place: Place { open, space, id } })
     }
 
-    fn doc(&self) -> Result<Doc, RejoinError> {
-        Ok(self.client()?.open_doc(self.space, self.id)?)
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
     }
 
-    fn client(&self) -> Result<Client, RejoinError> {
-        self.open.client()
+    pub(super) fn doc(&self) -> Result<Doc, RejoinError> {
+        self.place.doc()
     }
 
-    fn with<T, E: Into<RejoinError>>(&self, work: impl FnOnce(Doc) -> Result<T, E>) -> Result<T, RejoinError> {
+    pub(super) fn with<T, E: Into<RejoinError>>(
+        &self,
+        work: impl FnOnce(Doc) -> Result<T, E>,
+    ) -> Result<T, RejoinError> {
         guarded(|| work(self.doc()?).map_err(Into::into))
     }
 
@@ -51,12 +66,12 @@ impl Document {
 impl Document {
     /// Its id.
     pub fn id(&self) -> DocId {
-        self.id
+        self.place.id
     }
 
     /// In which space it is.
     pub fn space(&self) -> SpaceId {
-        self.space
+        self.place.space
     }
 
     /// Makes an edit: all of the operations, or none. It is on disk when this returns; gives its number.

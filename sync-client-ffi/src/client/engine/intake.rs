@@ -10,7 +10,7 @@ use sync_core::session::{FeedState, Meaning, StoreOutcome, Trouble, meaning};
 use sync_core::version::FeedHeads;
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PullAnswer, PushAnswer, SyncResponse};
 
-use super::page::{Effects, Fit, goes_away};
+use super::page::{Decided, Effects, Fit, goes_away};
 use super::{Engine, Result};
 use crate::client::error::ClientError;
 use crate::client::store::{SpaceRow, StoreError, Writer};
@@ -23,8 +23,10 @@ const STORED_AT_ONCE_MAX: usize = 500;
 pub(in crate::client) struct Stored {
     /// Documents that must be read again: a change of this device was refused.
     pub(in crate::client) refused: BTreeSet<DocId>,
-    /// Whether others made documents.
-    pub(in crate::client) created: bool,
+    /// Documents that others made, or whose deletion was refused.
+    pub(in crate::client) created: BTreeSet<DocId>,
+    /// Own items about which the server has decided: as many as an answer tells of.
+    pub(in crate::client) decided: Vec<Decided>,
     /// Documents that were deleted.
     pub(in crate::client) deleted: BTreeSet<DocId>,
     /// Whether the user was let in, or a change was refused since the user may not write.
@@ -183,8 +185,9 @@ impl Engine {
         effects: Effects,
         stored: &mut Stored,
     ) {
-        let Effects { feeds, refused, not_a_writer, created, deleted, touched, .. } = effects;
-        stored.created |= created;
+        let Effects { feeds, refused, decided, not_a_writer, created, deleted, touched, .. } = effects;
+        stored.decided.extend(decided);
+        stored.created.extend(created);
         stored.access |= not_a_writer;
         let Some(state) = self.spaces.get_mut(&space) else { return };
         let acked_before = state.row.acked.n;

@@ -79,6 +79,15 @@ fn header(entry: &PageEntry, hash: Hash) -> Header {
     Header { id: entry.id, kind: entry.kind, doc: entry.doc, hash, verdict: entry.verdict }
 }
 
+/// What the server has decided about an own item.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::client) struct Decided {
+    pub(in crate::client) n: u64,
+    pub(in crate::client) doc: DocId,
+    pub(in crate::client) seq: u64,
+    pub(in crate::client) verdict: Verdict,
+}
+
 /// What a transaction did, to be repeated in memory once it is on disk.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
@@ -86,10 +95,13 @@ pub(super) struct Effects {
     pub(super) feeds: BTreeMap<DeviceId, FeedHead>,
     /// Documents of which a change of this device was refused.
     pub(super) refused: BTreeSet<DocId>,
+    /// Own items about which the server has decided.
+    pub(super) decided: Vec<Decided>,
     /// Whether one was, since the user may not write.
     pub(super) not_a_writer: bool,
     pub(super) deleted: BTreeSet<DocId>,
-    pub(super) created: bool,
+    /// Documents that are in the list now and were not before.
+    pub(super) created: BTreeSet<DocId>,
     /// Documents that others have changed.
     pub(super) touched: BTreeSet<DocId>,
     /// Why the rest of the page was left.
@@ -140,6 +152,7 @@ impl Effects {
             return Ok(());
         }
         writer.decide(space, id, seq, verdict)?;
+        self.decided.push(Decided { n: id.n, doc, seq, verdict });
         if matches!(verdict, Verdict::Rejected(_)) {
             // What follows the refused change cannot follow on in its actor's sequence: the device writes on under a new
             // one, unless it does so already.
@@ -197,13 +210,16 @@ impl Effects {
             // A deletion of ours that was refused did not happen.
             if header.kind == ItemKind::Delete && header.verdict != Verdict::Rejected(RejectCode::DocumentDeleted) {
                 writer.set_deleted(space, header.doc, false)?;
+                self.created.insert(header.doc);
             }
             return Ok(());
         }
         match (header.kind, &entry.body) {
             (ItemKind::Create, Some(Body::Create { collection })) => {
-                self.created = true;
-                writer.add_document(space, header.doc, collection)
+                if writer.add_document(space, header.doc, collection)? {
+                    self.created.insert(header.doc);
+                }
+                Ok(())
             }
             (ItemKind::Delete, _) => {
                 self.deleted.insert(header.doc);

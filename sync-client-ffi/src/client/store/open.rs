@@ -14,6 +14,7 @@ use crate::client::error::OpenError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V1__store.sql"),
     include_str!("../../../../migrations/client/V2__access.sql"),
+    include_str!("../../../../migrations/client/V3__lists.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
@@ -219,12 +220,14 @@ mod tests {
     use super::*;
     use crate::client::Client;
 
-    /// A store as the first version of this library left it, with a space.
-    fn first_version(path: &Path, space: SpaceId, device: DeviceId) {
+    /// A store as an earlier version of this library left it, with a space.
+    fn of_version(version: usize, path: &Path, space: SpaceId, device: DeviceId) {
         let store = Connection::open(path).unwrap();
-        store.execute_batch(MIGRATIONS[0]).unwrap();
+        for migration in &MIGRATIONS[..version] {
+            store.execute_batch(migration).unwrap();
+        }
         store.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-        store.pragma_update(None, "user_version", 1).unwrap();
+        store.pragma_update(None, "user_version", version as u32).unwrap();
         let chain = sync_core::feed::FeedHead::start(space, device).chain.0;
         let cursor = Cursor::start(space).chain.0;
         store
@@ -238,18 +241,23 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_the_first_version_is_brought_to_this_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
-        let (space, device) = (SpaceId::from_random([5; 16]), DeviceId::from_random([1; 16]));
-        first_version(&path, space, device);
-        for _ in 0..2 {
-            let client = Client::builder(&path).identity("ann", device).open().unwrap();
-            assert!(client.has_access(space).unwrap());
-            assert_eq!(client.quarantine(space).unwrap(), []);
+    fn a_store_of_each_version_before_is_brought_to_this_one() {
+        for version in 1..MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store");
+            let (space, device) = (SpaceId::from_random([5; 16]), DeviceId::from_random([1; 16]));
+            of_version(version, &path, space, device);
+            for opened in 1..=2 {
+                let client = Client::builder(&path).identity("ann", device).open().unwrap();
+                assert!(client.has_access(space).unwrap());
+                assert_eq!(client.quarantine(space).unwrap(), []);
+                client.create(space, "notes").unwrap();
+                let page = client.document_page(space, Some("notes"), None, 10).unwrap();
+                assert_eq!(page.documents.len(), opened);
+            }
+            let store = Connection::open(&path).unwrap();
+            let now: usize = store.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(now, MIGRATIONS.len());
         }
-        let store = Connection::open(&path).unwrap();
-        let version: usize = store.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, MIGRATIONS.len());
     }
 }
