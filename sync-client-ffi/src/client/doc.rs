@@ -118,6 +118,11 @@ impl Doc {
         self.with(|_, document| document.get(path))
     }
 
+    /// The same as JSON text, and several times faster: bytes become base64 text, counters and timestamps numbers.
+    pub fn json(&self, path: impl Into<Path>) -> Result<Option<String>, ClientError> {
+        self.with(|_, document| document.json(path))
+    }
+
     /// The text at a path; `None` if there is none.
     pub fn text(&self, path: impl Into<Path>) -> Result<Option<String>, ClientError> {
         self.with(|_, document| document.text(path))

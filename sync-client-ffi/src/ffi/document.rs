@@ -102,7 +102,8 @@ impl Document {
 
     /// The same as JSON: bytes become base64, counters and timestamps numbers. The empty path gives the whole document.
     pub fn json(&self, path: &str) -> Result<Option<String>, RejoinError> {
-        Ok(self.read(path)?.map(|value| value.to_json().to_string()))
+        let path = parse(path)?;
+        self.with(|doc| doc.json(path))
     }
 
     /// The text at a path; nothing if there is none.
