@@ -19,7 +19,9 @@ mod documents;
 mod edits;
 mod engine;
 mod error;
+mod export;
 mod identity;
+mod leave;
 mod observe;
 mod presence;
 mod runner;
@@ -32,6 +34,8 @@ pub use doc::{Doc, Edit, Hold};
 pub use documents::{DocumentInfo, DocumentPage};
 pub use edits::EditState;
 pub use error::{ClientError, OpenError, SyncError};
+pub use export::{ExportError, ExportProgress, ExportReport};
+pub use leave::{Leave, Removal};
 pub use observe::{
     CollectionChanges, CollectionEvent, CollectionNews, DocEvent, EditChange, EditEvent, EditNews, EventKind, Origin,
     Patched, Subscription,
@@ -66,6 +70,8 @@ struct Shared {
     live: bool,
     status: Mutex<Status>,
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// One export at a time.
+    exporting: Mutex<()>,
     /// Where tokens come from, if not from the app.
     refresher: Option<account::Refresher>,
 }
@@ -124,7 +130,9 @@ impl Client {
 
     /// Takes part in a space. Where it does already but had no [access](Self::has_access), the server is asked once more.
     pub fn add_space(&self, space: SpaceId) -> Result<(), ClientError> {
-        self.engine().add_space(space)?;
+        // Under the lock, so that a space that is removed again is removed behind this.
+        let mut engine = self.engine();
+        engine.add_space(space)?;
         self.shared.inbox.add(space);
         Ok(())
     }
@@ -211,6 +219,7 @@ impl Client {
 
     /// Starts exchanging changes in the background, until [`stop`](Self::stop) or until the last handle is dropped.
     pub fn start(&self) -> Result<(), ClientError> {
+        self.engine().is_open()?;
         runner::start(&self.shared)?;
         self.shared.nudge(false);
         Ok(())
@@ -224,6 +233,7 @@ impl Client {
     /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task. A token that has to
     /// be [renewed](account::Refresher) first takes its own time.
     pub fn sync_once(&self, deadline: Duration) -> Result<SyncReport, SyncError> {
+        self.engine().is_open().map_err(|_| SyncError::Left)?;
         match &self.shared.refresher {
             Some(refresher) => account::sync_once(self, refresher, deadline),
             None => runner::sync_once(&self.shared, deadline),
@@ -279,6 +289,7 @@ impl Client {
     /// Own changes that the server refused.
     pub fn refused(&self, space: SpaceId) -> Result<Vec<Refused>, ClientError> {
         let engine = self.engine();
+        engine.space(space)?;
         let refused = engine.store.read().refused(space, engine.device)?;
         Ok(refused.into_iter().map(|(n, doc, code)| Refused { n, doc, code }).collect())
     }

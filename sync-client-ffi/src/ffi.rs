@@ -13,7 +13,9 @@ mod client;
 mod document;
 mod edit;
 mod error;
+mod export;
 mod id;
+mod leave;
 mod list;
 mod log;
 mod observe;
@@ -31,6 +33,8 @@ pub use client::{DocumentEntry, OpenOptions, PendingCounts, RejoinClient};
 pub use document::Document;
 pub use edit::{ChangeState, EditOp, MarkEdges};
 pub use error::RejoinError;
+pub use export::{ExportObserver, ExportProgress, ExportReport};
+pub use leave::{Leave, Removal};
 pub use list::{CollectionEvent, CollectionObserver, DocumentPage};
 pub use log::{LogLevel, LogLine, LogSink, log_to};
 pub use observe::{

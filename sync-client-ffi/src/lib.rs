@@ -9,8 +9,9 @@ pub mod ffi;
 pub use client::account;
 pub use client::{
     Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
-    DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, Hold, OpenError, Origin,
-    Patched, PeerInfo, Pending, Quarantined, Reason, Refused, Subscription, SyncError, SyncReport, Traffic,
+    DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
+    ExportProgress, ExportReport, Hold, Leave, OpenError, Origin, Patched, PeerInfo, Pending, Quarantined, Reason,
+    Refused, Removal, Subscription, SyncError, SyncReport, Traffic,
 };
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch};

@@ -275,7 +275,8 @@ impl<P: FnMut(ExportProgress) -> ControlFlow<()>> Export<'_, P> {
         // Outside of the lock: it takes its time.
         let (changes, actor) = stored;
         let loaded = Document::load(actor, None, &changes.payloads).ok();
-        let read = loaded.and_then(|(document, _)| Some((document.json(sync_core::value::Path::root())?, document.save().ok()?)));
+        let read = loaded
+            .and_then(|(document, _)| Some((document.json(sync_core::value::Path::root())?, document.save().ok()?)));
         drop(changes);
         let mut entry = IndexedDocument { document: doc, collection, json: None, automerge: None, error: None };
         match read {

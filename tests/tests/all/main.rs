@@ -5,6 +5,7 @@ mod account;
 mod app_versions;
 mod hostile;
 mod kills;
+mod leaving;
 mod live;
 mod nodes;
 mod oidc;

@@ -118,16 +118,21 @@ impl Effects {
         space: SpaceId,
         feeds: &FeedHeads,
         device: DeviceId,
-        entry: PageEntry,
+        mut entry: PageEntry,
         cursor: &mut Cursor,
     ) -> Done {
         let own = if entry.id.device == device { writer.item(space, entry.id)? } else { None };
-        let Some(entry) = entry.resolve(|_| own.map(|(_, hash, _)| hash)) else {
+        // The page was checked with what is known here.
+        if let Some((_, hash, _)) = &own {
+            entry.hash = Some(*hash);
+        }
+        let Some(entry) = entry.resolve(|_| None) else {
             return Err(StoreError::Row { table: "items" });
         };
         let next = cursor.next(&entry.header);
         if entry.header.id.device == device {
             self.decide_own(writer, space, entry.header.id, next.seq, entry.header.verdict)?;
+            self.restore_own(writer, space, &entry)?;
         } else {
             self.take_foreign(writer, space, feeds, next.seq, &entry)?;
         }
@@ -164,6 +169,20 @@ impl Effects {
             }
             self.refused.insert(doc);
             self.not_a_writer |= verdict == Verdict::Rejected(RejectCode::NotAWriter);
+        }
+        Ok(())
+    }
+
+    /// Takes back what this device wrote before it removed the space.
+    fn restore_own(&mut self, writer: &Writer<'_>, space: SpaceId, entry: &Entry) -> Done {
+        let header = &entry.header;
+        let payload = match &entry.body {
+            Some(Body::Create { collection }) => collection.as_bytes(),
+            Some(Body::Change { bytes }) if Chunk::read(bytes).is_ok_and(|chunk| chunk.hash() == header.hash) => bytes,
+            _ => return Ok(()),
+        };
+        if writer.restore(space, header.id, header.hash, payload)? && header.kind == ItemKind::Change {
+            self.touched.insert(header.doc);
         }
         Ok(())
     }

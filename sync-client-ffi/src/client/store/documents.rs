@@ -63,6 +63,13 @@ impl Writer<'_> {
         Ok(documents)
     }
 
+    /// How many documents are not deleted.
+    pub(in crate::client) fn count_documents(&self, space: SpaceId) -> Result<u64> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT COUNT(*) FROM documents WHERE space_id = ?1 AND deleted = 0")?;
+        Ok(statement.query_row([space.as_bytes()], |row| row.get(0))?)
+    }
+
     /// In which collection a document is, or was before it was deleted.
     pub(in crate::client) fn collection(&self, space: SpaceId, doc: DocId) -> Result<Option<String>> {
         let mut statement =
@@ -137,7 +144,7 @@ mod tests {
     #[test]
     fn a_page_is_read_from_an_index() {
         let store = Connection::open_in_memory().unwrap();
-        for version in ["V1__store", "V2__access", "V3__lists"] {
+        for version in ["V1__store", "V2__access", "V3__lists", "V4__removed"] {
             let file = format!("{}/../migrations/client/{version}.sql", env!("CARGO_MANIFEST_DIR"));
             store.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
         }

@@ -15,11 +15,12 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V1__store.sql"),
     include_str!("../../../../migrations/client/V2__access.sql"),
     include_str!("../../../../migrations/client/V3__lists.sql"),
+    include_str!("../../../../migrations/client/V4__removed.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
 /// Copies of damaged files that are kept beside the store.
-const COPIES_MAX: u32 = 100;
+pub(super) const COPIES_MAX: u32 = 100;
 
 /// Opens the store at `path`, or creates it.
 pub(in crate::client) fn create_or_open(path: &Path) -> std::result::Result<Store, OpenError> {
@@ -31,7 +32,7 @@ pub(in crate::client) fn create_or_open(path: &Path) -> std::result::Result<Stor
     })
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -103,7 +104,7 @@ fn open(path: &Path, lock: File) -> Result<Store> {
         // The header on disk is what `look` reads next time.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
-    Ok(Store { connection, _lock: lock })
+    Ok(Store { connection, path: std::path::absolute(path)?, lock: Some(lock) })
 }
 
 /// Copies a damaged store aside, with what SQLite keeps beside it, and says where.
@@ -159,6 +160,7 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
         ("meta", ["key", "key"]),
         ("spaces", ["space_id", "space_id"]),
         ("barred", ["space_id", "space_id"]),
+        ("removed", ["space_id", "space_id"]),
         ("documents", ["space_id", "doc_id"]),
         ("items", ["arrival", "arrival"]),
         ("journals", ["space_id", "doc_id"]),
@@ -181,7 +183,7 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
     Ok((store, copy, saved))
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
