@@ -20,8 +20,10 @@ mod edits;
 mod engine;
 mod error;
 mod export;
+mod history;
 mod identity;
 mod leave;
+mod moving;
 mod observe;
 mod presence;
 mod runner;
@@ -35,6 +37,7 @@ pub use documents::{DocumentInfo, DocumentPage};
 pub use edits::EditState;
 pub use error::{ClientError, OpenError, SyncError};
 pub use export::{ExportError, ExportProgress, ExportReport};
+pub use history::HistoryEntry;
 pub use leave::{Leave, Removal};
 pub use observe::{
     CollectionChanges, CollectionEvent, CollectionNews, DocEvent, EditChange, EditEvent, EditNews, EventKind, Origin,

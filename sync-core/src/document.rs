@@ -13,6 +13,7 @@ use crate::limits::{
 use crate::value::{Path, Value};
 
 mod apply;
+mod history;
 mod json;
 mod op;
 mod patch;
@@ -20,6 +21,7 @@ mod read;
 mod write;
 
 use apply::{attempt, sift, topological};
+pub use history::{Marked, Revision};
 pub use op::{Expand, Op, decode_ops, encode_ops};
 pub use patch::{Action, Patch};
 use read::View;

@@ -9,8 +9,9 @@ use sync_core::value::{Path, Value};
 use sync_core::version::VersionVector;
 
 use super::edits::EditState;
-use super::engine::OpenDocument;
+use super::engine::{Engine, OpenDocument};
 use super::error::ClientError;
+use super::moving::EditStep;
 use super::observe::{DocEvent, Origin, Subscription, Turn};
 use super::{Client, WAIT_STEP, lock, runner};
 
@@ -25,7 +26,7 @@ pub struct Doc {
 /// The operations of one edit, which takes effect as a whole or not at all.
 #[derive(Debug, Default)]
 pub struct Edit {
-    ops: Vec<Op>,
+    steps: Vec<EditStep>,
 }
 
 impl Edit {
@@ -67,9 +68,20 @@ impl Edit {
         self.op(Op::Increment { path: path.into(), by })
     }
 
+    /// Moves an element of a list to another place: `to` is its index afterwards.
+    ///
+    /// Lists of automerge have no move, so this inserts the value anew and deletes the old element, in one edit. What others
+    /// do to the element at the same time, before they have this edit, is done to the old one: their changes within it are
+    /// lost, if they delete it the new one stays, and if they move it too there are two. Its counters go on from what they
+    /// showed here. Marks of its texts come along; text that is typed behind a mark's last character joins it from then on.
+    pub fn move_element(&mut self, list: impl Into<Path>, from: u64, to: u64) -> &mut Self {
+        self.steps.push(EditStep::Move { list: list.into(), from, to });
+        self
+    }
+
     /// Any operation.
     pub fn op(&mut self, op: Op) -> &mut Self {
-        self.ops.push(op);
+        self.steps.push(EditStep::Op(op));
         self
     }
 }
@@ -95,7 +107,13 @@ impl Doc {
         build(&mut edit);
         let number = {
             let mut engine = self.client.engine();
-            let (number, patches) = engine.edit(self.space, self.id, edit.ops)?;
+            let any = !edit.steps.is_empty();
+            let ops = engine.operations(self.space, self.id, edit.steps)?;
+            if any && ops.is_empty() {
+                // Elements were moved to where they are.
+                return self.edits_of(&engine);
+            }
+            let (number, patches) = engine.edit(self.space, self.id, ops)?;
             // Told under the lock, so that observers hear of edits and merges in the order in which they took effect.
             let through = engine.through(self.space, self.id);
             let shared = &self.client.shared;
@@ -106,6 +124,11 @@ impl Doc {
         };
         self.client.shared.inbox.edited(self.space);
         Ok(number)
+    }
+
+    fn edits_of(&self, engine: &Engine) -> Result<u64, ClientError> {
+        let open = engine.documents.get(&(self.space, self.id)).ok_or(ClientError::NoDocument(self.id))?;
+        Ok(open.edits)
     }
 
     /// How many edits this device ever made here; all of them are on disk.
@@ -227,7 +250,7 @@ impl Doc {
         Ok(hold)
     }
 
-    fn with<T>(&self, read: impl FnOnce(&OpenDocument, &Document) -> T) -> Result<T, ClientError> {
+    pub(super) fn with<T>(&self, read: impl FnOnce(&OpenDocument, &Document) -> T) -> Result<T, ClientError> {
         let mut engine = self.client.engine();
         engine.loaded(self.space, self.id)?;
         let open = engine.documents.get(&(self.space, self.id)).ok_or(ClientError::NoDocument(self.id))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sync_core::document::EditError;
-use sync_core::id::{DeviceId, DocId, SpaceId};
+use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::session::Trouble;
 
 use super::store::StoreError;
@@ -132,6 +132,9 @@ pub enum ClientError {
         /// Changes that the server has not acknowledged.
         changes: u64,
     },
+    /// The document has no such change here (yet).
+    #[error("the document has no change {0} here (yet)")]
+    NoChange(Hash),
     /// A user's personal space is always there.
     #[error("the personal space cannot be removed: leave the store as a whole")]
     PersonalSpace,

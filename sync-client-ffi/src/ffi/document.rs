@@ -9,7 +9,7 @@ use sync_core::value::Value;
 
 use super::background::{blocking, guarded};
 use super::client::Open;
-use super::edit::{ChangeState, EditOp};
+use super::edit::{ChangeState, EditOp, Step};
 use super::error::RejoinError;
 use super::observe::{DocumentObserver, Watch, told};
 use super::path::parse;
@@ -76,23 +76,23 @@ impl Document {
 
     /// Makes an edit: all of the operations, or none. It is on disk when this returns; gives its number.
     pub fn edit(&self, ops: Vec<EditOp>) -> Result<u64, RejoinError> {
-        let ops: Vec<Op> = ops.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        self.apply(ops)
+        let steps: Vec<Step> = ops.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        self.apply(steps)
     }
 
     /// One edit that sets a key of a map, or replaces an element of a list.
     pub fn put(&self, path: &str, value: FfiValue) -> Result<u64, RejoinError> {
-        self.apply(vec![Op::Put { path: parse(path)?, value: value.into() }])
+        self.apply(vec![Step::Op(Op::Put { path: parse(path)?, value: value.into() })])
     }
 
     /// One edit that replaces a part of a text. Positions count Unicode characters (code points).
     pub fn splice(&self, path: &str, at: u64, remove: u64, insert: String) -> Result<u64, RejoinError> {
-        self.apply(vec![Op::Splice { path: parse(path)?, at, delete: remove, insert }])
+        self.apply(vec![Step::Op(Op::Splice { path: parse(path)?, at, delete: remove, insert })])
     }
 
     /// One edit that adds to a counter.
     pub fn increment(&self, path: &str, by: i64) -> Result<u64, RejoinError> {
-        self.apply(vec![Op::Increment { path: parse(path)?, by }])
+        self.apply(vec![Step::Op(Op::Increment { path: parse(path)?, by })])
     }
 
     /// The value at a path with all that is in it; nothing if there is none.
@@ -144,11 +144,14 @@ impl Document {
 }
 
 impl Document {
-    fn apply(&self, ops: Vec<Op>) -> Result<u64, RejoinError> {
+    fn apply(&self, steps: Vec<Step>) -> Result<u64, RejoinError> {
         self.with(|doc| {
             doc.edit(|edit| {
-                for op in ops {
-                    edit.op(op);
+                for step in steps {
+                    match step {
+                        Step::Op(op) => edit.op(op),
+                        Step::Move { list, from, to } => edit.move_element(list, from, to),
+                    };
                 }
             })
         })

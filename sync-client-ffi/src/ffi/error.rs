@@ -300,6 +300,7 @@ impl From<ClientError> for RejoinError {
             ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
             ClientError::NoServer => Self::NoServer { text },
             ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
+            ClientError::NoChange(_) => Self::NotFound { text },
             ClientError::PersonalSpace => Self::Invalid { text },
             ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },

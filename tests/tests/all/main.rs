@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod app_versions;
+mod histories;
 mod hostile;
 mod kills;
 mod leaving;
