@@ -387,7 +387,7 @@ impl Session {
             // It grows with the devices that ever wrote, whatever the page may hold.
             version &= !window.is_counted();
         }
-        let pull = Pull { since: collected.cursor, bytes_max, own: false, version };
+        let pull = Pull { since: collected.cursor, bytes_max, own: collected.own, version };
         let request = Box::new(SyncRequest { schema: SCHEMA, space, push: run, pull: Some(pull) });
         self.requests += 1;
         self.step = Step::Asking(space, self.requests);

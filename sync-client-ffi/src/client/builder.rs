@@ -218,6 +218,7 @@ impl ClientBuilder {
             stops: AtomicU64::new(0),
             watch: Watch::default(),
             restored,
+            exporting: Mutex::new(()),
             refresher: self.refresher,
         };
         let shared = Arc::new(shared);

@@ -91,6 +91,11 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Whether there is a background session.
+pub(super) fn is_running(shared: &Arc<Shared>) -> bool {
+    lock(&shared.runner).as_ref().is_some_and(|thread| !thread.is_finished())
+}
+
 /// Stops the background session and waits for its end.
 pub(super) fn stop(shared: &Arc<Shared>) {
     let thread = lock(&shared.runner).take();
@@ -123,7 +128,7 @@ fn exchange(
     transport: &Arc<dyn Transport>,
     allowance: Allowance,
 ) -> Result<SyncReport, SyncError> {
-    let running = lock(&shared.runner).as_ref().is_some_and(|thread| !thread.is_finished());
+    let running = is_running(shared);
     if running && allowance.bytes.is_none() {
         let before = transport.traffic();
         wait_for_quiet(shared, allowance.left())?;

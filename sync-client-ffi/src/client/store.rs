@@ -10,7 +10,9 @@ mod held;
 mod journal;
 mod open;
 mod readonly;
+mod removed;
 mod spaces;
+mod wipe;
 
 pub(super) use feeds::{NewItem, OwnItem};
 pub(super) use journal::StoredJournal;
@@ -63,6 +65,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
+    path: std::path::PathBuf,
     // Held for its lock, which the system releases when the process dies; nobody who only reads needs it.
     lock: Option<std::fs::File>,
 }

@@ -37,12 +37,13 @@ struct State {
 pub(super) struct Observed {
     pub(super) docs: BTreeSet<(SpaceId, DocId)>,
     pub(super) lists: BTreeSet<SpaceId>,
+    pub(super) collections: BTreeSet<SpaceId>,
     pub(super) accesses: BTreeSet<SpaceId>,
 }
 
 impl Observed {
     fn is_empty(&self) -> bool {
-        self.docs.is_empty() && self.lists.is_empty() && self.accesses.is_empty()
+        self.docs.is_empty() && self.lists.is_empty() && self.collections.is_empty() && self.accesses.is_empty()
     }
 }
 
@@ -80,6 +81,8 @@ impl Shared {
         }
         if all {
             state.seen = engine.seen();
+            // Which documents of a space were changed by others costs more to find out than to list them again.
+            observed.collections.iter().for_each(|space| self.observers.collections_anew(*space));
         }
         let store = engine.store.read();
         // A subject that is known is looked at where somebody committed something, a new one at once.
@@ -100,7 +103,7 @@ impl Shared {
         state.lists.retain(|space, _| observed.lists.contains(space));
         for space in observed.lists {
             if all || !state.lists.contains_key(&space) {
-                let count = store.count_documents(space).ok();
+                let count = store.list_stamp(space).ok();
                 if state.lists.insert(space, count).is_some_and(|before| before != count) {
                     self.observers.listed(space);
                 }

@@ -5,7 +5,7 @@ use sync_core::id::{DeviceId, DocId};
 
 use super::status::SyncTrouble;
 use crate::client::account::AccountError;
-use crate::client::{BadTrust, ClientError, OpenError, PushError, SyncError};
+use crate::client::{BadTrust, ClientError, ExportError, OpenError, PushError, SyncError};
 
 /// Something that was not done. `text` says what to do, for the developer; for people, write your own by the variant.
 #[derive(Debug, Clone, PartialEq, uniffi::Error, thiserror::Error)]
@@ -220,6 +220,22 @@ pub enum RejoinError {
         /// What happened, and what to do.
         text: String,
     },
+    /// The server has not got everything that was written here: send it first, or say that it may go.
+    #[error("{text}")]
+    Unsent {
+        /// What happened, and what to do.
+        text: String,
+        /// Edits that are not sealed into changes.
+        edits: u64,
+        /// Changes that the server has not acknowledged.
+        changes: u64,
+    },
+    /// The app stopped it itself.
+    #[error("{text}")]
+    Stopped {
+        /// What happened, and what to do.
+        text: String,
+    },
     /// Where the app keeps credentials failed.
     #[error("{text}")]
     CredentialsStore {
@@ -300,6 +316,10 @@ impl From<ClientError> for RejoinError {
             ClientError::ReadOnly => Self::ReadOnly { text },
             ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
             ClientError::Restored => Self::Trouble { text, trouble: SyncTrouble::RolledBack },
+            ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
+            ClientError::NoChange(_) => Self::NotFound { text },
+            ClientError::PersonalSpace => Self::Invalid { text },
+            ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },
         }
     }
@@ -314,6 +334,19 @@ fn place(error: &EditError) -> Option<String> {
     }
 }
 
+impl From<ExportError> for RejoinError {
+    fn from(error: ExportError) -> Self {
+        let text = error.to_string();
+        match error {
+            ExportError::Exists { .. } | ExportError::Busy => Self::Invalid { text },
+            ExportError::Stopped => Self::Stopped { text },
+            ExportError::Client(error) => error.into(),
+            ExportError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull { text },
+            ExportError::Io(_) => Self::Other { text },
+        }
+    }
+}
+
 impl From<SyncError> for RejoinError {
     fn from(error: SyncError) -> Self {
         let text = error.to_string();
@@ -325,6 +358,7 @@ impl From<SyncError> for RejoinError {
             SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },
             SyncError::NoServer => Self::NoServer { text },
             SyncError::ReadOnly => Self::ReadOnly { text },
+            SyncError::Left => Self::Closed { text },
         }
     }
 }

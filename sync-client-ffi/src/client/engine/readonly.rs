@@ -69,7 +69,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn check_writable(&self) -> Result<()> {
+    pub(in crate::client) fn check_writable(&self) -> Result<()> {
         if self.is_read_only() { Err(ClientError::ReadOnly) } else { Ok(()) }
     }
 }

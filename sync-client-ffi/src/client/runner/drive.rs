@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sync_core::id::SpaceId;
 use sync_core::limits::REQUEST_TIMEOUT_MS;
-use sync_core::session::{Effect, Event, Failure, Session, Status, StoreOutcome, Trouble, Window};
+use sync_core::session::{Collected, Effect, Event, Failure, Session, Status, StoreOutcome, Trouble, Window};
 use sync_core::wire::SyncResponse;
 
 use super::connection::Connection;
@@ -15,6 +15,7 @@ use super::{Until, is_offline};
 use crate::client::clock::{self, Clock};
 use crate::client::engine::{Progress, Stored};
 use crate::client::error::{ClientError, SyncError};
+use crate::client::observe::Turn;
 use crate::client::transport::{Answer, Pending};
 use crate::client::{Shared, lock};
 
@@ -181,7 +182,15 @@ impl Runner {
     fn take_effect(&mut self, shared: &Arc<Shared>, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Collect { space, bytes_max, items_max, again } => {
-                let collected = lock(&shared.engine).collect(space, bytes_max, items_max, again);
+                let collected = {
+                    let mut engine = lock(&shared.engine);
+                    let sent_n = engine.space(space).map_or(0, |state| state.sent_n);
+                    let collected = engine.collect(space, bytes_max, items_max, again);
+                    if let Ok(Collected { run: Some(run), .. }) = &collected {
+                        shared.edits_sent(&engine, space, run, sent_n);
+                    }
+                    collected
+                };
                 return Some(match collected {
                     Ok(collected) => Event::Collected(space, collected),
                     Err(error) => {
@@ -243,13 +252,22 @@ impl Runner {
             StoreOutcome::Failed
         });
         self.progress |= before != place(shared, space);
+        {
+            let engine = lock(&shared.engine);
+            shared.edits_decided(&engine, space, &stored.decided);
+            let turns =
+                [(&stored.created, Turn::Added), (&stored.refused, Turn::Changed), (&stored.deleted, Turn::Removed)];
+            for (docs, turn) in turns {
+                docs.iter().for_each(|doc| shared.collected(&engine, space, *doc, turn));
+            }
+        }
         for doc in stored.refused {
             shared.observers.look_again(space, doc);
         }
         if stored.access {
             shared.observers.access(space);
         }
-        if stored.created || !stored.deleted.is_empty() {
+        if !stored.created.is_empty() || !stored.deleted.is_empty() {
             shared.observers.listed(space);
         }
         for doc in stored.deleted {

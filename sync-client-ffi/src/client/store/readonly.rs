@@ -40,7 +40,7 @@ fn connect(path: &Path) -> Result<Store> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    Ok(Store { connection, lock: None })
+    Ok(Store { connection, path: std::path::absolute(path)?, lock: None })
 }
 
 /// What tells one state of a document from another, without reading it.
@@ -97,7 +97,7 @@ impl Writer<'_> {
     }
 
     /// How many documents a space ever had, and how many of them are deleted.
-    pub(in crate::client) fn count_documents(&self, space: SpaceId) -> Result<(u64, u64)> {
+    pub(in crate::client) fn list_stamp(&self, space: SpaceId) -> Result<(u64, u64)> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT COUNT(*), COALESCE(SUM(deleted), 0) FROM documents WHERE space_id = ?1")?;
