@@ -1,0 +1,149 @@
+//! Two phones and a server between them.
+
+package dev.rejoin.tests
+
+import dev.rejoin.ChangeState
+import dev.rejoin.QuarantineReason
+import dev.rejoin.RejoinClient
+import dev.rejoin.RejoinException
+import dev.rejoin.documentsFlow
+import dev.rejoin.edit
+import dev.rejoin.jsonFlow
+import dev.rejoin.peersFlow
+import dev.rejoin.showPresence
+import dev.rejoin.syncOnce
+import dev.rejoin.text
+import dev.rejoin.waitDurable
+import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.flow.first
+
+private val patience = PATIENCE_S.seconds
+
+fun Tests.sync(server: Server) {
+    test("two phones edit apart and meet") {
+        val user = server.unique("ann")
+        server.phone(user).use { one ->
+            server.phone(user).use { two ->
+                timed {
+                    val space = one.personalSpace()
+                    val doc = one.createDocument(space, "notes")
+                    doc.edit { put("/body", text("shared")) }
+                    check(one.syncOnce(patience).requests > 0u) { "it asks the server" }
+                    two.syncOnce(patience)
+                    val other = two.document(space, doc.id())
+                    val first = doc.edit { splice("/body", 0, insert = "one ") }
+                    other.edit { splice("/body", 6, insert = " two") }
+                    checkEqual(one.pending(space).edits, 1UL)
+                    one.syncOnce(patience)
+                    two.syncOnce(patience)
+                    one.syncOnce(patience)
+                    checkEqual(doc.text("/body"), "one shared two")
+                    checkEqual(other.text("/body"), "one shared two")
+                    check(doc.editState(first) is ChangeState.Durable) { "the server has it" }
+                    checkEqual(one.pending(space).changes, 0UL)
+                    // Nothing is new: nothing is sent twice.
+                    checkEqual(one.syncOnce(patience).bytesReceived < 4096u, true, "a second exchange is small")
+                }
+            }
+        }
+    }
+
+    test("live edits arrive in the other phone's flow") {
+        val user = server.unique("ann")
+        server.phone(user).use { one ->
+            server.phone(user).use { two ->
+                timed {
+                    one.start()
+                    two.start()
+                    val space = one.personalSpace()
+                    val doc = one.createDocument(space, "notes")
+                    doc.edit { put("/title", "live") }
+                    check(one.waitDurable(space, patience)) { "the server has it" }
+                    val entry = two.documentsFlow(space, "notes").first { it.isNotEmpty() }.single()
+                    val other = two.document(space, entry.document)
+                    other.jsonFlow("/title").first { it == "\"live\"" }
+                    other.edit { put("/title", "back") }
+                    doc.jsonFlow("/title").first { it == "\"back\"" }
+                }
+            }
+        }
+    }
+
+    test("presence is shown to others and ends") {
+        val user = server.unique("ann")
+        server.phone(user).use { one ->
+            server.phone(user).use { two ->
+                timed {
+                    one.start()
+                    two.start()
+                    val space = one.personalSpace()
+                    one.showPresence(space, "line 3".toByteArray())
+                    val peer = two.peersFlow(space).first { it.isNotEmpty() }.single()
+                    checkEqual(String(peer.data), "line 3")
+                    checkEqual(peer.device, one.device())
+                    checkEqual(peer.user, user)
+                    one.clearPresence(space)
+                    two.peersFlow(space).first { it.isEmpty() }
+                    val large = checkThrows<RejoinException.Invalid> { one.showPresence(space, ByteArray(1 shl 20)) }
+                    check("show less" in large.text) { large.text }
+                }
+            }
+        }
+    }
+
+    test("a refused edit goes to quarantine and is kept") {
+        val user = server.unique("ann")
+        server.phone(user).use { one ->
+            server.phone(user).use { two ->
+                timed {
+                    val space = one.personalSpace()
+                    val doc = one.createDocument(space, "notes")
+                    doc.edit { put("/title", "doomed") }
+                    one.syncOnce(patience)
+                    two.syncOnce(patience)
+                    val other = two.document(space, doc.id())
+                    one.deleteDocument(space, doc.id())
+                    one.syncOnce(patience)
+                    // Not known here yet.
+                    other.edit { put("/title", "too late") }
+                    val kept = two.createDocument(space, "notes")
+                    kept.edit { put("/title", "behind it") }
+                    two.syncOnce(patience)
+                    val refused = two.quarantine(space).single()
+                    checkEqual(refused.document, doc.id())
+                    checkEqual(refused.reason, QuarantineReason.Refused("document_deleted") as QuarantineReason)
+                    val gone = checkThrows<RejoinException.Deleted> { two.document(space, doc.id()) }
+                    checkEqual(gone.document, doc.id())
+                    // What was behind it is not held up.
+                    check(kept.editState(1u) is ChangeState.Durable) { "${kept.editState(1u)}" }
+                    one.syncOnce(patience)
+                    checkEqual(one.document(space, kept.id()).json("/title"), "\"behind it\"")
+                }
+            }
+        }
+    }
+
+    test("a server that is not there is said, and edits go on") {
+        // A port on which nobody listens: it was bound a moment ago, and given back.
+        val port = java.net.ServerSocket(0).use { it.localPort }
+        val options = server.options(server.unique("ann")).copy(server = "http://127.0.0.1:$port")
+        RejoinClient.openBlocking(options).use { phone ->
+            timed {
+                val doc = phone.createDocument(phone.personalSpace(), "notes")
+                // It tries until its time is over.
+                val offline = checkThrows<RejoinException.Offline> { phone.syncOnce(1.seconds) }
+                check("cannot be reached" in "$offline") { "$offline" }
+                doc.edit { put("/n", 1) }
+                check(!phone.waitDurable(phone.personalSpace(), 0.seconds)) { "it cannot be" }
+            }
+        }
+    }
+
+    test("a client without a server says so") {
+        offline { phone ->
+            checkThrows<RejoinException.NoServer> { phone.start() }
+            timed { checkThrows<RejoinException.NoServer> { phone.syncOnce(patience) } }
+            checkThrows<IllegalArgumentException> { timed { phone.syncOnce((-1).seconds) } }
+        }
+    }
+}
