@@ -48,9 +48,6 @@ fun Tests.accounts(server: Server) {
         timed {
             val account = Account(server.url)
             account.signUp(email, PASSWORD, "Ann")
-            val wrong = SignInProof.Password(email, "not that")
-            checkThrows<RejoinException.LoginFailed> { account.signIn(wrong, phone, store) }
-            checkEqual(store.kept, null)
             val session = account.signIn(SignInProof.Password(email, PASSWORD), phone, store)
             val options = OpenOptions(server.file("${server.unique("store")}.rejoin"), session)
             val id = RejoinClient.open(options).use { client ->
@@ -75,6 +72,9 @@ fun Tests.accounts(server: Server) {
             checkEqual(store.kept, null)
             val out = checkThrows<RejoinException.SignedOut> { Session.resume(store) }
             check(out.text.isNotEmpty() && !out.revoked) { "$out" }
+            val wrong = SignInProof.Password(email, "not that")
+            checkThrows<RejoinException.LoginFailed> { account.signIn(wrong, phone, store) }
+            checkEqual(store.kept, null)
         }
     }
 

@@ -72,7 +72,10 @@ class Tests {
 }
 
 fun main(args: Array<String>) {
-    if (args.firstOrNull() == "child") return child(args.drop(1))
+    when (args.firstOrNull()) {
+        "child" -> return child(args.drop(1))
+        "bench" -> return bench()
+    }
     dev.rejoin.uniffiEnsureInitialized()
     val tests = Tests()
     tests.values()
