@@ -15,9 +15,15 @@ pub mod account;
 mod builder;
 mod clock;
 mod doc;
+mod documents;
+mod edits;
 mod engine;
 mod error;
+mod export;
+mod history;
 mod identity;
+mod leave;
+mod moving;
 mod observe;
 mod presence;
 mod runner;
@@ -26,15 +32,23 @@ mod transport;
 
 pub use access::{Quarantined, Reason};
 pub use builder::ClientBuilder;
-pub use doc::{Doc, Edit, EditState, Hold};
+pub use doc::{Doc, Edit, Hold};
+pub use documents::{DocumentInfo, DocumentPage};
+pub use edits::EditState;
 pub use error::{ClientError, OpenError, SyncError};
-pub use observe::{DocEvent, EventKind, Origin, Patched, Subscription};
+pub use export::{ExportError, ExportProgress, ExportReport};
+pub use history::HistoryEntry;
+pub use leave::{Leave, Removal};
+pub use observe::{
+    CollectionChanges, CollectionEvent, CollectionNews, DocEvent, EditChange, EditEvent, EditNews, EventKind, Origin,
+    Patched, Subscription,
+};
 pub use presence::PeerInfo;
 pub use runner::SyncReport;
 pub use transport::Traffic;
 
 use engine::Engine;
-use observe::Observers;
+use observe::{Observers, Turn};
 use runner::Inbox;
 use transport::Transport;
 
@@ -59,17 +73,10 @@ struct Shared {
     live: bool,
     status: Mutex<Status>,
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// One export at a time.
+    exporting: Mutex<()>,
     /// Where tokens come from, if not from the app.
     refresher: Option<account::Refresher>,
-}
-
-/// A document in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DocumentInfo {
-    /// Its id.
-    pub id: DocId,
-    /// In which collection.
-    pub collection: String,
 }
 
 /// What the server has not got yet.
@@ -126,14 +133,21 @@ impl Client {
 
     /// Takes part in a space. Where it does already but had no [access](Self::has_access), the server is asked once more.
     pub fn add_space(&self, space: SpaceId) -> Result<(), ClientError> {
-        self.engine().add_space(space)?;
+        // Under the lock, so that a space that is removed again is removed behind this.
+        let mut engine = self.engine();
+        engine.add_space(space)?;
         self.shared.inbox.add(space);
         Ok(())
     }
 
     /// Creates a document. It is durable when this returns, and exists on the server after the next exchange.
     pub fn create(&self, space: SpaceId, collection: &str) -> Result<Doc, ClientError> {
-        let id = self.engine().create(space, collection)?;
+        let id = {
+            let mut engine = self.engine();
+            let id = engine.create(space, collection)?;
+            self.shared.collected(&engine, space, id, Turn::Added);
+            id
+        };
         self.shared.observers.listed(space);
         self.shared.inbox.edited(space);
         self.open_doc(space, id)
@@ -153,24 +167,13 @@ impl Client {
         Ok((doc, hold))
     }
 
-    /// The documents of a space, or of one collection in it, in the order in which they were made.
-    pub fn documents(&self, space: SpaceId, collection: Option<&str>) -> Result<Vec<DocumentInfo>, ClientError> {
-        let engine = self.engine();
-        engine.space(space)?;
-        let all = engine.store.read().documents(space)?.into_iter();
-        let wanted = all.filter(|(_, name)| collection.is_none_or(|collection| collection == name));
-        Ok(wanted.map(|(id, collection)| DocumentInfo { id, collection }).collect())
-    }
-
-    /// Tells `callback` that documents of a space came or went, here or elsewhere: [`documents`](Self::documents) has the
-    /// new list.
-    pub fn on_documents(&self, space: SpaceId, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
-        self.shared.observers.observe_list(space, Arc::new(callback))
-    }
-
     /// Deletes a document for good, on every device.
     pub fn delete(&self, space: SpaceId, doc: DocId) -> Result<(), ClientError> {
-        self.engine().delete(space, doc)?;
+        {
+            let mut engine = self.engine();
+            engine.delete(space, doc)?;
+            self.shared.collected(&engine, space, doc, Turn::Removed);
+        }
         self.shared.observers.listed(space);
         self.shared.observers.deleted(space, doc);
         self.shared.inbox.edited(space);
@@ -219,6 +222,7 @@ impl Client {
 
     /// Starts exchanging changes in the background, until [`stop`](Self::stop) or until the last handle is dropped.
     pub fn start(&self) -> Result<(), ClientError> {
+        self.engine().is_open()?;
         runner::start(&self.shared)?;
         self.shared.nudge(false);
         Ok(())
@@ -232,6 +236,7 @@ impl Client {
     /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task. A token that has to
     /// be [renewed](account::Refresher) first takes its own time.
     pub fn sync_once(&self, deadline: Duration) -> Result<SyncReport, SyncError> {
+        self.engine().is_open().map_err(|_| SyncError::Left)?;
         match &self.shared.refresher {
             Some(refresher) => account::sync_once(self, refresher, deadline),
             None => runner::sync_once(&self.shared, deadline),
@@ -287,6 +292,7 @@ impl Client {
     /// Own changes that the server refused.
     pub fn refused(&self, space: SpaceId) -> Result<Vec<Refused>, ClientError> {
         let engine = self.engine();
+        engine.space(space)?;
         let refused = engine.store.read().refused(space, engine.device)?;
         Ok(refused.into_iter().map(|(n, doc, code)| Refused { n, doc, code }).collect())
     }

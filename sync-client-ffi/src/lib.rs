@@ -8,13 +8,15 @@ pub mod ffi;
 
 pub use client::account;
 pub use client::{
-    Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold, OpenError,
-    Origin, Patched, PeerInfo, Pending, Quarantined, Reason, Refused, Subscription, SyncError, SyncReport, Traffic,
+    Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
+    DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
+    ExportProgress, ExportReport, HistoryEntry, Hold, Leave, OpenError, Origin, Patched, PeerInfo, Pending,
+    Quarantined, Reason, Refused, Removal, Subscription, SyncError, SyncReport, Traffic,
 };
 pub use sync_core::code::RejectCode;
-pub use sync_core::document::{Action, Expand, Op, Patch};
+pub use sync_core::document::{Action, Expand, Op, Patch, Revision};
 pub use sync_core::feed::FeedHead;
-pub use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
+pub use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 pub use sync_core::path;
 pub use sync_core::session::{Status, Trouble};
 pub use sync_core::value::{Path, Step, Value};

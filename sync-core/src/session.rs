@@ -318,7 +318,7 @@ impl Session {
             return self.collected_for_link(link, space, collected, now_ms, effects);
         }
         let version = self.spaces.get(&space).is_some_and(|state| !state.version_known);
-        let pull = Pull { since: collected.cursor, bytes_max: None, own: false, version };
+        let pull = Pull { since: collected.cursor, bytes_max: None, own: collected.own, version };
         let request = SyncRequest { schema: SCHEMA, space, push: collected.run, pull: Some(pull) };
         self.requests += 1;
         self.step = Step::Asking(space, self.requests);

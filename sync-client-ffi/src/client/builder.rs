@@ -136,6 +136,7 @@ impl ClientBuilder {
             live: self.live,
             status: Mutex::new(Status::Offline),
             runner: Mutex::new(None),
+            exporting: Mutex::new(()),
             refresher: self.refresher,
         };
         let shared = Arc::new(shared);

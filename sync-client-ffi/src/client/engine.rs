@@ -16,12 +16,15 @@ mod access;
 mod collect;
 mod held;
 mod intake;
+mod leave;
 mod load;
 mod merge;
 mod page;
 
 pub(super) use intake::{Progress, Stored};
+pub(super) use load::new_actor;
 pub(super) use merge::{Begun, Merge, Swap};
+pub(super) use page::Decided;
 
 pub(super) type Result<T> = std::result::Result<T, ClientError>;
 
@@ -38,6 +41,8 @@ pub(super) struct Engine {
     merges: u64,
     /// The time in the newest document id that was made here.
     minted_ms: u64,
+    /// The store was taken away.
+    left: bool,
 }
 
 /// A space that this device takes part in.
@@ -57,6 +62,10 @@ pub(super) struct Space {
     barred: bool,
     /// Documents that others have changed in the store, which observers do not know yet.
     behind: BTreeSet<DocId>,
+    /// It was removed once and is read from the beginning, with what this device wrote.
+    regaining: bool,
+    /// Another one each time that the space is added, so that what was on its way into the one before is known.
+    life: u64,
 }
 
 /// A document that is open, or was and is loaded again when it is needed.
@@ -102,6 +111,8 @@ impl Space {
             sent: row.acked,
             barred: false,
             behind: BTreeSet::new(),
+            regaining: false,
+            life: 0,
         }
     }
 }
@@ -116,9 +127,11 @@ impl OpenDocument {
 impl Engine {
     pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
         let (spaces, documents) = (BTreeMap::new(), BTreeMap::new());
-        let mut engine = Self { store, user, device, spaces, documents, turns: 0, uses: 0, merges: 0, minted_ms: 0 };
+        let mut engine =
+            Self { store, user, device, spaces, documents, turns: 0, uses: 0, merges: 0, minted_ms: 0, left: false };
         for (space, row) in engine.store.read().spaces()? {
             let mut state = Space::new(row);
+            state.regaining = engine.store.read().removed(space)?.is_some();
             state.feeds = engine.store.read().feeds(space)?;
             let journals = engine.store.read().open_journals(space)?;
             state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
@@ -169,19 +182,27 @@ impl Engine {
     }
 
     pub(super) fn space(&self, space: SpaceId) -> Result<&Space> {
+        self.is_open()?;
         self.spaces.get(&space).ok_or(ClientError::NoSpace)
     }
 
     pub(super) fn add_space(&mut self, space: SpaceId) -> Result<()> {
+        self.is_open()?;
         if self.spaces.contains_key(&space) {
             return Ok(());
         }
         if self.spaces.len() >= SESSION_SPACES_MAX {
             return Err(ClientError::TooManySpaces(SESSION_SPACES_MAX));
         }
-        let row = SpaceRow::new(space, self.device);
+        let mut row = SpaceRow::new(space, self.device);
+        let removed = self.store.read().removed(space)?;
+        if let Some((own, acked)) = removed {
+            (row.own, row.acked) = (own, acked);
+        }
         self.store.transaction(|writer| writer.set_space(space, &row))?;
-        self.spaces.insert(space, Space::new(row));
+        self.uses += 1;
+        let fresh = Space { regaining: removed.is_some(), life: self.uses, ..Space::new(row) };
+        self.spaces.insert(space, fresh);
         Ok(())
     }
 
@@ -304,7 +325,7 @@ impl Engine {
     }
 
     /// Seals the open journals of a space in their order, through that of `through` or all of them.
-    pub(super) fn seal(&mut self, space: SpaceId, through: Option<DocId>) -> Result<()> {
+    pub(in crate::client) fn seal(&mut self, space: SpaceId, through: Option<DocId>) -> Result<()> {
         let journals = &self.space(space)?.journals;
         let count = match through {
             None => journals.len(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sync_core::document::EditError;
-use sync_core::id::{DeviceId, DocId, SpaceId};
+use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::session::Trouble;
 
 use super::store::StoreError;
@@ -124,6 +124,23 @@ pub enum ClientError {
     /// The client has no server.
     #[error("no server was given when the client was opened")]
     NoServer,
+    /// The server has not got everything that was written here.
+    #[error("the server has not got {edits} edits and {changes} changes: send them first, or say that they may go")]
+    Unsent {
+        /// Edits that are not sealed into changes.
+        edits: u64,
+        /// Changes that the server has not acknowledged.
+        changes: u64,
+    },
+    /// The document has no such change here (yet).
+    #[error("the document has no change {0} here (yet)")]
+    NoChange(Hash),
+    /// A user's personal space is always there.
+    #[error("the personal space cannot be removed: leave the store as a whole")]
+    PersonalSpace,
+    /// The client has left its store.
+    #[error("this client has left its store: open it again")]
+    Left,
     /// The disk failed. The document is as it was.
     #[error("the store failed: {0}")]
     Store(StoreError),
@@ -163,6 +180,9 @@ pub enum SyncError {
     /// The client has no server.
     #[error("no server was given when the client was opened")]
     NoServer,
+    /// The client has left its store.
+    #[error("this client has left its store: open it again")]
+    Left,
 }
 
 fn at(update_url: Option<&str>) -> String {

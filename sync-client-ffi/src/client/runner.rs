@@ -54,6 +54,11 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Whether there is a background session.
+pub(super) fn is_running(shared: &Arc<Shared>) -> bool {
+    lock(&shared.runner).as_ref().is_some_and(|thread| !thread.is_finished())
+}
+
 /// Stops the background session and waits for its end.
 pub(super) fn stop(shared: &Arc<Shared>) {
     let thread = lock(&shared.runner).take();
@@ -77,8 +82,7 @@ pub(super) fn sync_once(shared: &Arc<Shared>, deadline: Duration) -> Result<Sync
 
 fn exchange(shared: &Arc<Shared>, transport: &Arc<dyn Transport>, deadline: Duration) -> Result<SyncReport, SyncError> {
     let before = transport.traffic();
-    let running = lock(&shared.runner).as_ref().is_some_and(|thread| !thread.is_finished());
-    if running {
+    if is_running(shared) {
         wait_for_quiet(shared, deadline)?;
     } else {
         shared.inbox.restart(true);

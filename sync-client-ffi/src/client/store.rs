@@ -9,7 +9,9 @@ mod feeds;
 mod held;
 mod journal;
 mod open;
+mod removed;
 mod spaces;
+mod wipe;
 
 pub(super) use feeds::{NewItem, OwnItem};
 pub(super) use journal::StoredJournal;
@@ -55,8 +57,9 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
+    path: std::path::PathBuf,
     // Held for its lock, which the system releases when the process dies.
-    _lock: std::fs::File,
+    lock: Option<std::fs::File>,
 }
 
 impl Store {

@@ -12,7 +12,7 @@ use super::observe::{AccessObserver, ListObserver, Peer, PresenceObserver, Statu
 use super::provider::{self, TokenProvider};
 use super::session::Session;
 use super::status::{QuarantinedChange, SyncStatus, SyncSummary};
-use crate::client::Client;
+use crate::client::{Client, DocumentInfo};
 
 /// How a store is opened.
 #[derive(Clone, uniffi::Record)]
@@ -57,6 +57,12 @@ pub struct DocumentEntry {
     pub collection: String,
 }
 
+impl From<DocumentInfo> for DocumentEntry {
+    fn from(info: DocumentInfo) -> Self {
+        Self { document: info.id, collection: info.collection }
+    }
+}
+
 /// What the server has not got yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
 pub struct PendingCounts {
@@ -81,7 +87,7 @@ impl Open {
 /// An open store and its connection to the server.
 #[derive(uniffi::Object)]
 pub struct RejoinClient {
-    open: Arc<Open>,
+    pub(super) open: Arc<Open>,
     /// Asks for tokens as long as the client is open.
     renewing: RwLock<Option<Arc<Watch>>>,
 }
@@ -157,11 +163,12 @@ impl RejoinClient {
         self.with(|client| client.delete(space, document))
     }
 
-    /// The documents of a space, or of one collection in it, in the order in which they were made.
+    /// The documents of a space, or of one collection in it, in the order in which they were made. Where there may be many,
+    /// ask for `document_page`.
     #[uniffi::method(default(collection = None))]
     pub fn documents(&self, space: SpaceId, collection: Option<String>) -> Result<Vec<DocumentEntry>, RejoinError> {
         let all = self.with(|client| client.documents(space, collection.as_deref()))?;
-        Ok(all.into_iter().map(|info| DocumentEntry { document: info.id, collection: info.collection }).collect())
+        Ok(all.into_iter().map(Into::into).collect())
     }
 
     /// What of a space the server has not got yet.
@@ -322,7 +329,10 @@ impl RejoinClient {
         Ok(Arc::new(Self { open, renewing: RwLock::new(renewing) }))
     }
 
-    fn with<T, E: Into<RejoinError>>(&self, work: impl FnOnce(&Client) -> Result<T, E>) -> Result<T, RejoinError> {
+    pub(super) fn with<T, E: Into<RejoinError>>(
+        &self,
+        work: impl FnOnce(&Client) -> Result<T, E>,
+    ) -> Result<T, RejoinError> {
         let client = self.open.client()?;
         guarded(|| work(&client))
     }

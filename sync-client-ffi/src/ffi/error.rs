@@ -5,7 +5,7 @@ use sync_core::id::{DeviceId, DocId};
 
 use super::status::SyncTrouble;
 use crate::client::account::AccountError;
-use crate::client::{ClientError, OpenError, SyncError};
+use crate::client::{ClientError, ExportError, OpenError, SyncError};
 
 /// Something that was not done. `text` says what to do, for the developer; for people, write your own by the variant.
 #[derive(Debug, Clone, PartialEq, uniffi::Error, thiserror::Error)]
@@ -209,6 +209,22 @@ pub enum RejoinError {
         /// What happened, and what to do.
         text: String,
     },
+    /// The server has not got everything that was written here: send it first, or say that it may go.
+    #[error("{text}")]
+    Unsent {
+        /// What happened, and what to do.
+        text: String,
+        /// Edits that are not sealed into changes.
+        edits: u64,
+        /// Changes that the server has not acknowledged.
+        changes: u64,
+    },
+    /// The app stopped it itself.
+    #[error("{text}")]
+    Stopped {
+        /// What happened, and what to do.
+        text: String,
+    },
     /// Where the app keeps credentials failed.
     #[error("{text}")]
     CredentialsStore {
@@ -284,6 +300,10 @@ impl From<ClientError> for RejoinError {
             }
             ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
             ClientError::NoServer => Self::NoServer { text },
+            ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
+            ClientError::NoChange(_) => Self::NotFound { text },
+            ClientError::PersonalSpace => Self::Invalid { text },
+            ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },
         }
     }
@@ -298,6 +318,19 @@ fn place(error: &EditError) -> Option<String> {
     }
 }
 
+impl From<ExportError> for RejoinError {
+    fn from(error: ExportError) -> Self {
+        let text = error.to_string();
+        match error {
+            ExportError::Exists { .. } | ExportError::Busy => Self::Invalid { text },
+            ExportError::Stopped => Self::Stopped { text },
+            ExportError::Client(error) => error.into(),
+            ExportError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull { text },
+            ExportError::Io(_) => Self::Other { text },
+        }
+    }
+}
+
 impl From<SyncError> for RejoinError {
     fn from(error: SyncError) -> Self {
         let text = error.to_string();
@@ -308,6 +341,7 @@ impl From<SyncError> for RejoinError {
             SyncError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
             SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },
             SyncError::NoServer => Self::NoServer { text },
+            SyncError::Left => Self::Closed { text },
         }
     }
 }

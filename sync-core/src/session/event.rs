@@ -53,6 +53,8 @@ pub struct Collected {
     pub run: Option<Run>,
     /// The place in the log; `None` for the beginning.
     pub cursor: Option<Cursor>,
+    /// Whether what this device wrote itself is wanted back too.
+    pub own: bool,
 }
 
 /// A request without a usable answer.

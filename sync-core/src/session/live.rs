@@ -213,7 +213,7 @@ impl Session {
         let pull = (asks != Asks::Nothing).then_some(Pull {
             since: collected.cursor,
             bytes_max: None,
-            own: false,
+            own: collected.own,
             version: !state.version_known,
         });
         match asks {

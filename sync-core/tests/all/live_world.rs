@@ -179,7 +179,7 @@ impl World {
         match effect {
             Effect::Collect { space, bytes_max, again } => {
                 let run = self.collect(space, bytes_max, again);
-                return Some(Event::Collected(space, Collected { run, cursor: None }));
+                return Some(Event::Collected(space, Collected { run, cursor: None, own: false }));
             }
             Effect::Store { space, response } => {
                 let outcome = self.store(space, &response);

@@ -27,12 +27,11 @@ impl Engine {
         };
         let through = base.n + run.as_ref().map_or(0, |run| run.items.len() as u64);
         let sent = self.own_place(space, through)?.ok_or(ClientError::Corrupt)?;
-        if let Some(state) = self.spaces.get_mut(&space) {
-            state.sent = sent;
-            state.sent_n = state.sent_n.max(sent.n);
-        }
+        let state = self.spaces.get_mut(&space).ok_or(ClientError::NoSpace)?;
+        state.sent = sent;
+        state.sent_n = state.sent_n.max(sent.n);
         let cursor = (row.cursor.seq > 0).then_some(row.cursor);
-        Ok(Collected { run, cursor })
+        Ok(Collected { run, cursor, own: state.regaining })
     }
 
     /// A place in the own feed; `None` where the feed does not reach it.

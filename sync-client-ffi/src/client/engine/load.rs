@@ -120,7 +120,7 @@ impl Engine {
     }
 }
 
-pub(super) fn new_actor(device: sync_core::id::DeviceId) -> Actor {
+pub(in crate::client) fn new_actor(device: sync_core::id::DeviceId) -> Actor {
     let mut random = [0; 4];
     clock::fill(&mut random);
     Actor::new(device, random)

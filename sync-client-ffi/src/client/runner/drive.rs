@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use sync_core::id::SpaceId;
-use sync_core::session::{Effect, Event, Failure, Session, Status, StoreOutcome, Trouble};
+use sync_core::session::{Collected, Effect, Event, Failure, Session, Status, StoreOutcome, Trouble};
 use sync_core::wire::SyncResponse;
 
 use super::connection::Connection;
@@ -14,6 +14,7 @@ use super::{Until, is_offline};
 use crate::client::clock::{self, Clock};
 use crate::client::engine::{Progress, Stored};
 use crate::client::error::{ClientError, SyncError};
+use crate::client::observe::Turn;
 use crate::client::transport::{Answer, Pending};
 use crate::client::{Shared, lock};
 
@@ -134,7 +135,15 @@ impl Runner {
     fn take_effect(&mut self, shared: &Arc<Shared>, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Collect { space, bytes_max, again } => {
-                let collected = lock(&shared.engine).collect(space, bytes_max, again);
+                let collected = {
+                    let mut engine = lock(&shared.engine);
+                    let sent_n = engine.space(space).map_or(0, |state| state.sent_n);
+                    let collected = engine.collect(space, bytes_max, again);
+                    if let Ok(Collected { run: Some(run), .. }) = &collected {
+                        shared.edits_sent(&engine, space, run, sent_n);
+                    }
+                    collected
+                };
                 return Some(match collected {
                     Ok(collected) => Event::Collected(space, collected),
                     Err(error) => {
@@ -194,13 +203,22 @@ impl Runner {
             tracing::error!(%error, "an answer could not be stored");
             StoreOutcome::Failed
         });
+        {
+            let engine = lock(&shared.engine);
+            shared.edits_decided(&engine, space, &stored.decided);
+            let turns =
+                [(&stored.created, Turn::Added), (&stored.refused, Turn::Changed), (&stored.deleted, Turn::Removed)];
+            for (docs, turn) in turns {
+                docs.iter().for_each(|doc| shared.collected(&engine, space, *doc, turn));
+            }
+        }
         for doc in stored.refused {
             shared.observers.look_again(space, doc);
         }
         if stored.access {
             shared.observers.access(space);
         }
-        if stored.created || !stored.deleted.is_empty() {
+        if !stored.created.is_empty() || !stored.deleted.is_empty() {
             shared.observers.listed(space);
         }
         for doc in stored.deleted {

@@ -49,6 +49,8 @@ impl Default for Standing {
 /// What the session has not been told yet.
 #[derive(Default)]
 struct Wishes {
+    /// Told before what was added: a space that is here again begins anew.
+    removed: BTreeSet<SpaceId>,
     added: BTreeSet<SpaceId>,
     edited: BTreeSet<SpaceId>,
     present: BTreeMap<SpaceId, Option<Presence>>,
@@ -76,6 +78,26 @@ impl Inbox {
             state.standing.spaces.insert(space);
             // Also one that is there: the session asks once more where it had no access.
             state.wishes.added.insert(space);
+        });
+    }
+
+    pub(in crate::client) fn remove(&self, space: SpaceId) {
+        self.wish(|state| {
+            state.standing.spaces.remove(&space);
+            state.standing.shown.remove(&space);
+            state.wishes.added.remove(&space);
+            state.wishes.edited.remove(&space);
+            state.wishes.present.remove(&space);
+            state.wishes.removed.insert(space);
+        });
+    }
+
+    /// There is nothing to exchange any more.
+    pub(in crate::client) fn forget(&self) {
+        self.wish(|state| {
+            state.standing.spaces.clear();
+            state.standing.shown.clear();
+            state.wishes = Wishes::default();
         });
     }
 
@@ -146,7 +168,8 @@ impl Inbox {
         }
         let wishes = std::mem::take(&mut state.wishes);
         drop(state);
-        let mut events: Vec<Event> = wishes.added.into_iter().map(Event::SpaceAdded).collect();
+        let mut events: Vec<Event> = wishes.removed.into_iter().map(Event::SpaceRemoved).collect();
+        events.extend(wishes.added.into_iter().map(Event::SpaceAdded));
         events.extend(wishes.token.then_some(Event::TokenChanged));
         // In front of a step into the background, which sends what is there and then closes the connection.
         events.extend(wishes.edited.into_iter().map(Event::Edited));

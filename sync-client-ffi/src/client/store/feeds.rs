@@ -158,6 +158,29 @@ impl Writer<'_> {
         Ok(refused)
     }
 
+    /// The first and the last edit that end in an item of this device; `None` if none does.
+    pub(in crate::client) fn edits_of_item(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        doc: DocId,
+        n: u64,
+    ) -> Result<Option<(u64, u64)>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT last_edit FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3")?;
+        let key = params![space.as_bytes(), device.as_bytes(), n];
+        let last: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?.flatten();
+        let mut statement = self.connection.prepare_cached(
+            "SELECT last_edit FROM items WHERE space_id = ?1 AND doc_id = ?2 AND device_id = ?3 AND n < ?4 \
+             AND last_edit > 0 ORDER BY arrival DESC LIMIT 1",
+        )?;
+        let key = params![space.as_bytes(), doc.as_bytes(), device.as_bytes(), n];
+        let before: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?;
+        let first = before.unwrap_or(0) + 1;
+        Ok(last.filter(|last| *last >= first).map(|last| (first, last)))
+    }
+
     /// The item in which an edit of a document ended: its `n`, and what the server decided.
     pub(in crate::client) fn item_of_edit(
         &self,
