@@ -59,6 +59,21 @@ fun Tests.edits(server: Server) {
         }
     }
 
+    test("elements move and history tells what was") {
+        offline { phone ->
+            val doc = phone.createDocument(phone.personalSpace(), "notes")
+            doc.edit { put("/items", listOf("a", "b", "c")) }
+            // Reading the history seals what is open into a change of its own.
+            val before = doc.history().first()
+            doc.edit { move("/items", from = 0, to = 2) }
+            checkEqual(doc.json("/items"), """["b","c","a"]""")
+            checkThrows<RejoinException.BadEdit> { doc.edit { move("/items", 0, 7) } }
+            check(before.own && before.device == phone.device()) { "$before" }
+            checkEqual(doc.jsonAt("/items", listOf(before.hash)), """["a","b","c"]""")
+            checkThrows<RejoinException.Invalid> { doc.jsonAt("/items", listOf("no hash")) }
+        }
+    }
+
     test("edits are there when the store is opened again") {
         val options = server.options("ann")
         val (space, id) = RejoinClient.openBlocking(options).use { phone ->

@@ -2,10 +2,13 @@
 
 package dev.rejoin.tests
 
+import dev.rejoin.CollectionEvent
 import dev.rejoin.Document
 import dev.rejoin.DocumentEvent
 import dev.rejoin.RejoinClient
 import dev.rejoin.SyncStatus
+import dev.rejoin.collectionEvents
+import dev.rejoin.documentPages
 import dev.rejoin.documentsFlow
 import dev.rejoin.edit
 import dev.rejoin.events
@@ -127,6 +130,47 @@ fun Tests.flows(server: Server) {
             phone.deleteDocument(space, doc.id())
             checkEqual(sizes.receive(), 1)
             collecting.cancelAndJoin()
+        }
+    }
+
+    test("collection events name what came, changed and went") {
+        withDocument { phone, doc ->
+            val space = phone.personalSpace()
+            val (added, changed, removed) = List(3) { LinkedHashSet<java.util.UUID>() }
+            val events = Channel<CollectionEvent>(Channel.UNLIMITED)
+            val collecting = launch(Dispatchers.Default) { phone.collectionEvents(space, "notes").collect(events::send) }
+            suspend fun until(what: String, holds: () -> Boolean) {
+                while (!holds()) {
+                    val event = events.receive() as? CollectionEvent.Changed ?: throw Failed("look again before $what")
+                    added += event.added
+                    changed += event.changed
+                    removed += event.removed
+                }
+            }
+            // Until the flow listens, edits are not its affair.
+            while (events.isEmpty) {
+                doc.edit { put("/n", 1) }
+                kotlinx.coroutines.yield()
+            }
+            until("a change") { doc.id() in changed }
+            val other = phone.createDocument(space, "notes")
+            phone.createDocument(space, "elsewhere")
+            until("a new one") { other.id() in added }
+            phone.deleteDocument(space, doc.id())
+            until("a deletion") { doc.id() in removed }
+            checkEqual(added, setOf(other.id()))
+            collecting.cancelAndJoin()
+        }
+    }
+
+    test("pages have every document once, in order") {
+        offline { phone ->
+            val space = phone.personalSpace()
+            val all = List(25) { phone.createDocument(space, "notes").id() }
+            val pages = phone.documentPages(space, "notes", limit = 10).toList()
+            checkEqual(pages.map { it.size }, listOf(10, 10, 5))
+            checkEqual(pages.flatten().map { it.document }, all)
+            checkEqual(phone.documentPages(space, "others").toList(), emptyList())
         }
     }
 

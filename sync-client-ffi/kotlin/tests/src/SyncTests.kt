@@ -3,17 +3,22 @@
 package dev.rejoin.tests
 
 import dev.rejoin.ChangeState
+import dev.rejoin.Leave
 import dev.rejoin.QuarantineReason
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinException
 import dev.rejoin.documentsFlow
 import dev.rejoin.edit
+import dev.rejoin.editStateFlow
+import dev.rejoin.exportAll
 import dev.rejoin.jsonFlow
 import dev.rejoin.peersFlow
+import dev.rejoin.samples.notes
 import dev.rejoin.showPresence
 import dev.rejoin.syncOnce
 import dev.rejoin.text
 import dev.rejoin.waitDurable
+import dev.rejoin.waitForEdit
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.flow.first
 
@@ -67,6 +72,76 @@ fun Tests.sync(server: Server) {
                 }
             }
         }
+    }
+
+    test("an edit goes from local to durable before one's eyes") {
+        server.phone(server.unique("ann")).use { phone ->
+            timed {
+                val doc = phone.createDocument(phone.personalSpace(), "notes")
+                val edit = doc.edit { put("/title", "saved?") }
+                checkEqual(doc.editStateFlow(edit).first(), ChangeState.Local as ChangeState)
+                checkEqual(doc.waitForEdit(edit, 0.seconds), ChangeState.Local as ChangeState)
+                phone.start()
+                val durable = doc.editStateFlow(edit).first { it is ChangeState.Durable }
+                checkEqual(doc.waitForEdit(edit, patience), durable)
+            }
+        }
+    }
+
+    test("leaving keeps what the server has not got, unless told otherwise") {
+        val options = server.options(server.unique("ann"))
+        timed {
+            val phone = RejoinClient.open(options)
+            val doc = phone.createDocument(phone.personalSpace(), "notes")
+            doc.edit { put("/n", 1) }
+            val unsent = checkThrows<RejoinException.Unsent> { phone.leave(Leave.WIPE_WHEN_SENT) }
+            check(unsent.edits + unsent.changes > 0u) { "$unsent" }
+            // Nothing has happened.
+            checkEqual(doc.json("/n"), "1")
+            phone.syncOnce(patience)
+            phone.leave(Leave.WIPE_WHEN_SENT)
+            checkThrows<RejoinException.Closed> { doc.json("/n") }
+            check(!java.io.File(options.path).exists()) { "the store is gone" }
+        }
+    }
+
+    test("everything is exported, or nothing if the app says stop") {
+        offline { phone ->
+            repeat(3) { n -> phone.createDocument(phone.personalSpace(), "notes").edit { put("/n", n) } }
+            val folder = java.io.File(server.folder, server.unique("export"))
+            timed {
+                var heard = 0uL
+                checkThrows<RejoinException.Stopped> { phone.exportAll(folder.path) { it.documents < 2u } }
+                check(!folder.exists()) { "half of it is nothing" }
+                val report = phone.exportAll(folder.path) { progress -> true.also { heard = progress.documents } }
+                checkEqual(report.documents, 3uL)
+                checkEqual(heard, 3uL)
+                checkEqual(folder.walk().count { it.extension == "automerge" }, 3)
+                // An observer that throws does not stop it.
+                phone.exportAll("${folder.path}-again") { error("the app's own") }
+            }
+        }
+    }
+
+    test("the sample does what it says, on two devices") {
+        val user = server.unique("ann")
+        val shown = java.util.concurrent.CopyOnWriteArrayList<String>()
+        timed {
+            suspend fun type(phone: RejoinClient, vararg lines: String) {
+                val typed = lines.iterator()
+                notes(phone, { if (typed.hasNext()) typed.next() else null }, shown::add)
+            }
+            server.phone(user).use { one ->
+                server.phone(user).use { two ->
+                    type(one, "add Groceries", "write 0 milk", "add Plants", "delete 1", "write 7 nothing", "help")
+                    one.syncOnce(patience)
+                    two.syncOnce(patience)
+                    type(two, "list")
+                }
+            }
+        }
+        check("0  Groceries: milk" in shown && "no such note" in shown) { "$shown" }
+        check(shown.none { "Plants" in it || it.startsWith("not done") }) { "$shown" }
     }
 
     test("presence is shown to others and ends") {

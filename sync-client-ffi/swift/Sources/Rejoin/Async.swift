@@ -49,6 +49,13 @@ extension Document {
     }
 }
 
+extension Document {
+    /// Waits until the server has decided about an edit, and gives what has become of it by then.
+    public func waitForEdit(_ edit: UInt64, within seconds: TimeInterval) async throws -> ChangeState {
+        try await waitForEdit(edit: edit, timeoutMs: milliseconds(seconds))
+    }
+}
+
 private func milliseconds(_ seconds: TimeInterval) -> UInt64 {
     // Beyond a year nobody waits, and no conversion traps.
     UInt64(min(max(seconds, 0), 31_536_000) * 1000)

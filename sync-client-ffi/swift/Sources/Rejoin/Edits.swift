@@ -33,6 +33,11 @@ public struct EditBlock {
         ops.append(.insert(path: path, values: values))
     }
 
+    /// Moves an element of a list. It is inserted anew there: what others do to it at the same time is done to the old one.
+    public mutating func move(_ list: String, from: Int, to: Int) {
+        ops.append(.move(path: list, fromIndex: UInt64(from), toIndex: UInt64(to)))
+    }
+
     /// Replaces a part of a text. Positions count Unicode scalars, not Swift's characters: see `String.scalarOffset`.
     public mutating func splice(_ path: String, at: Int, remove: Int = 0, insert: String = "") {
         ops.append(.splice(path: path, at: UInt64(at), remove: UInt64(remove), insert: insert))

@@ -34,24 +34,51 @@ private func reading<T: Sendable>(
     }
 }
 
+/// Something to follow step by step. `again` gives what stands for a step that is left out; nil for what is no step.
+private func following<Event: Sendable & Equatable>(
+    watch: (@escaping @Sendable (Event) -> Void) throws -> Watch,
+    again: @escaping @Sendable (Event) -> Event?
+) throws -> AsyncStream<Event> {
+    let (signals, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let waiting = Waiting(again: again)
+    let watching = try watch { event in
+        waiting.add(event)
+        signal.yield()
+    }
+    let arrived = Arrived(signals: signals.makeAsyncIterator(), waiting: waiting)
+    // Where the loop is left without being cancelled, the watch ends with the sequence, which holds it.
+    return AsyncStream(
+        unfolding: { await arrived.next() },
+        onCancel: {
+            watching.cancel()
+            signal.finish()
+        }
+    )
+}
+
 extension Document {
     /// Every change of the document, in order, from this call on. Read the document after it, not before.
     /// `DocumentEvent.lookAgain` means to read it again.
     public func events() throws -> AsyncStream<DocumentEvent> {
-        let (signals, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let waiting = WaitingEvents()
-        let watching = try observe(observer: OnEvent { event in
-            waiting.add(event)
-            signal.yield()
-        })
-        let arrived = Arrived(signals: signals.makeAsyncIterator(), waiting: waiting)
-        return AsyncStream(
-            unfolding: { await arrived.next() },
-            onCancel: {
-                watching.cancel()
-                signal.finish()
-            }
-        )
+        try following(watch: { try self.observe(observer: OnEvent($0)) }) { event in
+            if case .changed(let space, let document, _) = event { return .lookAgain(space: space, document: document) }
+            return nil
+        }
+    }
+
+    /// What becomes of this device's edits of the document, from this call on.
+    public func editEvents() throws -> AsyncStream<EditEvent> {
+        try following(watch: { try self.observeEdits(observer: OnEdits($0)) }) { event in
+            if case .changed(let space, let document, _) = event { return .lookAgain(space: space, document: document) }
+            return nil
+        }
+    }
+
+    /// What has become of one edit, now and at each step that it goes: for "saved" and "sent" beside a document.
+    public func editStateStream(_ edit: UInt64) throws -> AsyncThrowingStream<ChangeState, Error> {
+        try reading(watch: { changed in try self.observeEdits(observer: OnEdits { _ in changed() }) }) {
+            try self.editState(edit: edit)
+        }
     }
 
     /// What is at a path as JSON, now and after each change of the document. Nil while there is nothing, and once it is deleted.
@@ -89,6 +116,17 @@ extension RejoinClient {
         }
     }
 
+    /// Which documents of a space, or of one collection in it, came, changed or went, from this call on.
+    public func collectionEvents(space: SpaceId, collection: String? = nil) throws -> AsyncStream<CollectionEvent> {
+        let watch = { (tell: @escaping @Sendable (CollectionEvent) -> Void) in
+            try self.observeCollection(space: space, collection: collection, observer: OnCollection(tell))
+        }
+        return try following(watch: watch) { event in
+            if case .changed(let space, _, _, _) = event { return .lookAgain(space: space) }
+            return nil
+        }
+    }
+
     /// How synchronisation stands, now and at each change.
     public func statusStream() throws -> AsyncThrowingStream<SyncStatus, Error> {
         try reading(watch: { changed in try self.observeStatus(observer: OnStatus { _ in changed() }) }) { try self.status() }
@@ -110,27 +148,31 @@ extension RejoinClient {
 }
 
 /// Events that wait, at most so many.
-private final class WaitingEvents: @unchecked Sendable {
+private final class Waiting<Event: Sendable & Equatable>: @unchecked Sendable {
     private let lock = NSLock()
-    private var events: [DocumentEvent] = []
+    private let again: @Sendable (Event) -> Event?
+    private var events: [Event] = []
 
-    func add(_ event: DocumentEvent) {
+    init(again: @escaping @Sendable (Event) -> Event?) { self.again = again }
+
+    func add(_ event: Event) {
+        let instead = again(event)
         lock.lock()
         defer { lock.unlock() }
-        guard case .changed(let space, let document, _) = event else {
-            // Whoever reads the document again needs no steps from before.
+        guard let instead else {
+            // Whoever looks again needs no steps from before.
             events = [event]
             return
         }
-        if case .lookAgain? = events.last { return }
+        if events.last == instead { return }
         if events.count >= eventsMax {
-            events = [.lookAgain(space: space, document: document)]
+            events = [instead]
         } else {
             events.append(event)
         }
     }
 
-    func take() -> DocumentEvent? {
+    func take() -> Event? {
         lock.lock()
         defer { lock.unlock() }
         return events.isEmpty ? nil : events.removeFirst()
@@ -138,15 +180,15 @@ private final class WaitingEvents: @unchecked Sendable {
 }
 
 /// What the loop takes; by one task at a time, as of any `AsyncStream`.
-private final class Arrived: @unchecked Sendable {
+private final class Arrived<Event: Sendable & Equatable>: @unchecked Sendable {
     private var signals: AsyncStream<Void>.AsyncIterator
-    private let waiting: WaitingEvents
+    private let waiting: Waiting<Event>
 
-    init(signals: AsyncStream<Void>.AsyncIterator, waiting: WaitingEvents) {
+    init(signals: AsyncStream<Void>.AsyncIterator, waiting: Waiting<Event>) {
         (self.signals, self.waiting) = (signals, waiting)
     }
 
-    func next() async -> DocumentEvent? {
+    func next() async -> Event? {
         while true {
             if let event = waiting.take() { return event }
             if await signals.next() == nil { return nil }
@@ -158,6 +200,18 @@ private final class OnEvent: DocumentObserver {
     private let tell: @Sendable (DocumentEvent) -> Void
     init(_ tell: @escaping @Sendable (DocumentEvent) -> Void) { self.tell = tell }
     func onEvent(event: DocumentEvent) { tell(event) }
+}
+
+private final class OnEdits: EditObserver {
+    private let tell: @Sendable (EditEvent) -> Void
+    init(_ tell: @escaping @Sendable (EditEvent) -> Void) { self.tell = tell }
+    func onEdits(event: EditEvent) { tell(event) }
+}
+
+private final class OnCollection: CollectionObserver {
+    private let tell: @Sendable (CollectionEvent) -> Void
+    init(_ tell: @escaping @Sendable (CollectionEvent) -> Void) { self.tell = tell }
+    func onCollection(event: CollectionEvent) { tell(event) }
 }
 
 private final class OnList: ListObserver {

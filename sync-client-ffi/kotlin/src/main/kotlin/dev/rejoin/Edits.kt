@@ -31,6 +31,11 @@ public class EditScope internal constructor() {
         ops += EditOp.Insert(path, values.map(::valueOf))
     }
 
+    /** Moves an element of a list. It is inserted anew there: what others do to it at the same time is done to the old one. */
+    public fun move(list: String, from: Int, to: Int) {
+        ops += EditOp.Move(list, position(from), position(to))
+    }
+
     /** Replaces a part of a text. Positions count Unicode characters (code points), not Kotlin's `Char`s: see [codePoint]. */
     public fun splice(path: String, at: Int, remove: Int = 0, insert: String = "") {
         ops += EditOp.Splice(path, position(at), position(remove), insert)

@@ -27,50 +27,72 @@ private fun <T> reading(watch: (changed: () -> Unit) -> Watch, read: () -> T): F
         awaitClose { watching.use { it.cancel() } }
     }.conflate().map { read() }.flowOn(Dispatchers.IO)
 
-/**
- * Every change of the document, in order, from the moment of collecting on. Read the document after that moment, not before.
- * [DocumentEvent.LookAgain] means to read it again.
- */
-public fun Document.events(): Flow<DocumentEvent> {
-    val document = this
-    return callbackFlow {
-        val waiting = WaitingEvents()
-        val watching = document.observe(object : DocumentObserver {
-            override fun onEvent(event: DocumentEvent) {
-                waiting.add(event)
-                trySend(waiting)
-            }
-        })
+/** Something to follow step by step. `again` gives what stands for a step that is left out; null for what is no step. */
+private fun <E : Any> following(watch: (tell: (E) -> Unit) -> Watch, again: (E) -> E?): Flow<E> =
+    callbackFlow {
+        val waiting = Waiting(again)
+        val watching = watch { event ->
+            waiting.add(event)
+            trySend(waiting)
+        }
         awaitClose { watching.use { it.cancel() } }
     }.conflate().transform { waiting ->
         while (true) emit(waiting.take() ?: break)
     }
-}
 
 /** Events that wait, at most so many. */
-private class WaitingEvents {
-    private val events = ArrayDeque<DocumentEvent>()
+private class Waiting<E : Any>(private val again: (E) -> E?) {
+    private val events = ArrayDeque<E>()
 
     @Synchronized
-    fun add(event: DocumentEvent) {
-        val last = events.lastOrNull()
+    fun add(event: E) {
+        val instead = again(event)
         when {
-            event !is DocumentEvent.Changed -> {
-                // Whoever reads the document again needs no steps from before.
-                events.clear()
-                events.add(event)
-            }
-            last is DocumentEvent.LookAgain -> Unit
-            events.size >= EVENTS_MAX -> {
-                events.clear()
-                events.add(DocumentEvent.LookAgain(event.space, event.document))
-            }
+            // Whoever looks again needs no steps from before.
+            instead == null -> replace(event)
+            events.lastOrNull() == instead -> Unit
+            events.size >= EVENTS_MAX -> replace(instead)
             else -> events.add(event)
         }
     }
 
     @Synchronized
-    fun take(): DocumentEvent? = events.removeFirstOrNull()
+    fun take(): E? = events.removeFirstOrNull()
+
+    private fun replace(event: E) {
+        events.clear()
+        events.add(event)
+    }
+}
+
+/**
+ * Every change of the document, in order, from the moment of collecting on. Read the document after that moment, not before.
+ * [DocumentEvent.LookAgain] means to read it again.
+ */
+public fun Document.events(): Flow<DocumentEvent> = following({ tell -> observe(onEvent(tell)) }) { event ->
+    if (event is DocumentEvent.Changed) DocumentEvent.LookAgain(event.space, event.document) else null
+}
+
+/** What becomes of this device's edits of the document, from the moment of collecting on. */
+public fun Document.editEvents(): Flow<EditEvent> = following({ tell -> observeEdits(onEdits(tell)) }) { event ->
+    if (event is EditEvent.Changed) EditEvent.LookAgain(event.space, event.document) else null
+}
+
+/** What has become of one edit, now and at each step that it goes: for "saved" and "sent" beside a document. */
+public fun Document.editStateFlow(edit: ULong): Flow<ChangeState> =
+    reading({ changed -> observeEdits(onEdits { changed() }) }) { editState(edit) }.distinctUntilChanged()
+
+/** Which documents of a space, or of one collection in it, came, changed or went, from the moment of collecting on. */
+public fun RejoinClient.collectionEvents(space: SpaceId, collection: String? = null): Flow<CollectionEvent> {
+    val watch = { tell: (CollectionEvent) -> Unit ->
+        val observer = object : CollectionObserver {
+            override fun onCollection(event: CollectionEvent) = tell(event)
+        }
+        observeCollection(space, collection, observer)
+    }
+    return following(watch) { event ->
+        if (event is CollectionEvent.Changed) CollectionEvent.LookAgain(event.space) else null
+    }
 }
 
 /** What is at a path as JSON, now and after each change there. Null while there is nothing, and when the document is deleted. */
@@ -81,9 +103,15 @@ public fun Document.jsonFlow(path: String = ""): Flow<String?> =
 public fun <T : Any> Document.readFlow(path: String = "", build: Fields.() -> T): Flow<T?> =
     reading(::watchChanges) { unlessDeleted { read(path, build) } }.distinctUntilChanged()
 
-private fun Document.watchChanges(changed: () -> Unit): Watch = observe(object : DocumentObserver {
-    override fun onEvent(event: DocumentEvent) = changed()
-})
+private fun Document.watchChanges(changed: () -> Unit): Watch = observe(onEvent { changed() })
+
+private fun onEvent(tell: (DocumentEvent) -> Unit) = object : DocumentObserver {
+    override fun onEvent(event: DocumentEvent) = tell(event)
+}
+
+private fun onEdits(tell: (EditEvent) -> Unit) = object : EditObserver {
+    override fun onEdits(event: EditEvent) = tell(event)
+}
 
 private fun <T> unlessDeleted(read: () -> T): T? = try {
     read()

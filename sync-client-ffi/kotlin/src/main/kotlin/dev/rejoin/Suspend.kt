@@ -57,6 +57,9 @@ public suspend fun RejoinClient.syncOnce(deadline: Duration): SyncSummary = sync
 public suspend fun RejoinClient.waitDurable(space: SpaceId, timeout: Duration): Boolean =
     waitDurable(space, milliseconds(timeout))
 
+/** Waits until the server has decided about an edit, and gives what has become of it by then. */
+public suspend fun Document.waitForEdit(edit: ULong, timeout: Duration): ChangeState = waitForEdit(edit, milliseconds(timeout))
+
 internal fun milliseconds(duration: Duration): ULong {
     require(!duration.isNegative()) { "a time to wait is not negative, $duration is" }
     return duration.inWholeMilliseconds.toULong()
