@@ -1,7 +1,9 @@
 //! Observers as flows. Each begins to listen when it is collected, reads once, and stops when its collector is cancelled.
 //!
 //! A flow never keeps the library's observer thread waiting. Those that show a state (documents, lists, status, presence) skip to
-//! the newest where the collector is slow; events of a document wait, so many of them, and become "look again" if there are more.
+//! the newest where the collector is slow; events wait, so many of them, and become "look again" if there are more.
+//!
+//! A flow does not end by itself: of a client that is shut it hears nothing more. Its scope ends it.
 
 package dev.rejoin
 
