@@ -9,6 +9,7 @@ use crate::client::{BadTrust, ClientError, ExportError, OpenError, PushError, Sy
 
 /// Something that was not done. `text` says what to do, for the developer; for people, write your own by the variant.
 #[derive(Debug, Clone, PartialEq, uniffi::Error, thiserror::Error)]
+#[uniffi::export(Display)]
 pub enum RejoinError {
     /// The client, session or subscription was shut before. Open it again.
     #[error("{text}")]
