@@ -29,7 +29,7 @@ pub use client::{DocumentEntry, OpenOptions, PendingCounts, RejoinClient};
 pub use document::Document;
 pub use edit::{ChangeState, EditOp, MarkEdges};
 pub use error::RejoinError;
-pub use log::{LogLevel, LogLine, LogSink, log_to};
+pub use log::{LogLevel, LogLine, LogSink, log_stop, log_to};
 pub use observe::{
     AccessObserver, DocumentEvent, DocumentObserver, DocumentStep, ListObserver, Peer, PresenceObserver,
     StatusObserver, StepKind, Watch,
