@@ -6,10 +6,15 @@ import os
 import platform as _platform
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any, TypeAlias, Union
 
 from ._document import adopt
 from ._native import rejoin as _native
+from ._watch import Watch, Watches
+
+# Sessions outlive clients; what is observed on them ends with the interpreter.
+watches = Watches()
 
 Keep: TypeAlias = Union[str, "os.PathLike[str]", _native.CredentialsStore]
 """Where credentials are kept: a file that only its owner can read, or a store of the app's own (a keyring)."""
@@ -33,6 +38,10 @@ class Session(_native.Session):  # type: ignore[misc]
     def account(self) -> Account:
         """Account routes for this device."""
         return adopt(Account, super().account())
+
+    def observe(self, observer: Callable[[_native.SessionState], Any] | _native.SessionObserver) -> Watch:
+        """Calls ``observer`` when it changes whether tokens come, until the watch is cancelled."""
+        return watches.observe(observer, _native.SessionObserver, "on_session", super().observe)
 
     def __repr__(self) -> str:
         return f"<rejoin.Session of {self.user()} at {self.server()}>"

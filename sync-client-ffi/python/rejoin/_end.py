@@ -6,7 +6,7 @@ import atexit
 import logging
 from collections.abc import Callable
 
-from . import _bridge, _client
+from . import _account, _bridge, _client
 from ._native import rejoin as _native
 
 # Observers that never return hold up the end no longer than this.
@@ -40,6 +40,7 @@ def log_to(
 def _end() -> None:
     for client in _client.open_clients():
         client.close()
+    _account.watches.cancel()
     _native.log_stop()
     _bridge.wait_released(_PATIENCE_S)
     _bridge.stop_background_loop()

@@ -95,6 +95,13 @@ class Watches:
         with self._lock:
             self._watches.discard(watch)
 
+    def cancel(self) -> None:
+        """Observes nothing any more."""
+        with self._lock:
+            watches = list(self._watches)
+        for watch in watches:
+            watch.cancel()
+
     def add_stream(self, stream: Changes[Any]) -> None:
         with self._lock:
             self._streams.add(stream)
