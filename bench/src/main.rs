@@ -14,6 +14,7 @@ mod floor;
 mod hot;
 mod live;
 mod offline;
+mod phone;
 mod production;
 
 /// Measures Rejoin on this machine and prints a Markdown table: local edits, an offline session, a cold start, the dedupe
@@ -33,6 +34,9 @@ enum Child {
     /// The server that is measured, as a process of its own.
     #[command(hide = true)]
     Serve { data: PathBuf, port: u16, config: Option<PathBuf> },
+    /// Opens a store, as a process of its own.
+    #[command(hide = true)]
+    Open { store: PathBuf },
 }
 
 /// One line of the table.
@@ -64,16 +68,19 @@ pub fn quantiles(mut measured: Vec<f64>) -> (f64, f64) {
 
 fn main() {
     let arguments = Arguments::parse();
-    if let Some(Child::Serve { data, port, config }) = arguments.child {
-        return serve(data, port, config.as_deref());
+    match arguments.child {
+        Some(Child::Serve { data, port, config }) => return serve(data, port, config.as_deref()),
+        Some(Child::Open { store }) => return phone::open(&store),
+        None => {}
     }
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     type Measure = fn() -> Vec<Figure>;
-    let measurements: [(&str, Measure); 13] = [
+    let measurements: [(&str, Measure); 14] = [
         ("floor", floor::measure),
         ("edit", edit::measure),
         ("offline", offline::measure),
         ("cold", cold::measure),
+        ("phone", phone::measure),
         ("admit", admit::measure),
         ("hot", hot::measure),
         ("live-latency", live::latency::measure),

@@ -409,6 +409,9 @@ impl Server {
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }
+        if timeout(self.deadline(), self.app.accounts.settled()).await.is_err() {
+            tracing::warn!("attempts to sign in are still under way after the deadline of the shutdown");
+        }
         self.app.audit.close(self.deadline()).await;
         self.app.live.fanout.close().await;
         if let Err(error) = self.app.store.close().await {

@@ -2,10 +2,13 @@
 //!
 //! Nobody learns here which addresses have an account: known and unknown ones are counted, hashed and answered alike.
 
+use std::sync::Arc;
+
 use sync_core::id::Hash;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Builder;
 
-use self::password::{BYTES_MAX, Compared, Known, Passwords};
+use self::password::{BYTES_MAX, Compared, Hasher, Known, Passwords};
 use self::throttle::{Attempt, Rules};
 use crate::app::App;
 use crate::audit::{self, Event, Kind};
@@ -44,6 +47,11 @@ pub(crate) struct Accounts {
 impl Accounts {
     pub(crate) fn new(config: &config::Accounts) -> Result<Self, argon2::Error> {
         Ok(Self { sign_up: config.sign_up, rules: config.into(), passwords: Passwords::new(config)? })
+    }
+
+    /// Waits for attempts whose callers have gone.
+    pub(crate) async fn settled(&self) {
+        self.passwords.settled().await;
     }
 
     /// How many passwords were hashed.
@@ -91,7 +99,7 @@ fn stand_in(identity: Hash) -> String {
 /// not added, one thing to be recorded.
 pub(crate) async fn sign_up(
     app: &App,
-    note: &Note,
+    note: &Arc<Note>,
     email: &str,
     password: &str,
     display_name: &str,
@@ -106,7 +114,21 @@ pub(crate) async fn sign_up(
     if !(1..=DISPLAY_NAME_CHARACTERS_MAX).contains(&characters) || display_name.chars().any(char::is_control) {
         return Err(ApiError::invalid("display_name", "1 to 100 characters"));
     }
-    let password_hash = app.accounts.passwords.enter()?.hash(password).await?;
+    let hasher = app.accounts.passwords.enter()?;
+    let (app, note, password) = (app.clone(), Arc::clone(note), password.to_owned());
+    let display_name = display_name.to_owned();
+    to_its_end(hasher.room(), async move { enrol(&app, &note, hasher, email, &password, display_name).await }).await
+}
+
+async fn enrol(
+    app: &App,
+    note: &Note,
+    hasher: Hasher,
+    email: Email,
+    password: &str,
+    display_name: String,
+) -> Result<(), ApiError> {
+    let password_hash = hasher.hash(password).await?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(ApiError::internal)?;
     let user = format!("{ISSUER}:{}", Builder::from_random_bytes(random).into_uuid());
@@ -115,7 +137,7 @@ pub(crate) async fn sign_up(
         email: email.0,
         user: user.clone(),
         password_hash,
-        display_name: display_name.to_owned(),
+        display_name,
         created_ms: app.clock.now_ms(),
     };
     let added = app.registry.add_account(account).await?;
@@ -125,16 +147,20 @@ pub(crate) async fn sign_up(
 }
 
 /// Whose address and password these are.
-pub(crate) async fn sign_in(app: &App, note: Option<&Note>, email: &str, password: &str) -> Result<Account, ApiError> {
-    let email = Email::new(email)?;
-    let account = prove(app, note, &email, password).await?;
+pub(crate) async fn sign_in(
+    app: &App,
+    note: Option<&Arc<Note>>,
+    email: &str,
+    password: &str,
+) -> Result<Account, ApiError> {
+    let account = prove(app, note, Email::new(email)?, password).await?;
     Ok(Account { user: account.user, display_name: account.display_name })
 }
 
 /// Changes a password, which ends the user's other sessions.
 pub(crate) async fn change_password(
     app: &App,
-    note: &Note,
+    note: &Arc<Note>,
     caller: &Caller,
     old: &str,
     new: &str,
@@ -142,8 +168,21 @@ pub(crate) async fn change_password(
     password::admissible("new_password", new)?;
     // Users of other issuers have none.
     let account = app.registry.account_of(&caller.user).await?.ok_or_else(ApiError::not_found)?;
-    let known = prove(app, Some(note), &Email(account.email), old).await?;
-    let hash = app.accounts.passwords.enter()?.hash(new).await?;
+    let known = prove(app, Some(note), Email(account.email), old).await?;
+    let hasher = app.accounts.passwords.enter()?;
+    let (app, note, caller, new) = (app.clone(), Arc::clone(note), caller.clone(), new.to_owned());
+    to_its_end(hasher.room(), async move { replace(&app, &note, &caller, hasher, &known, &new).await }).await
+}
+
+async fn replace(
+    app: &App,
+    note: &Note,
+    caller: &Caller,
+    hasher: Hasher,
+    known: &AccountRecord,
+    new: &str,
+) -> Result<(), ApiError> {
+    let hash = hasher.hash(new).await?;
     if !app.registry.replace_password(&known.email, &known.password_hash, &hash).await? {
         return Err(ApiError::login_failed("the password was changed meanwhile"));
     }
@@ -153,14 +192,41 @@ pub(crate) async fn change_password(
     sessions::end_all_but(app, user, caller.device).await
 }
 
-/// The account that these are of. An attempt is counted before anything is computed.
-async fn prove(app: &App, note: Option<&Note>, email: &Email, password: &str) -> Result<AccountRecord, ApiError> {
+/// What was begun runs to its end, also when the caller hangs up meanwhile: else whoever leaves before the answer would have
+/// tried without a trace in the audit log, or changed a password and left the sessions of a thief. Whoever has a room is
+/// waited for when the server stops, and there are no more such tasks than rooms.
+async fn to_its_end<T: Send + 'static>(
+    room: Arc<OwnedSemaphorePermit>,
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let held = async move {
+        let done = work.await;
+        drop(room);
+        done
+    };
+    tokio::spawn(held).await.map_err(ApiError::internal)?
+}
+
+/// The account that these are of.
+async fn prove(app: &App, note: Option<&Arc<Note>>, email: Email, password: &str) -> Result<AccountRecord, ApiError> {
     if password.len() > BYTES_MAX {
         return Err(ApiError::invalid("password", "at most 1,024 bytes"));
     }
-    let identity = email.identity();
     // Who is sent away for want of room has not tried.
     let hasher = app.accounts.passwords.enter()?;
+    let (app, note, password) = (app.clone(), note.cloned(), password.to_owned());
+    to_its_end(hasher.room(), async move { try_once(&app, note.as_deref(), hasher, &email, &password).await }).await
+}
+
+/// An attempt is counted before anything is computed.
+async fn try_once(
+    app: &App,
+    note: Option<&Note>,
+    hasher: Hasher,
+    email: &Email,
+    password: &str,
+) -> Result<AccountRecord, ApiError> {
+    let identity = email.identity();
     let attempt = attempts::take(app, identity).await?;
     let account = app.registry.account(&email.0).await?;
     let known = account.as_ref().map_or(Known::Nobody, |account| Known::Hash(account.password_hash.clone()));

@@ -1,5 +1,7 @@
 //! What companions redeem for a session: codes that somebody gave them, once.
 
+use std::sync::Arc;
+
 use sync_core::id::Hash;
 use sync_core::wire::ErrorCode;
 use sync_core::wire::account::{NewDevice, TokenResponse};
@@ -42,7 +44,7 @@ fn invalid_grant(cause: &str) -> ApiError {
 /// A code for the app that asked, from whoever has this address and password.
 pub(crate) async fn approve(
     app: &App,
-    note: &Note,
+    note: &Arc<Note>,
     asked: &Asked,
     email: &str,
     password: &str,

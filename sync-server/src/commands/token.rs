@@ -21,7 +21,7 @@ pub struct Token {
     /// Id of the device (a UUID), or `new` for one that has none yet
     #[arg(long, value_name = "new|UUID", value_parser = device)]
     device: DeviceChoice,
-    /// How long it is valid: a number with s, m, h or d
+    /// How long it is valid at most: a number with s, m, h or d. The second `keys rotate` from now ends it earlier
     #[arg(long, default_value = "30d", value_parser = duration)]
     ttl: Duration,
 }
@@ -55,5 +55,6 @@ pub fn token(arguments: &Token) -> Done {
     eprintln!("user           {}", caller.user);
     eprintln!("device         {device}");
     eprintln!("personal space {}", SpaceId::personal(&caller.user));
+    eprintln!("valid for      {} s, but not beyond the second `keys rotate`", arguments.ttl.as_secs());
     print(&format!("{token}\n"))
 }

@@ -20,6 +20,7 @@ use crate::auth::{Caller, accounts, sessions};
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
 use crate::router::format::Format;
+use crate::router::idempotent::Secret;
 use crate::router::observe::Note;
 
 /// Registers a device for whoever the proof is of, and signs it in. A device that has been registered before names itself and
@@ -123,8 +124,9 @@ pub(super) fn of_this_schema(schema: u16) -> Result<(), ApiError> {
     if schema == SCHEMA { Ok(()) } else { Err(ApiError::unsupported_schema()) }
 }
 
-/// An answer that nothing on its way may keep.
+/// An answer that neither we keep nor anything on its way.
 pub(super) fn secret(mut response: Response) -> Response {
+    response.extensions_mut().insert(Secret);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

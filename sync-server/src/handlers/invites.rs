@@ -20,6 +20,7 @@ use sync_core::wire::account::{
 use uuid::Uuid;
 
 use super::body;
+use super::devices::secret;
 use super::members::{name, shared};
 use super::membership::{Happened, created, current, done, of_path, owner};
 use crate::app::App;
@@ -29,7 +30,6 @@ use crate::config::TOKEN;
 use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
 use crate::router::format::Format;
-use crate::router::idempotent::Secret;
 use crate::router::observe::Note;
 use crate::store::invites::{Acceptance, Invite, NewInvite};
 use crate::store::spaces::BOUNDS;
@@ -125,9 +125,7 @@ pub(crate) async fn invite(
     let text = token.text();
     let link = app.invite_link.as_ref().map(|link| Private(link.replace(TOKEN, &text)));
     let answer = InviteResponse { schema: SCHEMA, invite, token: Private(text), link, expires_ms };
-    let mut response = format.answer(&answer).map(created)?;
-    response.extensions_mut().insert(Secret);
-    Ok(response)
+    Ok(secret(format.answer(&answer).map(created)?))
 }
 
 /// A space's invitations that can be accepted, for its owners.

@@ -21,6 +21,7 @@ use crate::error::ApiError;
 use crate::handlers::openapi::Refusals;
 use crate::router::format::Format;
 use crate::router::observe::Note;
+use crate::store::devices::NAMES_MAX;
 use sync_core::wire::ErrorResponse;
 
 /// The members of a space, for its members.
@@ -39,7 +40,7 @@ pub(crate) async fn members(
 ) -> Result<Response, ApiError> {
     let (space, _) = member(&app, &caller, &of_path(path)?).await?;
     let members = app.registry.members(space, &caller.user).await??;
-    let mut names = display_names(&app, members.iter().map(|(user, _)| user.as_str()));
+    let mut names = display_names(&app, &members).await?;
     let told = |(user, role): (String, sync_core::ledger::Role)| {
         let display_name = names.remove(&user);
         Member { user, display_name, role: role.into() }
@@ -48,9 +49,14 @@ pub(crate) async fn members(
     Format::of_answer(&headers).answer(&MembersResponse { schema: SCHEMA, members })
 }
 
-/// What people call themselves. Nothing that is kept says so yet.
-fn display_names<'a>(_app: &App, _users: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-    BTreeMap::new()
+/// What these people call themselves, where it is known: a look for as many at once as one may ask for.
+async fn display_names<R>(app: &App, members: &[(String, R)]) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut names = BTreeMap::new();
+    for some in members.chunks(NAMES_MAX) {
+        let users: Vec<String> = some.iter().map(|(user, _)| user.clone()).collect();
+        names.extend(app.registry.names(&users).await?);
+    }
+    Ok(names)
 }
 
 /// An owner gives a member another role.

@@ -16,9 +16,11 @@ use super::{
 };
 
 use common::Common;
+use plain::plain;
 use strict::Strict;
 
 mod common;
+mod plain;
 mod strict;
 
 /// The answers that any route may give besides its own. What else follows from who may call it and what it takes is added to
@@ -117,7 +119,11 @@ impl Modify for Security {
 }
 
 /// It does not change while the server runs.
-static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| Api::openapi().to_json().unwrap_or_default().into());
+static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| written().unwrap_or_default().into());
+
+fn written() -> serde_json::Result<String> {
+    Api::openapi().to_json().map(|json| plain(&json))
+}
 
 /// This description.
 #[utoipa::path(

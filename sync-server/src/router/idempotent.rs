@@ -130,3 +130,6 @@ fn replay(answer: KeptAnswer) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

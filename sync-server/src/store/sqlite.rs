@@ -23,7 +23,7 @@ mod cluster;
 mod commit;
 mod devices;
 mod grants;
-mod idempotency;
+pub(crate) mod idempotency;
 mod invites;
 mod members;
 mod read;

@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use sync_core::id::Hash;
 use sync_core::wire::ErrorCode;
 use sync_core::wire::account::{SignUpResponse, TokenResponse};
+use sync_server::store::audit::AuditFilter;
 use sync_server::{Clock, Config};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::devices::{call, not_refreshed, refresh};
 use crate::world::{JSON, World, client, frame, refused};
@@ -63,6 +69,46 @@ async fn somebody_signs_up_signs_in_and_syncs() {
     for (email, password) in [(EMAIL, "Correct horse 8"), ("eve@example.com", PASSWORD)] {
         refused(sign_in(&world, email, password).await, 401, ErrorCode::LoginFailed).await;
     }
+}
+
+/// Whoever hangs up before the answer has tried all the same: it is counted, and the audit log has it.
+#[tokio::test]
+async fn who_hangs_up_before_the_answer_has_tried() {
+    let mut config = Config::default();
+    // A hash that takes much longer than hanging up; and the second failure blocks.
+    (config.accounts.iterations, config.accounts.block_after, config.accounts.backoff_ms) = (40, 2, 0);
+    let world = World::with(config).await;
+    let body = json!({"schema": 1, "proof": {"password": {"email": EMAIL, "password": "Wrong horse 77"}},
+                      "device": {"name": "Phone", "platform": "ios", "app_version": "1.0.0"}})
+    .to_string();
+    let request = format!(
+        "POST /v1/devices HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let registry = world.server.registry();
+    let identity = Hash::of(&[b"rejoin identity\0", EMAIL.as_bytes()]);
+    let counted = async || registry.attempts(identity).await.unwrap().map_or(0, |record| record.attempts.recent.len());
+    for attempt in 1..=2 {
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        while counted().await < attempt {}
+        drop(socket);
+    }
+    let wanted = AuditFilter { kind: Some("signin.*".to_owned()), limit: 10, ..AuditFilter::default() };
+    let all = async {
+        loop {
+            let rows = registry.read_audit(wanted.clone()).await.unwrap();
+            if rows.len() == 3 {
+                return rows;
+            }
+        }
+    };
+    let rows = timeout(Duration::from_mins(1), all).await.expect("both failures and the block");
+    let mut kinds: Vec<_> = rows.iter().map(|row| row.kind.as_str()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["signin.blocked", "signin.failed", "signin.failed"]);
+    assert!(rows.iter().all(|row| row.address.as_deref() == Some("127.0.0.1")), "{rows:?}");
+    refused(sign_in(&world, EMAIL, PASSWORD).await, 429, ErrorCode::RateLimited).await;
 }
 
 /// All of an answer that a caller could compare.

@@ -67,6 +67,8 @@ async fn serves_says_where_and_stops_in_good_order() {
     assert!(binary(&data, &set).status().unwrap().success(), "while the server runs");
     let token = binary(&data, &["token", "--user", "ann", "--device", "new", "--ttl", "15m"]).output().unwrap();
     assert!(token.status.success());
+    let told = String::from_utf8(token.stderr).unwrap();
+    assert!(told.contains("900 s, but not beyond the second `keys rotate`"), "{told}");
     let token = String::from_utf8(token.stdout).unwrap();
     assert_eq!(token.trim().split('.').count(), 3, "the token alone: {token}");
     let response = client().get(format!("{url}/v1/spaces")).bearer_auth(token.trim()).send().await.unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Method, Response};
+use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sync_core::feed::FeedHead;
@@ -17,9 +18,12 @@ use sync_core::wire::account::{
     OpenInvite, Private, Role, SetRoleRequest, SpaceOfCaller, SpacesResponse,
 };
 use sync_core::wire::{ErrorCode, LiveResponse, SCHEMA};
+use sync_server::store::devices::NAMES_MAX;
+use sync_server::store::sqlite::FILE;
 use sync_server::{Clock, Config};
 use tokio::time::timeout;
 
+use crate::devices::phone as device;
 use crate::world::{JSON, Phone, World, frame, refused, typing};
 
 impl Phone {
@@ -107,6 +111,38 @@ async fn a_space_is_made_shared_and_left() {
     refused(bob.send(&bob.pull()).await, 404, ErrorCode::NotFound).await;
     assert_eq!(ann.members(space).await, [member("ann", Role::Owner)]);
     refused(ann.remove(space, "bob").await, 404, ErrorCode::NotFound).await;
+}
+
+/// Who signs in by a password or an ID token says what others call them; who comes with a provider's access token does not.
+#[tokio::test]
+async fn members_are_told_by_the_names_that_are_known() {
+    let world = World::new().await;
+    let (ann, bob) = (world.phone("ann"), world.phone("bob"));
+    let space = ann.make("Household").await.space;
+    bob.join(&ann, space, Role::Writer).await;
+    let named = |name: &str| Some(name.to_owned());
+    let names = async || ann.members(space).await.into_iter().map(|member| member.display_name).collect::<Vec<_>>();
+    assert_eq!(names().await, [None, None]);
+    world.server.begin_session("bob", Some("Bob \u{1f3b8}"), device("Phone")).await.unwrap();
+    assert_eq!(names().await, [None, named("Bob \u{1f3b8}")]);
+    assert_eq!(bob.members(space).await, ann.members(space).await);
+    world.server.begin_session("ann", Some("Ann"), device("Phone")).await.unwrap();
+    world.server.begin_session("bob", Some("Robert"), device("Tablet")).await.unwrap();
+    world.server.begin_session("eve", Some("Eve"), device("Phone")).await.unwrap();
+    assert_eq!(names().await, [named("Ann"), named("Robert")], "the latest, and of members alone");
+
+    // More than are looked up at once.
+    let mut database = Connection::open(world.folder.path().join(FILE)).unwrap();
+    let transaction = database.transaction().unwrap();
+    for n in 0..NAMES_MAX {
+        let insert = "INSERT INTO members (space_id, user_id, role) VALUES (?1, ?2, 1)";
+        transaction.execute(insert, params![space.as_bytes(), format!("a{n:04}")]).unwrap();
+    }
+    transaction.commit().unwrap();
+    let members = ann.members(space).await;
+    assert_eq!(members.len(), NAMES_MAX + 2);
+    let known: Vec<_> = members.iter().filter_map(|member| member.display_name.as_deref()).collect();
+    assert_eq!(known, ["Ann", "Robert"]);
 }
 
 #[tokio::test]

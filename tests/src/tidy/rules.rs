@@ -33,7 +33,7 @@ struct Arrow {
     allowed: &'static [&'static str],
 }
 
-const SERVER_HTTP: [&str; 9] = [
+const SERVER_HTTP: [&str; 10] = [
     "sync-server/src/router.rs",
     "sync-server/src/router/",
     "sync-server/src/handlers.rs",
@@ -41,6 +41,7 @@ const SERVER_HTTP: [&str; 9] = [
     "sync-server/src/auth.rs",
     "sync-server/src/auth/",
     "sync-server/src/error.rs",
+    "sync-server/src/error/",
     // These two hand the router out and serve it.
     "sync-server/src/lib.rs",
     "sync-server/src/main.rs",

@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod app_versions;
+mod ffi;
 mod hostile;
 mod kills;
 mod live;

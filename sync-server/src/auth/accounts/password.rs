@@ -40,6 +40,7 @@ pub(crate) struct Passwords {
     places: Arc<Semaphore>,
     /// Places, and those who wait for one.
     room: Arc<Semaphore>,
+    rooms: u32,
     computed: Arc<AtomicU64>,
 }
 
@@ -65,10 +66,12 @@ pub(super) enum Compared {
 impl Passwords {
     pub(super) fn new(config: &config::Accounts) -> Result<Self, argon2::Error> {
         let params = Params::new(config.memory_kib, config.iterations, config.parallelism, None)?;
+        let rooms = config.hashes_at_once + config.hashes_waiting_max;
         Ok(Self {
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             places: Arc::new(Semaphore::new(config.hashes_at_once)),
-            room: Arc::new(Semaphore::new(config.hashes_at_once + config.hashes_waiting_max)),
+            room: Arc::new(Semaphore::new(rooms)),
+            rooms: u32::try_from(rooms).unwrap_or(u32::MAX),
             computed: Arc::default(),
         })
     }
@@ -77,7 +80,13 @@ impl Passwords {
     pub(super) fn enter(&self) -> Result<Hasher, ApiError> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| ApiError::busy())?;
         let (argon2, computed) = (self.argon2.clone(), Arc::clone(&self.computed));
-        Ok(Hasher { argon2, computed, places: Arc::clone(&self.places), room })
+        Ok(Hasher { argon2, computed, places: Arc::clone(&self.places), room: Arc::new(room) })
+    }
+
+    /// Waits until nobody is in any room.
+    pub(super) async fn settled(&self) {
+        // It is never closed.
+        let _ = self.room.acquire_many(self.rooms).await;
     }
 
     /// How many hashes were computed.
@@ -92,10 +101,15 @@ pub(super) struct Hasher {
     argon2: Argon2<'static>,
     computed: Arc<AtomicU64>,
     places: Arc<Semaphore>,
-    room: OwnedSemaphorePermit,
+    room: Arc<OwnedSemaphorePermit>,
 }
 
 impl Hasher {
+    /// The room, for as long as there is something to do with what was computed.
+    pub(super) fn room(&self) -> Arc<OwnedSemaphorePermit> {
+        Arc::clone(&self.room)
+    }
+
     /// The hash of a new password.
     pub(super) async fn hash(self, password: &str) -> Result<String, ApiError> {
         let password = password.to_owned();

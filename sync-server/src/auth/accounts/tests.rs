@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sync_core::id::DeviceId;
 use sync_core::wire::ErrorCode;
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::Config;
+use crate::store::audit::AuditFilter;
 use crate::{Clock, Server};
 
 const GOOD: &str = "Correct horse 7";
@@ -43,7 +45,7 @@ impl House {
     }
 
     async fn sign_up(&self, email: &str) {
-        sign_up(self.app(), &Note::test(), email, GOOD, "Ann").await.unwrap();
+        sign_up(self.app(), &Arc::new(Note::test()), email, GOOD, "Ann").await.unwrap();
     }
 
     async fn sign_in(&self, email: &str, password: &str) -> Result<Account, ApiError> {
@@ -106,7 +108,7 @@ async fn signing_up_with_a_taken_address_costs_the_same_and_changes_nothing() {
     assert_eq!(house.app().accounts.hashes() - before, 1);
     let ann = house.sign_in("ann@example.com", GOOD).await.unwrap();
     let before = house.app().accounts.hashes();
-    sign_up(house.app(), &Note::test(), "ANN@example.com", "Another horse 8", "Eve").await.unwrap();
+    sign_up(house.app(), &Arc::new(Note::test()), "ANN@example.com", "Another horse 8", "Eve").await.unwrap();
     assert_eq!(house.app().accounts.hashes() - before, 1);
     assert_eq!(house.sign_in("ann@example.com", GOOD).await.unwrap(), ann);
     assert_eq!(code(house.sign_in("ann@example.com", "Another horse 8").await), ErrorCode::LoginFailed);
@@ -181,6 +183,57 @@ async fn who_finds_no_room_has_not_tried() {
     }
     drop(held);
     house.sign_in("ann@example.com", GOOD).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_ends_without_its_caller_and_before_the_server() {
+    let mut config = Config::default();
+    config.accounts.iterations = 20;
+    let house = House::with(Arc::new(tempfile::tempdir().unwrap()), config).await;
+    let (app, email) = (house.app().clone(), "ann@example.com");
+    let attempt = tokio::spawn(async move { sign_in(&app, None, email, "Wrong horse 77").await });
+    let identity = Email::new(email).unwrap().identity();
+    while house.app().registry.attempts(identity).await.unwrap().is_none() {}
+    attempt.abort();
+    assert!(attempt.await.unwrap_err().is_cancelled(), "its hash takes longer");
+    house.server.shutdown().await;
+
+    let folder = Arc::clone(&house.folder);
+    drop(house);
+    let house = House::with(folder, Config::default()).await;
+    let wanted = AuditFilter { kind: Some("signin.*".to_owned()), limit: 10, ..AuditFilter::default() };
+    let rows = house.app().registry.read_audit(wanted).await.unwrap();
+    let [failed] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((failed.kind.as_str(), &failed.user), ("signin.failed", &stand_in(identity)));
+}
+
+#[tokio::test]
+async fn a_password_that_is_being_changed_is_changed_without_its_caller() {
+    let mut config = Config::default();
+    config.accounts.iterations = 20;
+    let house = House::with(Arc::new(tempfile::tempdir().unwrap()), config).await;
+    house.sign_up("ann@example.com").await;
+    let ann = house.sign_in("ann@example.com", GOOD).await.unwrap();
+    let (app, before) = (house.app().clone(), house.app().accounts.hashes());
+    let caller = Caller { user: ann.user.clone(), device: DeviceId::from_bytes([7; 16]) };
+    let change =
+        tokio::spawn(
+            async move { change_password(&app, &Arc::new(Note::test()), &caller, GOOD, "Another horse 8").await },
+        );
+    while house.app().accounts.hashes() < before + 2 {
+        tokio::task::yield_now().await;
+    }
+    change.abort();
+    assert!(change.await.unwrap_err().is_cancelled(), "the hash of the new one takes longer");
+    house.server.shutdown().await;
+
+    let folder = Arc::clone(&house.folder);
+    drop(house);
+    let house = House::with(folder, Config::default()).await;
+    house.pass(MINUTE);
+    assert_eq!(house.sign_in("ann@example.com", "Another horse 8").await.unwrap(), ann);
+    let wanted = AuditFilter { kind: Some("account.password_changed".to_owned()), limit: 10, ..AuditFilter::default() };
+    assert_eq!(house.app().registry.read_audit(wanted).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

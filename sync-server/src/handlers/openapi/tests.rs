@@ -8,7 +8,7 @@ use super::*;
 use crate::router::{ROUTES, Route, Who};
 
 fn description() -> Value {
-    serde_json::to_value(Api::openapi()).unwrap()
+    serde_json::from_str(&written().unwrap()).unwrap()
 }
 
 /// Operations by method and path.
@@ -156,6 +156,22 @@ fn every_answer_is_described_and_every_operation_has_a_name_of_its_own() {
             }
         }
     }
+}
+
+/// Links of the code's comments lead nowhere in the description of an API.
+#[test]
+fn no_description_has_a_link_of_the_code() {
+    let mut texts = 0;
+    visit(&description(), "", &mut |at, name, value| {
+        let Some(text) = value.as_str() else { return };
+        texts += usize::from(name == "description");
+        assert!(!text.contains("[`") && !text.contains("`]"), "{at}/{name}: {text}");
+        let led = text.split("](").skip(1).find(|target| !target.starts_with("https://"));
+        assert_eq!(led, None, "{at}/{name}: {text}");
+    });
+    assert!(texts > 100, "{texts}");
+    // And there are some to be found.
+    assert!(Api::openapi().to_json().unwrap().contains("[`"));
 }
 
 #[test]

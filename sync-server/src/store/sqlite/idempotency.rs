@@ -64,3 +64,13 @@ pub(super) fn release(connection: &Connection, of: &RequestKey, token: ClaimToke
     connection.prepare_cached(delete)?.execute(params![of.user, of.route, of.key, token.0])?;
     Ok(())
 }
+
+/// All answers that are kept in that folder, as the file has them: method and route, and the body.
+#[cfg(test)]
+pub(crate) fn answers_kept(folder: &std::path::Path) -> Vec<(String, String)> {
+    let connection = Connection::open(folder.join(super::FILE)).unwrap();
+    let select = "SELECT route, body FROM idempotency WHERE status IS NOT NULL ORDER BY route";
+    let mut statement = connection.prepare(select).unwrap();
+    let answer = |row: &Row<'_>| Ok((row.get(0)?, String::from_utf8_lossy(&row.get::<_, Vec<u8>>(1)?).into_owned()));
+    statement.query_map([], answer).unwrap().map(Result::unwrap).collect()
+}

@@ -1,8 +1,11 @@
 //! `GET /.well-known/oauth-authorization-server`: what libraries find out by themselves.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{DEVICE_GRANT, house};
+use super::{DEVICE_GRANT, allowed, house, post, sent, with};
+use crate::devices::signed_in;
 use crate::world::{World, client};
 
 async fn metadata(world: &World) -> Value {
@@ -32,6 +35,21 @@ async fn it_says_where_things_are_and_what_they_take() {
     assert_eq!(metadata["grant_types_supported"], json!(["authorization_code", DEVICE_GRANT, "refresh_token"]));
     assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["none"]));
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], json!(true));
+}
+
+/// RFC 9207: the `iss` of an answer is the metadata's issuer to the letter. Tokens name their own.
+#[tokio::test]
+async fn answers_to_browsers_are_of_its_issuer_and_tokens_of_another() {
+    let (world, _) = house().await;
+    let issuer = metadata(&world).await["issuer"].as_str().unwrap().to_owned();
+    for answer in ["allow", "deny"] {
+        let (_, sent) = sent(&post(&world, "/v1/oauth/authorize", &with(allowed(), &[("answer", answer)])).await);
+        assert_eq!(sent["iss"], issuer, "{answer}");
+    }
+    let begun = signed_in(&world, "ann").await;
+    let claims = begun.access_token.0.split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    assert_eq!(claims["iss"], "rejoin/development");
 }
 
 #[tokio::test]
