@@ -73,6 +73,55 @@ def _dropped(handle: int) -> None:
     future.cancel()
 
 
+class _Wait:
+    """One poll of a future of the library's: whether it is done, or what to wait for."""
+
+    __slots__ = ("done", "woken", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.woken: asyncio.Future[None] = loop.create_future()
+        self.done = False
+
+
+_waits = _native._UniffiHandleMap()
+
+
+def _wake(wait: _Wait) -> None:
+    if not wait.woken.done():
+        wait.woken.set_result(None)
+
+
+@_native._UNIFFI_RUST_FUTURE_CONTINUATION_CALLBACK  # type: ignore[untyped-decorator, unused-ignore]
+def _continue(handle: int, code: int) -> None:
+    wait = _waits.remove(handle)
+    if code == _native._UNIFFI_RUST_FUTURE_POLL_READY:
+        # Within the poll itself.
+        wait.done = True
+        return
+    try:
+        wait.loop.call_soon_threadsafe(_wake, wait)
+    except RuntimeError:
+        pass  # The loop has ended, and with it whoever waits.
+
+
+async def _call_async(
+    rust_future: Any, ffi_poll: Any, ffi_complete: Any, ffi_free: Any, lift: Any, error_converter: Any
+) -> Any:
+    # Between its end and the taking of its result the generated one can be cancelled: the result is lost then, and a store that
+    # was just opened stays locked.
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            wait = _Wait(loop)
+            ffi_poll(rust_future, _continue, _waits.insert(wait))
+            if wait.done:
+                return lift(_native._uniffi_rust_call_with_error(error_converter, ffi_complete, rust_future))
+            await wait.woken
+    finally:
+        ffi_free(rust_future)
+
+
 def _error_text(error: Any) -> str:
     return str(error.text)
 
@@ -111,6 +160,7 @@ def install() -> None:
     _wire.install()
     _values.install()
     _native._uniffi_get_event_loop = _event_loop
+    _native._uniffi_rust_call_async = _call_async
     _native._uniffi_future_dropped_callback = _dropped
     for kind in _OBSERVERS:
         kind._handle_map = _Handles()

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from . import _account, _bridge, _client
 from ._native import rejoin as _native
+from ._watch import Watches
 
 # Observers that never return hold up the end no longer than this.
 _PATIENCE_S = 5.0
+_TOLD_S = 0.5
 
 _LEVELS = {"ERROR": logging.ERROR, "WARN": logging.WARNING, "INFO": logging.INFO, "DEBUG": logging.DEBUG}
 
@@ -42,7 +44,10 @@ def _end() -> None:
         client.close()
     _account.watches.cancel()
     _native.log_stop()
-    _bridge.wait_released(_PATIENCE_S)
+    # Observers are told what happened before; whoever still waits for something on a client holds that up.
+    if not _bridge.wait_released(_TOLD_S):
+        Watches.cancel_all()
+        _bridge.wait_released(_PATIENCE_S)
     _bridge.stop_background_loop()
 
 

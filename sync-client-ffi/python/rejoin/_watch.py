@@ -68,11 +68,16 @@ def _observer(kind: Any, method: str) -> Any:
 class Watches:
     """What is observed on a client: it ends with it."""
 
+    # Also those of clients that are gone: what the library holds refers to its watches.
+    _all: weakref.WeakSet[Watches] = weakref.WeakSet()
+    _all_lock = threading.Lock()
+
     def __init__(self) -> None:
+        with self._all_lock:
+            self._all.add(self)
         self._lock = threading.Lock()
         self._watches: set[Watch] = set()
         self._streams: weakref.WeakSet[Changes[Any]] = weakref.WeakSet()
-        self._closed = False
 
     def observe(self, call: Callable[..., Any], kind: type, method: str, subscribe: Callable[[Any], Any]) -> Watch:
         """Observes with a callable, or with an object of the generated observer class ``kind``."""
@@ -84,8 +89,7 @@ class Watches:
         watch._held = subscribe(_observer(kind, method)(watch))
         watch._owner = self
         with self._lock:
-            if not self._closed:
-                self._watches.add(watch)
+            self._watches.add(watch)
         # The first call may have come before this line, and cancelled.
         if watch._call is None:
             watch.cancel()
@@ -94,6 +98,14 @@ class Watches:
     def discard(self, watch: Watch) -> None:
         with self._lock:
             self._watches.discard(watch)
+
+    @classmethod
+    def cancel_all(cls) -> None:
+        """Observes nothing any more, anywhere."""
+        with cls._all_lock:
+            everything = list(cls._all)
+        for watches in everything:
+            watches.cancel()
 
     def cancel(self) -> None:
         """Observes nothing any more."""
@@ -109,8 +121,6 @@ class Watches:
     def close(self) -> None:
         """The client is shut: the library tells its observers what happened before, and lets go of them."""
         with self._lock:
-            self._closed = True
-            self._watches.clear()
             streams = list(self._streams)
         for stream in streams:
             stream.close()
