@@ -40,7 +40,7 @@ pub use history::HistoryEntry;
 pub use http::{HttpHeader, HttpResponse, HttpTransport, HttpTransportError};
 pub use leave::{Leave, Removal};
 pub use list::{CollectionEvent, CollectionObserver, DocumentPage};
-pub use log::{LogLevel, LogLine, LogSink, log_to};
+pub use log::{LogLevel, LogLine, LogSink, log_stop, log_to};
 pub use observe::{
     AccessObserver, DocumentEvent, DocumentObserver, DocumentStep, ListObserver, Peer, PresenceObserver,
     StatusObserver, StepKind, Watch,

@@ -99,6 +99,7 @@ pub(super) fn is_running(shared: &Arc<Shared>) -> bool {
 /// Stops the background session and waits for its end.
 pub(super) fn stop(shared: &Arc<Shared>) {
     let thread = lock(&shared.runner).take();
+    let _turn = shared.inbox.turn();
     shared.inbox.stop();
     if let Some(thread) = thread
         && thread.thread().id() != std::thread::current().id()
