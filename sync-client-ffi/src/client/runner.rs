@@ -80,9 +80,11 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ClientError> {
     if runner.as_ref().is_some_and(|thread| !thread.is_finished()) {
         return Ok(());
     }
-    shared.inbox.restart(false);
-    let (weak, live) = (Arc::downgrade(shared), shared.live);
+    shared.inbox.resume();
+    let (weak, live, inbox) = (Arc::downgrade(shared), shared.live, shared.inbox.clone());
     let thread = std::thread::Builder::new().name("rejoin-sync".into()).spawn(move || {
+        let Some(_lane) = inbox.lane(None) else { return };
+        inbox.anew(false);
         if let Err(error) = run(&weak, Until::Stopped, live, Instant::now()) {
             tracing::warn!(%error, "synchronisation ended");
         }
@@ -141,14 +143,17 @@ fn exchange(
         stop(shared);
         stops
     });
+    shared.inbox.resume();
+    let lane = shared.inbox.lane(Some(Instant::now() + allowance.left())).ok_or(SyncError::Deadline)?;
+    shared.inbox.anew(true);
     let before = transport.traffic();
-    shared.inbox.restart(true);
     let weak = Arc::downgrade(shared);
     let until = Until::Quiet(Window { ends_at_ms: allowance.deadline.as_millis() as u64, bytes: allowance.bytes });
     // A thread of its own: the caller's may be inside an async runtime, which would not let itself be blocked. One exchange
     // is not worth a live connection.
     let done = std::thread::scope(|scope| scope.spawn(|| run(&weak, until, false, allowance.began)).join());
     let traffic = transport.traffic().since(&before);
+    drop(lane);
     // Unless the app has stopped it meanwhile.
     if stops.is_some_and(|stops| shared.stops.load(Ordering::Acquire) == stops)
         && let Err(error) = start(shared)

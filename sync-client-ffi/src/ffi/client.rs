@@ -66,6 +66,29 @@ pub struct OpenOptions {
     pub http: Option<Arc<dyn HttpTransport>>,
 }
 
+impl OpenOptions {
+    /// The store at that path, and nothing else.
+    pub fn at(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            session: None,
+            server: None,
+            token: None,
+            token_provider: None,
+            user: None,
+            device: None,
+            live: true,
+            platform: None,
+            app_version: None,
+            read_only: false,
+            marker_path: None,
+            pins: Vec::new(),
+            roots: Vec::new(),
+            http: None,
+        }
+    }
+}
+
 /// A document in a list.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct DocumentEntry {
