@@ -159,6 +159,10 @@ impl Runner {
         if outcome.is_none() && now_ms < window.ends_at_ms && !self.session.is_spent(now_ms) {
             return None;
         }
+        // More time would not help there.
+        if let Some(trouble) = self.session.any_trouble() {
+            return Some(Err(trouble.into()));
+        }
         let offline = is_offline(self.session.status());
         Some(match needs {
             _ if self.progress => Ok(true),
@@ -242,7 +246,8 @@ impl Runner {
             tracing::error!(%error, "an answer could not be stored");
             StoreOutcome::Failed
         });
-        self.progress |= before != place(shared, space);
+        // Whoever cannot store what comes gets nowhere, whatever came before.
+        self.progress = outcome != StoreOutcome::Failed && (self.progress || before != place(shared, space));
         for doc in stored.refused {
             shared.observers.look_again(space, doc);
         }
