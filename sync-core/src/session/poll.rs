@@ -4,11 +4,14 @@ use super::{Follow, Session, SpaceState};
 use crate::id::SpaceId;
 use crate::limits::{POLL_IDLE_MAX_MS, POLL_INTERVAL_MS};
 
+/// So many polls without news come at the short interval: what somebody waits for mostly comes soon or not at all.
+const EAGER_POLLS: u32 = 4;
+
 impl SpaceState {
     /// When news is asked for again: the more seldom the longer there was none, and of all spaces at the same moments, so that
     /// a radio wakes once for them.
     pub(super) fn next_poll_ms(&self, now_ms: u64) -> u64 {
-        let interval_ms = (POLL_INTERVAL_MS << self.quiet.saturating_sub(1).min(8)).min(POLL_IDLE_MAX_MS);
+        let interval_ms = (POLL_INTERVAL_MS << self.quiet.saturating_sub(EAGER_POLLS).min(8)).min(POLL_IDLE_MAX_MS);
         (now_ms / interval_ms + 1) * interval_ms
     }
 }
