@@ -142,6 +142,7 @@ impl App {
     /// Exchanges with the server, and fails where that fails.
     pub fn sync(&self) -> Done {
         match self.client.sync_once(PATIENCE) {
+            Ok(report) if report.more => Err("there was no time for all of it: `notes sync` goes on from here".into()),
             Ok(_) => {
                 println!("everything is on {}; notes here: {}", self.server(), self.ids()?.len());
                 Ok(())
@@ -163,6 +164,7 @@ impl App {
         let waiting = format!("{} edits and {} changes", pending.journal_edits, pending.outbox_changes);
         println!("waiting  {waiting} are on this device only");
         match self.client.sync_once(PATIENCE) {
+            Ok(report) if report.more => println!("network  the server answers, there was no time for all of it"),
             Ok(_) => println!("network  the server answers, and has everything now"),
             Err(error) => println!("network  {}", self.explain(error)),
         }

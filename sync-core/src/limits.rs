@@ -64,14 +64,17 @@ pub const SESSION_SPACES_MAX: usize = 256;
 pub const SEAL_DELAY_MS: u64 = 50;
 /// The first retry waits up to this long (full jitter).
 pub const BACKOFF_BASE_MS: u64 = 250;
-/// No retry waits longer than this of itself.
-pub const BACKOFF_CAP_MS: u64 = 60_000;
+/// No retry waits longer than this of itself. On average it is half of that: a phone whose server is away wakes less than
+/// once a minute. A network that changes, an app that comes to the foreground, or a call for an exchange ends the wait.
+pub const BACKOFF_CAP_MS: u64 = 180_000;
 /// A `Retry-After` is believed up to this long, so that a broken proxy cannot park a phone for a year.
 pub const RETRY_AFTER_MAX_MS: u64 = 3_600_000;
 /// A request is given up after this long.
 pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
-/// Without a live connection, an idle client asks for news this often.
+/// Without a live connection, a client that has just exchanged something asks for news this often …
 pub const POLL_INTERVAL_MS: u64 = 15_000;
+/// … and where nothing happens ever more seldom, down to this: it wakes, and the radio with it, less than once a minute.
+pub const POLL_IDLE_MAX_MS: u64 = 75_000;
 /// Remote changes are shown to observers at most this often: one frame of a 60 Hz screen.
 pub const APPLY_INTERVAL_MS: u64 = 16;
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::SpaceId;
-use crate::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX, POLL_INTERVAL_MS, SEAL_DELAY_MS, SESSION_SPACES_MAX};
+use crate::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX, POLL_IDLE_MAX_MS, SEAL_DELAY_MS, SESSION_SPACES_MAX};
 use crate::wire::{ErrorCode, LiveRequest, Pull, SCHEMA, SyncRequest};
 
 mod answer;
@@ -16,6 +16,7 @@ mod effect;
 mod event;
 mod link;
 mod live;
+mod poll;
 mod presence;
 mod window;
 
@@ -74,6 +75,8 @@ struct SpaceState {
     turn: u64,
     /// The next item is larger than what the window may take.
     stuck: bool,
+    /// How often in a row it was asked for and there was nothing.
+    quiet: u32,
 }
 
 /// Whether a space's log comes by itself.
@@ -142,13 +145,6 @@ impl Session {
         session
     }
 
-    /// A session for one exchange by plain requests, within those bounds. It asks for no more than fits into what is left,
-    /// and then says that the window [is spent](Self::is_spent); the shell tells it what went over the wire
-    /// ([`Event::Moved`]).
-    pub fn within(window: Window, now_ms: u64) -> Self {
-        Self { window: Some(Remaining::of(window, now_ms)), ..Self::default() }
-    }
-
     /// Takes one event and says what to do. `now_ms` comes from a monotonic clock, `random` is asked for jitter only.
     pub fn handle(&mut self, event: Event, now_ms: u64, random: &mut dyn FnMut() -> u64) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -167,6 +163,7 @@ impl Session {
                 self.foreground = foreground;
                 if foreground {
                     self.network_changed(self.online, now_ms, &mut effects);
+                    self.poll_now(now_ms);
                 } else {
                     self.hurry(now_ms);
                     // A connection closes when it has sent what is left; requests need one more round for that.
@@ -235,19 +232,14 @@ impl Session {
         self.step == Step::Resting && settled
     }
 
-    /// Whether the window of this session's one exchange is used up, as far as anything can still be asked in it.
-    pub fn is_spent(&self, now_ms: u64) -> bool {
-        self.step == Step::Resting && self.window.as_ref().is_some_and(|window| window.is_spent(now_ms))
-    }
-
-    /// The byte budget that would have been needed at the least, where something was larger than all that was left of it.
-    pub fn needs_bytes(&self) -> Option<u64> {
-        self.window.as_ref().and_then(Remaining::needs)
-    }
-
     /// Why a space does not sync, if it does not.
     pub fn trouble(&self, space: SpaceId) -> Option<Trouble> {
         self.stopped.or_else(|| self.spaces.get(&space)?.trouble)
+    }
+
+    /// The first trouble there is, of all spaces.
+    pub fn any_trouble(&self) -> Option<Trouble> {
+        self.stopped.or_else(|| self.spaces.values().find_map(|state| state.trouble))
     }
 
     fn is_ready(&self) -> bool {
@@ -274,6 +266,7 @@ impl Session {
                 told: None,
                 turn,
                 stuck: false,
+                quiet: 0,
             };
             self.spaces.entry(space).or_insert(fresh);
         }
@@ -300,16 +293,7 @@ impl Session {
         let delay_ms = if idle { 0 } else { SEAL_DELAY_MS };
         if let Some(state) = self.spaces.get_mut(&space) {
             state.due_at_ms = state.due_at_ms.min(now_ms + delay_ms);
-        }
-    }
-
-    /// A space is asked for now, and before others. What is followed has the news already.
-    fn pushed(&mut self, space: SpaceId, now_ms: u64) {
-        let Some(state) = self.spaces.get_mut(&space) else { return };
-        state.turn = 0;
-        if state.trouble.is_none() && matches!(state.follow, Follow::No | Follow::Polled) {
-            state.due_at_ms = state.due_at_ms.min(now_ms);
-            state.not_before_ms = 0;
+            state.quiet = 0;
         }
     }
 
@@ -405,13 +389,14 @@ impl Session {
             StoreOutcome::Done { more, at } => {
                 state.backoff.reset();
                 let moved_on = std::mem::replace(&mut state.at, at) != at;
+                state.quiet = if moved_on || more { 0 } else { state.quiet.saturating_add(1) };
                 let live = matches!(state.follow, Follow::Yes { .. } | Follow::Asked);
                 match way {
                     // What does not fit into this window does not fit into what is left of it either.
                     Way::Request if state.stuck && !moved_on => state.due_at_ms = u64::MAX,
                     Way::Request if more => state.due_at_ms = now_ms,
                     // An edit that came while the answer was on its way has set a nearer time already.
-                    Way::Request => state.due_at_ms = state.due_at_ms.max(now_ms).min(now_ms + POLL_INTERVAL_MS),
+                    Way::Request => state.due_at_ms = state.due_at_ms.max(now_ms).min(state.next_poll_ms(now_ms)),
                     // Of what is under way the answers are still to come.
                     Way::Link(_) if more && self.link.open().is_some_and(Open::is_idle) => {
                         state.due_at_ms = now_ms;
@@ -552,7 +537,7 @@ impl Session {
         let Some(space) = self.next(now_ms) else { return };
         if let Some(state) = self.spaces.get_mut(&space) {
             // From here on, an edit sets it nearer again.
-            state.due_at_ms = now_ms + POLL_INTERVAL_MS;
+            state.due_at_ms = now_ms + POLL_IDLE_MAX_MS;
         }
         self.step = Step::Collecting(space, Way::Request);
         let share = self.window.as_mut().map(Remaining::collect);
@@ -582,8 +567,7 @@ impl Session {
         if !self.online {
             return Status::Offline;
         }
-        let trouble = || self.spaces.values().find_map(|state| state.trouble);
-        let at_rest = || trouble().map_or(Status::Idle, Status::Error);
+        let at_rest = || self.any_trouble().map_or(Status::Idle, Status::Error);
         if self.link.open().is_some() {
             let settled = self.step == Step::Resting && self.live_is_quiet(0);
             return if settled { at_rest() } else { Status::Syncing };

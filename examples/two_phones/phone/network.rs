@@ -42,6 +42,7 @@ impl Network {
         let mut last = String::from("nothing was tried");
         for _ in 0..SETTLE_ATTEMPTS {
             match self.client.sync_once(SETTLE) {
+                Ok(report) if report.more => last = String::from("time ran out"),
                 Ok(_) => {
                     let pending = self.client.pending(space)?;
                     if pending.journal_edits == 0 && pending.outbox_changes == 0 {

@@ -180,15 +180,19 @@ impl ClientBuilder {
         };
         let mut store =
             if self.read_only { store::open_read_only(&self.path)? } else { store::create_or_open(&self.path)? };
+        // Who only reads leaves copies to whoever writes.
+        let corrupt = || {
+            if self.read_only { OpenError::Store(store::StoreError::Corrupt) } else { store::corrupt(&self.path) }
+        };
         let damaged = |error: ClientError| match error {
             ClientError::Store(error) => OpenError::Store(error),
             ClientError::DiskFull => OpenError::Store(store::StoreError::DiskFull),
             // Anything else that an opening meets means that the file does not hold what it should.
-            _ => store::corrupt(&self.path),
+            _ => corrupt(),
         };
         let is_new = store.read().meta("device").is_ok_and(|device| device.is_none());
         let identity = identity::settle(&mut store, claimed).map_err(|error| match error {
-            OpenError::Store(store::StoreError::Corrupt) => store::corrupt(&self.path),
+            OpenError::Store(store::StoreError::Corrupt) => corrupt(),
             other => other,
         })?;
         let personal = SpaceId::personal(&identity.user);

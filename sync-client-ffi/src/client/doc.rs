@@ -283,8 +283,18 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let shared = &self.doc.client.shared;
-        if let Some(open) = lock(&shared.engine).documents.get_mut(&(self.doc.space, self.doc.id)) {
+        let mut engine = lock(&shared.engine);
+        let read_only = engine.is_read_only();
+        if let Some(open) = engine.documents.get_mut(&(self.doc.space, self.doc.id)) {
             open.holds = open.holds.saturating_sub(1);
+            if read_only && open.holds == 0 {
+                // What its writer did meanwhile is read when it is needed.
+                *open = OpenDocument::default();
+            }
+        }
+        drop(engine);
+        if read_only {
+            return;
         }
         if let Err(error) = runner::merge(shared, self.doc.space, self.doc.id, false) {
             tracing::warn!(%error, "what arrived during a hold could not be taken in");

@@ -148,26 +148,6 @@ impl Engine {
         Ok(engine)
     }
 
-    fn read_spaces(&mut self) -> Result<()> {
-        let mut spaces = BTreeMap::new();
-        for (space, row) in self.store.read().spaces()? {
-            let mut state = Space::new(row);
-            state.regaining = self.store.read().removed(space)?.is_some();
-            state.feeds = self.store.read().feeds(space)?;
-            let journals = self.store.read().open_journals(space)?;
-            state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
-            state.journals = journals.into_iter().map(|(doc, _)| doc).collect();
-            spaces.insert(space, state);
-        }
-        for space in self.store.read().barred()? {
-            if let Some(state) = spaces.get_mut(&space) {
-                state.barred = true;
-            }
-        }
-        self.spaces = spaces;
-        Ok(())
-    }
-
     /// Seals what a kill left in journals, in the order in which it was written.
     pub(super) fn recover(&mut self) -> Result<()> {
         for (space, doc) in self.journals() {

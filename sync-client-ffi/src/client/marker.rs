@@ -38,14 +38,17 @@ pub(super) fn check(store: &mut Store, path: &Path, is_new: bool) -> Result<bool
 
 fn mark(store: &mut Store, path: &Path, token: &[u8]) -> Result<(), StoreError> {
     store.transaction(|writer| writer.set_meta(TOKEN, token))?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
-    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let mut file = std::fs::File::create(&name)?;
     file.write_all(token)?;
     file.sync_all()?;
     std::fs::rename(&name, path)?;
+    // A flat battery must not take the file and leave what the store says of it. Windows opens no folders, and needs none.
+    if cfg!(unix) {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
     store.transaction(|writer| writer.set_meta(STATE, WRITTEN))
 }

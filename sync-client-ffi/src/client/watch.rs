@@ -70,7 +70,7 @@ impl Shared {
     fn look(&self, state: &mut State, all: bool) -> (bool, bool) {
         let observed = self.observers.observed();
         if observed.is_empty() {
-            (state.docs.clear(), state.lists.clear(), state.accesses.clear());
+            *state = State { running: state.running, ..State::default() };
             return (false, false);
         }
         let mut engine = lock(&self.engine);

@@ -284,12 +284,13 @@ impl From<OpenError> for RejoinError {
         match error {
             OpenError::Locked { path } => Self::StoreLocked { text, path: path.display().to_string() },
             OpenError::NoStore { .. } | OpenError::Older { .. } => Self::NoStore { text },
-            OpenError::Trust(_) => Self::Invalid { text },
             OpenError::Newer { found, supported } => Self::StoreNewer { text, found, supported },
             OpenError::NotAStore { path } => Self::NotAStore { text, path: path.display().to_string() },
             OpenError::Corrupt { copy } => Self::StoreDamaged { text, copy: Some(copy.display().to_string()) },
             OpenError::NoIdentity => Self::NoIdentity { text },
-            OpenError::BadToken | OpenError::BadAddress { .. } | OpenError::BadApp { .. } => Self::Invalid { text },
+            OpenError::BadToken | OpenError::BadAddress { .. } | OpenError::BadApp { .. } | OpenError::Trust(_) => {
+                Self::Invalid { text }
+            }
             OpenError::OtherIdentity { user, device } => Self::StoreOfAnother { text, user, device },
             OpenError::Store(error) => match ClientError::from(error) {
                 ClientError::DiskFull => Self::DiskFull { text },

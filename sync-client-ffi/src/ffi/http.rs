@@ -107,3 +107,62 @@ impl HttpStack for Stack {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use sync_core::id::DeviceId;
+
+    use super::*;
+    use crate::client::{Client, SyncError};
+
+    enum Stacks {
+        Blocks,
+        Hangs,
+        Throws,
+        Panics,
+        Answers(u16),
+    }
+
+    #[async_trait::async_trait]
+    impl HttpTransport for Stacks {
+        async fn post(
+            &self,
+            url: String,
+            headers: Vec<HttpHeader>,
+            _: Vec<u8>,
+            timeout_ms: u64,
+        ) -> Result<HttpResponse, HttpTransportError> {
+            assert!(url.ends_with("/v1/sync") && timeout_ms > 0);
+            assert!(headers.iter().any(|header| header.name == "authorization"));
+            match self {
+                // As foreign code may that knows no better: it does not return to be asked again.
+                Self::Blocks => std::thread::sleep(Duration::from_secs(1)),
+                Self::Hangs => std::future::pending().await,
+                Self::Throws => {}
+                Self::Panics => panic!("the app's own fault"),
+                Self::Answers(status) => {
+                    return Ok(HttpResponse { status: *status, headers: Vec::new(), body: vec![1, 2, 3] });
+                }
+            }
+            Err(HttpTransportError::Unreachable { reason: "no".into() })
+        }
+    }
+
+    #[test]
+    fn a_stack_of_the_app_keeps_nobody_beyond_the_deadline() {
+        let deadline = Duration::from_millis(500);
+        let stacks = [Stacks::Blocks, Stacks::Hangs, Stacks::Throws, Stacks::Panics, Stacks::Answers(502)];
+        for (stack, index) in stacks.into_iter().zip(0..) {
+            let folder = tempfile::tempdir().unwrap();
+            let builder = Client::builder(folder.path().join("store")).identity("ann", DeviceId::from_random([1; 16]));
+            let stack = Arc::new(Stack(Arc::new(stack)));
+            let client = builder.server("https://example.com").http_stack(stack).open().unwrap();
+            client.set_token("any");
+            let began = Instant::now();
+            assert_eq!(client.sync_once(deadline), Err(SyncError::Offline), "{index}");
+            assert!(began.elapsed() <= deadline + deadline / 10, "{index}: {:?}", began.elapsed());
+        }
+    }
+}

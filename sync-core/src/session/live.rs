@@ -88,7 +88,9 @@ impl Session {
         match &self.link.state {
             State::Opening => None,
             State::Closed => {
-                let tries = self.link.wanted && self.is_ready() && self.is_awake() && !self.spaces.is_empty();
+                // Where requests do the work, it is tried again with the next of them: that wakes the radio anyway.
+                let wanted = self.link.wanted && !self.link.blocked;
+                let tries = wanted && self.is_ready() && self.is_awake() && !self.spaces.is_empty();
                 tries.then_some(self.link.retry_at_ms).filter(|at_ms| *at_ms > now_ms)
             }
             State::Open(open) => {

@@ -1,6 +1,7 @@
 //! What one exchange may take of time and bytes: the operating system lets an app that is in the background have so much and
 //! no more. What is left decides how large the next request and its answer may be.
 
+use super::{Session, Step};
 use crate::batch::ITEM_BYTES;
 use crate::feed::Run;
 
@@ -147,4 +148,23 @@ impl Remaining {
 fn cost(run: &Run) -> u64 {
     let item = |bytes: usize| (bytes + ITEM_BYTES) as u64 + RESULT_BYTES;
     run.items.iter().map(|one| item(one.payload_bytes())).sum()
+}
+
+impl Session {
+    /// A session for one exchange by plain requests, within those bounds. It asks for no more than fits into what is left,
+    /// and then says that the window [is spent](Self::is_spent); the shell tells it what went over the wire
+    /// ([`Event::Moved`]).
+    pub fn within(window: Window, now_ms: u64) -> Self {
+        Self { window: Some(Remaining::of(window, now_ms)), ..Self::default() }
+    }
+
+    /// Whether the window of this session's one exchange is used up, as far as anything can still be asked in it.
+    pub fn is_spent(&self, now_ms: u64) -> bool {
+        self.step == Step::Resting && self.window.as_ref().is_some_and(|window| window.is_spent(now_ms))
+    }
+
+    /// The byte budget that would have been needed at the least, where something was larger than all that was left of it.
+    pub fn needs_bytes(&self) -> Option<u64> {
+        self.window.as_ref().and_then(Remaining::needs)
+    }
 }

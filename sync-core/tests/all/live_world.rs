@@ -61,6 +61,7 @@ pub struct World {
     events: BTreeMap<(u64, u64), Happening>,
     count: u64,
     wake_ms: Option<u64>,
+    pub wakes: u64,
     pub stores: BTreeMap<SpaceId, Store>,
     pub servers: BTreeMap<SpaceId, Server>,
     pub link: Option<u64>,
@@ -118,6 +119,7 @@ impl World {
             events: BTreeMap::new(),
             count: 0,
             wake_ms: None,
+            wakes: 0,
             stores: (1..=spaces).map(|at| (space(at), store(space(at)))).collect(),
             servers: (1..=spaces).map(|at| (space(at), Server::new(space(at)))).collect(),
             link: None,
@@ -412,6 +414,7 @@ impl World {
             self.now_ms = at_ms.max(self.now_ms);
             if next != Some(at_ms) {
                 self.wake_ms = None;
+                self.wakes += 1;
                 self.tell(Event::Timer);
                 continue;
             }

@@ -98,7 +98,9 @@ fn a_widget_reads_while_the_app_writes_and_is_killed() {
     let app = Client::builder(&store).open().unwrap();
     let space = app.personal_space();
     let doc = app.open_doc(space, app.documents(space, None).unwrap()[0].id).unwrap();
-    assert_eq!(doc.get("count").unwrap(), Some(Value::Counter(acknowledged as i64)));
+    // An edit that was on its way when the app was killed may have come as far as the disk, and no further.
+    let Some(Value::Counter(count)) = doc.get("count").unwrap() else { panic!("no count") };
+    assert!((acknowledged..=acknowledged + 1).contains(&(count as u64)), "{count}, and {acknowledged} were seen");
     println!("{KILLS} kills, {reads} reads, {acknowledged} edits");
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sync_client_ffi::{Client, SpaceId, SyncError};
+use sync_client_ffi::{Client, PushError, SpaceId, SyncError};
 use sync_tests::proxy::{Proxy, Weather};
 use sync_tests::rig::{PATIENCE, Rig, Seeded, device};
 
@@ -158,4 +158,19 @@ fn a_budget_pauses_the_background_session_and_lets_it_go_on() {
     write(&other, space, 1, 10);
     other.sync_once(PATIENCE).unwrap();
     assert!(ann.wait_for(space, device(2), 2, PATIENCE), "it hears of news by itself again");
+}
+
+#[test]
+fn a_push_says_whether_there_is_anything_to_fetch() {
+    let rig = Rig::start();
+    let (ann, other) = (rig.phone("ann", 1), rig.phone("ann", 2));
+    let space = ann.personal_space();
+    write(&other, space, 1, 10);
+    other.sync_once(PATIENCE).unwrap();
+    assert_eq!(ann.on_push(r#"{"aps":{"content-available":1}}"#), Ok(vec![space]));
+    assert_eq!(ann.on_push(&format!(r#"{{"spaces":["{space}"]}}"#)), Ok(vec![space]));
+    assert_eq!(ann.on_push(&format!(r#"{{"spaces":["{}"]}}"#, SpaceId::from_random([9; 16]))), Ok(vec![]));
+    assert_eq!(ann.on_push("rubbish"), Err(PushError::NotUnderstood));
+    assert!(!ann.sync_once_within(PATIENCE, BUDGET).unwrap().more);
+    assert_eq!(ann.documents(space, None).unwrap().len(), 1);
 }

@@ -1,6 +1,8 @@
 //! A store that another process writes: read again whenever it has changed, and never written.
 
-use super::{Engine, OpenDocument, Result};
+use std::collections::BTreeMap;
+
+use super::{Engine, OpenDocument, Result, Space};
 use crate::client::error::ClientError;
 use crate::client::store::StoreError;
 
@@ -56,6 +58,27 @@ impl Engine {
         Ok(())
     }
 
+    /// What the disk has of spaces, in place of what is in memory.
+    pub(super) fn read_spaces(&mut self) -> Result<()> {
+        let mut spaces = BTreeMap::new();
+        for (space, row) in self.store.read().spaces()? {
+            let mut state = Space::new(row);
+            state.regaining = self.store.read().removed(space)?.is_some();
+            state.feeds = self.store.read().feeds(space)?;
+            let journals = self.store.read().open_journals(space)?;
+            state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
+            state.journals = journals.into_iter().map(|(doc, _)| doc).collect();
+            spaces.insert(space, state);
+        }
+        for space in self.store.read().barred()? {
+            if let Some(state) = spaces.get_mut(&space) {
+                state.barred = true;
+            }
+        }
+        self.spaces = spaces;
+        Ok(())
+    }
+
     /// The number of what was read last.
     pub(in crate::client) fn seen(&self) -> Option<u64> {
         self.seen
@@ -70,6 +93,7 @@ impl Engine {
     }
 
     pub(in crate::client) fn check_writable(&self) -> Result<()> {
+        self.is_open()?;
         if self.is_read_only() { Err(ClientError::ReadOnly) } else { Ok(()) }
     }
 }

@@ -160,6 +160,10 @@ impl Runner {
         if outcome.is_none() && now_ms < window.ends_at_ms && !self.session.is_spent(now_ms) {
             return None;
         }
+        // More time would not help there.
+        if let Some(trouble) = self.session.any_trouble() {
+            return Some(Err(trouble.into()));
+        }
         let offline = is_offline(self.session.status());
         Some(match needs {
             _ if self.progress => Ok(true),
@@ -251,7 +255,8 @@ impl Runner {
             tracing::error!(%error, "an answer could not be stored");
             StoreOutcome::Failed
         });
-        self.progress |= before != place(shared, space);
+        // Whoever cannot store what comes gets nowhere, whatever came before.
+        self.progress = outcome != StoreOutcome::Failed && (self.progress || before != place(shared, space));
         {
             let engine = lock(&shared.engine);
             shared.edits_decided(&engine, space, &stored.decided);

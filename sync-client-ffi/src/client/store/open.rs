@@ -19,13 +19,17 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
+/// A process that is being started holds copies of all that its parent has open, until it runs its own program: a lock that
+/// was given back meanwhile is free a moment later.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 /// Copies of damaged files that are kept beside the store.
 pub(super) const COPIES_MAX: u32 = 100;
 
 /// Opens the store at `path`, or creates it.
 pub(in crate::client) fn create_or_open(path: &Path) -> std::result::Result<Store, OpenError> {
     let lock = lock(path)?;
-    look(path)?;
+    look(path, || corrupt(path))?;
     open(path, lock).map_err(|error| match error {
         StoreError::Corrupt => corrupt(path),
         other => OpenError::Store(other),
@@ -44,15 +48,19 @@ fn lock(path: &Path) -> std::result::Result<File, OpenError> {
     }
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(beside(path, ".lock"));
     let file = file.map_err(StoreError::from)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(StoreError::from(error).into()),
+    for tries in 1.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(StoreError::from(error).into()),
+        }
     }
+    Ok(file)
 }
 
 /// Looks at the file's first page without SQLite, which would write to it.
-pub(super) fn look(path: &Path) -> std::result::Result<(), OpenError> {
+pub(super) fn look(path: &Path, damaged: impl Fn() -> OpenError) -> std::result::Result<(), OpenError> {
     let mut header = Vec::with_capacity(100);
     match File::open(path) {
         Ok(file) => file.take(100).read_to_end(&mut header).map_err(StoreError::from)?,
@@ -65,12 +73,12 @@ pub(super) fn look(path: &Path) -> std::result::Result<(), OpenError> {
     let number =
         |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
     if header.len() < 100 {
-        return Err(corrupt(path));
+        return Err(damaged());
     }
     if !header.starts_with(b"SQLite format 3\0") {
         // Our own lock file beside it says that this once was a store; anything else is somebody's file.
         let ours = header.iter().all(|byte| *byte == 0) || number(68) == APPLICATION_ID as u32;
-        return Err(if ours { corrupt(path) } else { OpenError::NotAStore { path: path.to_owned() } });
+        return Err(if ours { damaged() } else { OpenError::NotAStore { path: path.to_owned() } });
     }
     let (version, application) = (number(60), number(68));
     if application != APPLICATION_ID as u32 && (application != 0 || version != 0) {

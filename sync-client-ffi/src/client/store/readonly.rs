@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use sync_core::id::{DocId, SpaceId};
 
 use super::open::{MIGRATIONS, look};
-use super::{Result, Store, Writer};
+use super::{Result, Store, StoreError, Writer};
 use crate::client::error::OpenError;
 
 /// Opens the store at `path` for reading.
@@ -18,7 +18,8 @@ pub(in crate::client) fn open_read_only(path: &Path) -> std::result::Result<Stor
     if !path.exists() {
         return Err(OpenError::NoStore { path: path.to_owned() });
     }
-    look(path)?;
+    // What is damaged is copied aside by whoever writes.
+    look(path, || OpenError::Store(StoreError::Corrupt))?;
     let store = connect(path)?;
     let found: u32 = store
         .connection
@@ -109,7 +110,6 @@ impl Writer<'_> {
 mod tests {
     use super::*;
     use crate::client::Client;
-    use crate::client::store::StoreError;
     use sync_core::id::DeviceId;
 
     #[test]
