@@ -29,6 +29,7 @@ mod presence;
 mod runner;
 mod store;
 mod transport;
+mod undo;
 
 pub use access::{Quarantined, Reason};
 pub use builder::ClientBuilder;
@@ -46,6 +47,7 @@ pub use observe::{
 pub use presence::PeerInfo;
 pub use runner::SyncReport;
 pub use transport::Traffic;
+pub use undo::Undo;
 
 use engine::Engine;
 use observe::{Observers, Turn};

@@ -11,7 +11,7 @@ pub use client::{
     Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
     DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
     ExportProgress, ExportReport, HistoryEntry, Hold, Leave, OpenError, Origin, Patched, PeerInfo, Pending,
-    Quarantined, Reason, Refused, Removal, Subscription, SyncError, SyncReport, Traffic,
+    Quarantined, Reason, Refused, Removal, Subscription, SyncError, SyncReport, Traffic, Undo,
 };
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch, Revision};
