@@ -99,11 +99,11 @@ impl Refill {
     fn read(&self, doc: &impl ReadDoc) -> Option<Vec<Name>> {
         let object = self.object.object();
         match &self.at {
-            RefillAt::Key(key) => Some(Kept::read(doc, &object, key.as_str())??.ids),
-            RefillAt::Element(index) => Some(Kept::read(doc, &object, *index)??.ids),
+            RefillAt::Key(key) => Some(Kept::read(doc, &object, key.as_str()).ok()??.ids),
+            RefillAt::Element(index) => Some(Kept::read(doc, &object, *index).ok()??.ids),
             RefillAt::New(index) => {
                 let mut ids = vec![Name::of_element(doc, &object, *index)?];
-                ids.extend(Kept::read(doc, &object, *index)??.ids);
+                ids.extend(Kept::read(doc, &object, *index).ok()??.ids);
                 Some(ids)
             }
             RefillAt::Characters(at) => characters(doc, &object, *at, self.ids.len()),
@@ -143,7 +143,7 @@ fn undoing(doc: &impl ReadDoc, inverse: &Inverse) -> Option<Vec<Doing>> {
             let id = object.object();
             let path = path_of(doc, &id)?.join(key.as_str());
             let now = doc.get(&id, key.as_str()).ok()?.map(|(_, now)| now);
-            if now.as_ref().map(|now| Id::of(now)) != wrote.map(Some) {
+            if now.as_ref().map(Id::of) != wrote.map(Some) {
                 return None;
             }
             match before {
@@ -253,7 +253,9 @@ impl Inverse {
             Self::Key { object, wrote, before, .. } => {
                 id(object);
                 wrote.iter_mut().for_each(id);
-                before.iter_mut().for_each(|before| all(&mut before.ids));
+                if let Some(before) = before {
+                    all(&mut before.ids);
+                }
             }
             Self::Element { list, element, wrote, before } => {
                 [list, wrote].into_iter().for_each(id);

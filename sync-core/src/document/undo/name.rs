@@ -116,22 +116,29 @@ impl Name {
     }
 }
 
+/// Something that was written by nobody whom we know.
+pub(super) struct Nameless;
+
 impl Kept {
-    pub(super) fn read(doc: &impl ReadDoc, object: &ObjId, prop: impl Into<Prop>) -> Option<Option<Self>> {
-        let prop = prop.into();
-        let Some((value, id)) = doc.get(object, prop).ok()? else { return Some(None) };
+    /// The value at a place, if there is any; an error where something in it has no name.
+    pub(super) fn read(doc: &impl ReadDoc, object: &ObjId, prop: impl Into<Prop>) -> Result<Option<Self>, Nameless> {
+        let Some((value, id)) = doc.get(object, prop.into()).map_err(|_| Nameless)? else { return Ok(None) };
+        Self::of(doc, &value, &id).map(Some).ok_or(Nameless)
+    }
+
+    fn of(doc: &impl ReadDoc, value: &automerge::Value<'_>, id: &ObjId) -> Option<Self> {
         let mut ids = Vec::new();
         let value = match value {
             automerge::Value::Scalar(value) => {
-                ids.push(Name::of_value(&id)?);
-                read::scalar(&value)
+                ids.push(Name::of_value(id)?);
+                read::scalar(value)
             }
             automerge::Value::Object(kind) => {
-                name(doc, &id, kind, 0, &mut ids)?;
-                View::now(doc).of_object(&id, kind)
+                name(doc, id, *kind, 0, &mut ids)?;
+                View::now(doc).of_object(id, *kind)
             }
         };
-        Some(Some(Self { value, ids }))
+        Some(Self { value, ids })
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -33,24 +33,24 @@ fn look(doc: &impl ReadDoc, op: &Op) -> Option<Before> {
     Some(match op {
         Op::Put { path, .. } => match of_place(path)? {
             (object, Step::Key(key)) => {
-                let before = Kept::read(doc, &object, key.as_str())?;
+                let before = Kept::read(doc, &object, key.as_str()).ok()?;
                 Before::Key { object, key, before }
             }
             (list, Step::Index(index)) => {
                 let index = usize::try_from(index).ok()?;
-                let before = Kept::read(doc, &list, index)??;
+                let before = Kept::read(doc, &list, index).ok()??;
                 Before::Element { list, index, before }
             }
         },
         Op::Delete { path } => match of_place(path)? {
             (object, Step::Key(key)) => {
-                let before = Kept::read(doc, &object, key.as_str())?;
+                let before = Kept::read(doc, &object, key.as_str()).ok()?;
                 let object = Id::of(&object)?;
                 Before::Known(vec![Inverse::Key { object, key, wrote: None, before }])
             }
             (list, Step::Index(index)) => {
                 let index = usize::try_from(index).ok()?;
-                let before = Kept::read(doc, &list, index)??;
+                let before = Kept::read(doc, &list, index).ok()??;
                 let element = Name::of_element(doc, &list, index)?;
                 let between = Between::read(doc, &list, index, 1)?;
                 Before::Known(vec![Inverse::Removed { list: Id::of(&list)?, element, between, before }])
