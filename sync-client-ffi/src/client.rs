@@ -33,6 +33,7 @@ mod push;
 mod runner;
 mod store;
 mod transport;
+mod undo;
 mod watch;
 
 pub use access::{Quarantined, Reason};
@@ -52,6 +53,7 @@ pub use presence::PeerInfo;
 pub use push::PushError;
 pub use runner::SyncReport;
 pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
+pub use undo::Undo;
 
 use engine::Engine;
 use observe::{Observers, Turn};

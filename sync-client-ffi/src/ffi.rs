@@ -26,6 +26,7 @@ mod provider;
 mod saved;
 mod session;
 mod status;
+mod undo;
 mod value;
 
 pub use account::{
@@ -50,4 +51,5 @@ pub use provider::{TokenProvider, TokenProviderError};
 pub use saved::{EditChange, EditEvent, EditObserver};
 pub use session::{CredentialsStore, CredentialsStoreError, Session, SessionObserver, SessionState};
 pub use status::{QuarantineReason, QuarantinedChange, SyncStatus, SyncSummary, SyncTrouble};
+pub use undo::UndoManager;
 pub use value::FfiValue;

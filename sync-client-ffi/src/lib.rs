@@ -12,7 +12,7 @@ pub use client::{
     DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
     ExportProgress, ExportReport, HistoryEntry, Hold, HttpAnswer, HttpPost, HttpStack, HttpWork, Leave, OpenError,
     Origin, Patched, PeerInfo, Pending, PushError, Quarantined, Reason, Refused, Removal, Subscription, SyncError,
-    SyncReport, Traffic, Trust,
+    SyncReport, Traffic, Trust, Undo,
 };
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch, Revision};

@@ -18,6 +18,7 @@ mod json;
 mod op;
 mod patch;
 mod read;
+mod undo;
 mod write;
 
 use apply::{attempt, sift, topological};
@@ -25,6 +26,8 @@ pub use history::{Marked, Revision};
 pub use op::{Expand, Op, decode_ops, encode_ops};
 pub use patch::{Action, Patch};
 use read::View;
+use undo::Recorder;
+pub use undo::{Renames, UndoStep, Undone};
 pub use write::EditError;
 
 /// Random 64-bit numbers, as the caller draws them.
@@ -200,24 +203,57 @@ impl Document {
 
     /// Applies one edit: all its operations, or none. It stays open until it is sealed, unless it overflows the journal.
     pub fn edit(&mut self, ops: Vec<Op>, random: Random<'_>) -> Result<Edited, EditError> {
+        self.edit_noting(ops, random, None)
+    }
+
+    fn edit_noting(
+        &mut self,
+        ops: Vec<Op>,
+        random: Random<'_>,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<Edited, EditError> {
         self.check(&ops)?;
         let kept = self.journal.ops.len();
         let mut edited = Edited { sealed: Vec::new(), patches: ops.iter().flat_map(patch::of_op).collect() };
         for op in ops.into_iter().flat_map(Op::pieces) {
-            if self.overflows(&op) {
-                edited.sealed.extend(self.seal(random));
-            }
-            if let Err(error) = self.write(&op) {
-                self.take_back(if edited.sealed.is_empty() { Some(kept) } else { None });
-                return Err(error);
-            }
-            self.journal.note(op);
+            self.write_piece(op, kept, &mut edited.sealed, random, recorder.as_deref_mut())?;
         }
-        self.journal.edits += 1;
-        if !edited.sealed.is_empty() {
-            edited.sealed.extend(self.seal(random));
-        }
+        self.end_edit(&mut edited.sealed, random);
         Ok(edited)
+    }
+
+    /// Writes a part of an edit that fits a change. Where it fails, the edit is taken back.
+    fn write_piece(
+        &mut self,
+        op: Op,
+        kept: usize,
+        sealed: &mut Vec<Sealed>,
+        random: Random<'_>,
+        recorder: Option<&mut Recorder>,
+    ) -> Result<(), EditError> {
+        if self.overflows(&op) {
+            sealed.extend(self.seal(random));
+        }
+        let noted = match &recorder {
+            Some(_) => reading!(self, doc => Some(undo::before(doc, &op)), None),
+            None => None,
+        };
+        if let Err(error) = self.write(&op) {
+            self.take_back(if sealed.is_empty() { Some(kept) } else { None });
+            return Err(error);
+        }
+        if let (Some(recorder), Some(noted)) = (recorder, noted) {
+            reading!(self, doc => recorder.took(noted, doc), ());
+        }
+        self.journal.note(op);
+        Ok(())
+    }
+
+    fn end_edit(&mut self, sealed: &mut Vec<Sealed>, random: Random<'_>) {
+        self.journal.edits += 1;
+        if !sealed.is_empty() {
+            sealed.extend(self.seal(random));
+        }
     }
 
     fn check(&self, ops: &[Op]) -> Result<(), EditError> {

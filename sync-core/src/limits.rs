@@ -88,6 +88,10 @@ pub const GROUP_BYTES_MAX: usize = 8 << 20;
 pub const READER_QUEUE_MAX: usize = 1_024;
 /// Requests that one server works on at the same time; each may hold a body in memory.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Edits of a document that can be undone.
+pub const UNDO_STEPS_MAX: usize = 200;
+/// And what is kept for that takes in memory, a document.
+pub const UNDO_BYTES_MAX: usize = 1 << 20;
 /// Changes that a look into a document's history gives.
 pub const HISTORY_MAX: usize = 1_000;
 /// Documents in one page of a list.

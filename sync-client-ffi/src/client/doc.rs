@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use sync_core::document::{Document, Expand, Op};
+use sync_core::document::{Document, Expand, Op, Patch};
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::value::{Path, Value};
 use sync_core::version::VersionVector;
@@ -114,16 +114,20 @@ impl Doc {
                 return self.edits_of(&engine);
             }
             let (number, patches) = engine.edit(self.space, self.id, ops)?;
-            // Told under the lock, so that observers hear of edits and merges in the order in which they took effect.
-            let through = engine.through(self.space, self.id);
-            let shared = &self.client.shared;
-            shared.observers.patches(self.space, self.id, Origin::Local, patches, through);
-            shared.observers.edits(self.space, self.id, number, number, EditState::Local);
-            shared.collected(&engine, self.space, self.id, Turn::Changed);
+            self.told(&engine, number, patches);
             number
         };
         self.client.shared.inbox.edited(self.space);
         Ok(number)
+    }
+
+    /// Tells observers of an edit, under the lock, so that they hear of edits and merges in the order in which they took effect.
+    pub(super) fn told(&self, engine: &Engine, number: u64, patches: Vec<Patch>) {
+        let through = engine.through(self.space, self.id);
+        let shared = &self.client.shared;
+        shared.observers.patches(self.space, self.id, Origin::Local, patches, through);
+        shared.observers.edits(self.space, self.id, number, number, EditState::Local);
+        shared.collected(engine, self.space, self.id, Turn::Changed);
     }
 
     fn edits_of(&self, engine: &Engine) -> Result<u64, ClientError> {

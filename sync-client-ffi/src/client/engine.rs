@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::document::{Document, Op, Patch, Sealed, encode_ops};
+use sync_core::document::{Document, EditError, Edited, Op, Patch, Sealed, encode_ops};
 use sync_core::feed::{ChangeId, FeedHead, ItemKind, create_hash, delete_hash, is_collection};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::limits::{COLLECTION_BYTES_MAX, OPEN_DOCUMENTS_BYTES_MAX, SESSION_SPACES_MAX};
@@ -21,11 +21,13 @@ mod load;
 mod merge;
 mod page;
 mod readonly;
+mod undo;
 
 pub(super) use intake::{Progress, Stored};
 pub(super) use load::new_actor;
 pub(super) use merge::{Begun, Merge, Swap};
 pub(super) use page::Decided;
+pub(super) use undo::Turning;
 
 pub(super) type Result<T> = std::result::Result<T, ClientError>;
 
@@ -94,6 +96,15 @@ pub(super) struct OpenDocument {
     /// It was read from the disk with something that observers have not been told of.
     unseen: bool,
     used: u64,
+    /// While somebody wants to undo edits.
+    undo: Option<undo::UndoStacks>,
+}
+
+/// An edit that was made in memory.
+struct Made<T> {
+    ops: Vec<Op>,
+    edited: Edited,
+    with: T,
 }
 
 /// What a merge that is under way has to know when it is done.
@@ -253,9 +264,32 @@ impl Engine {
 
     /// Makes an edit durable, and gives its number and what observers must do. On an error nothing has changed.
     pub(super) fn edit(&mut self, space: SpaceId, doc: DocId, ops: Vec<Op>) -> Result<(u64, Vec<Patch>)> {
-        let encoded = encode_ops(&ops).map_err(|_| ClientError::Corrupt)?;
         self.may_edit(space)?;
         self.loaded(space, doc)?;
+        let written = self.write(space, doc, |document, recorded| {
+            let (edited, step) = if recorded {
+                document.edit_recorded(ops.clone(), &mut clock::random)?
+            } else {
+                (document.edit(ops.clone(), &mut clock::random)?, None)
+            };
+            Ok(Made { ops, edited, with: step })
+        })?;
+        // An edit has operations, or is none.
+        let (edit, patches, step) = written.ok_or(ClientError::Edit(EditError::Empty))?;
+        if let Some(stacks) = self.documents.get_mut(&(space, doc)).and_then(|open| open.undo.as_mut()) {
+            stacks.edited(step);
+        }
+        Ok((edit, patches))
+    }
+
+    /// Makes an edit in memory and on disk; `None` if it came to nothing. Whether edits are to be undone later is said to
+    /// `make`.
+    fn write<T>(
+        &mut self,
+        space: SpaceId,
+        doc: DocId,
+        make: impl FnOnce(&mut Document, bool) -> std::result::Result<Made<T>, EditError>,
+    ) -> Result<Option<(u64, Vec<Patch>, T)>> {
         // An edit behind another document's may not join a change in front of it.
         let journals = &self.space(space)?.journals;
         if journals.contains(&doc) && journals.last() != Some(&doc) {
@@ -265,8 +299,9 @@ impl Engine {
         let document = open.document.as_mut().ok_or(ClientError::NoDocument(doc))?;
         let begins = (!document.is_open()).then(|| document.heads());
         let actor = document.actor();
-        let edited = match document.edit(ops, &mut clock::random) {
-            Ok(edited) => edited,
+        let Made { ops, edited, with } = match make(document, open.undo.is_some()) {
+            Ok(made) if made.ops.is_empty() => return Ok(None),
+            Ok(made) => made,
             Err(error) => {
                 if document.is_lost() {
                     open.document = None;
@@ -275,6 +310,10 @@ impl Engine {
             }
         };
         let edit = open.edits + 1;
+        let Ok(encoded) = encode_ops(&ops) else {
+            self.give_up(space, doc);
+            return Err(ClientError::Corrupt);
+        };
         let stored = if edited.sealed.is_empty() {
             self.note(space, doc, edit, &encoded, begins.as_deref(), &actor)
         } else {
@@ -286,7 +325,7 @@ impl Engine {
                 open.edits = edit;
                 open.bytes += encoded.len();
                 self.turns += 1;
-                Ok((edit, edited.patches))
+                Ok(Some((edit, edited.patches, with)))
             }
             Err(error) => {
                 // The disk did not take it, so the document goes back to what is on disk before its next edit.

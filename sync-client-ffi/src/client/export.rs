@@ -279,19 +279,16 @@ impl<P: FnMut(ExportProgress) -> ControlFlow<()>> Export<'_, P> {
             .and_then(|(document, _)| Some((document.json(sync_core::value::Path::root())?, document.save().ok()?)));
         drop(changes);
         let mut entry = IndexedDocument { document: doc, collection, json: None, automerge: None, error: None };
-        match read {
-            Some((json, save)) => {
-                let (json_name, save_name) = (format!("{doc}.json"), format!("{doc}.automerge"));
-                write_whole(&folder.join(&json_name), json.as_bytes())?;
-                write_whole(&folder.join(&save_name), &save)?;
-                entry.json = Some(format!("{space}/{json_name}"));
-                entry.automerge = Some(format!("{space}/{save_name}"));
-                self.report.documents += 1;
-            }
-            None => {
-                entry.error = Some("damaged");
-                self.report.damaged += 1;
-            }
+        if let Some((json, save)) = read {
+            let (json_name, save_name) = (format!("{doc}.json"), format!("{doc}.automerge"));
+            write_whole(&folder.join(&json_name), json.as_bytes())?;
+            write_whole(&folder.join(&save_name), &save)?;
+            entry.json = Some(format!("{space}/{json_name}"));
+            entry.automerge = Some(format!("{space}/{save_name}"));
+            self.report.documents += 1;
+        } else {
+            entry.error = Some("damaged");
+            self.report.damaged += 1;
         }
         Ok(write_json(index, &entry)?)
     }

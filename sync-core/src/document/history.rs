@@ -107,7 +107,7 @@ impl Document {
     }
 }
 
-fn marks(doc: &impl ReadDoc, path: &Path) -> Option<Vec<Marked>> {
+pub(super) fn marks(doc: &impl ReadDoc, path: &Path) -> Option<Vec<Marked>> {
     let (id, automerge::ObjType::Text) = super::read::object(doc, &path.0)? else { return None };
     let marked = |mark: &automerge::marks::Mark| Marked {
         start: mark.start as u64,

@@ -98,7 +98,7 @@ pub(super) fn of_automerge(doc: &Automerge, patches: Vec<automerge::Patch>) -> V
     patches.into_iter().flat_map(|patch| convert(doc, patch)).collect()
 }
 
-fn step(prop: &automerge::Prop) -> Step {
+pub(super) fn step(prop: &automerge::Prop) -> Step {
     match prop {
         automerge::Prop::Map(key) => Step::Key(key.clone()),
         automerge::Prop::Seq(index) => Step::Index(*index as u64),

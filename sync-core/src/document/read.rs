@@ -147,6 +147,11 @@ impl<'d, D: ReadDoc> View<'d, D> {
         })
     }
 
+    /// An object with all that is in it.
+    pub(super) fn of_object(&self, id: &ObjId, kind: ObjType) -> Value {
+        self.deep(id, kind, 0)
+    }
+
     fn deep(&self, id: &ObjId, kind: ObjType, depth: usize) -> Value {
         if depth > NESTING_DEPTH_MAX {
             return empty(kind);

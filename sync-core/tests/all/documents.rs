@@ -423,7 +423,6 @@ fn json_is_what_the_values_are_also_after_edits_conflicts_and_deletions() {
 /// `cargo test --release -p sync-core -- --ignored --nocapture json_of_a_hundred_fields` says how long it takes.
 #[test]
 #[ignore = "measures; only the release build says anything"]
-#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn json_of_a_hundred_fields() {
     let mut document = begun(1);
     hundred(&mut document);

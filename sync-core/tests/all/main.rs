@@ -26,4 +26,5 @@ mod replicas;
 mod rng;
 mod server;
 mod sessions;
+mod undo;
 mod versions;

@@ -16,6 +16,7 @@ mod observers;
 mod presence;
 mod restart;
 mod token;
+mod undoing;
 
 /// Two phones of one user that share a document and are live.
 struct Pair {

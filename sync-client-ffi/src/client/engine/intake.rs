@@ -222,6 +222,12 @@ impl Engine {
             state.sent_n = row.acked.n;
         }
         state.behind.extend(touched);
+        for doc in &refused {
+            // What was made upon it is made anew, or not at all.
+            if let Some(stacks) = self.documents.get_mut(&(space, *doc)).and_then(|open| open.undo.as_mut()) {
+                stacks.forget();
+            }
+        }
         for doc in refused.iter().chain(&deleted) {
             self.give_up(space, *doc);
         }

@@ -86,10 +86,13 @@ impl Turn {
     }
 }
 
+/// In which collection each document is, and what happened to it.
+type Turns = BTreeMap<DocId, (String, Turn)>;
+
 /// Changes of collections that wait, at most so many a space; `None` for more.
 #[derive(Default)]
 pub(super) struct Collections {
-    spaces: BTreeMap<SpaceId, Option<BTreeMap<DocId, (String, Turn)>>>,
+    spaces: BTreeMap<SpaceId, Option<Turns>>,
 }
 
 impl Collections {
@@ -117,7 +120,7 @@ impl Collections {
 }
 
 /// What waited in one space.
-pub(super) struct CollectionsOfSpace(Option<BTreeMap<DocId, (String, Turn)>>);
+pub(super) struct CollectionsOfSpace(Option<Turns>);
 
 impl CollectionsOfSpace {
     /// What of it an observer of a collection, or of all of them, is told.
@@ -154,7 +157,7 @@ impl Edits {
         let Some(changes) = entry else { return };
         match changes.last_mut() {
             Some(before) if before.state == change.state && before.last + 1 == change.first => {
-                before.last = change.last
+                before.last = change.last;
             }
             _ => changes.push(change),
         }

@@ -263,7 +263,9 @@ impl Runner {
             let turns =
                 [(&stored.created, Turn::Added), (&stored.refused, Turn::Changed), (&stored.deleted, Turn::Removed)];
             for (docs, turn) in turns {
-                docs.iter().for_each(|doc| shared.collected(&engine, space, *doc, turn));
+                for doc in docs {
+                    shared.collected(&engine, space, *doc, turn);
+                }
             }
         }
         for doc in stored.refused {
