@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use sync_server::Config;
 
 mod admit;
+mod calls;
 mod cold;
 mod edit;
 mod floor;
@@ -34,6 +35,9 @@ enum Child {
     /// The server that is measured, as a process of its own.
     #[command(hide = true)]
     Serve { data: PathBuf, port: u16, config: Option<PathBuf> },
+    /// Makes the edits and reads that `python_costs.py` makes, on a new store, and prints what each costs.
+    #[command(hide = true)]
+    Calls { store: PathBuf },
     /// Opens a store, as a process of its own.
     #[command(hide = true)]
     Open { store: PathBuf },
@@ -70,6 +74,7 @@ fn main() {
     let arguments = Arguments::parse();
     match arguments.child {
         Some(Child::Serve { data, port, config }) => return serve(data, port, config.as_deref()),
+        Some(Child::Calls { store }) => return calls::print(&store),
         Some(Child::Open { store }) => return phone::open(&store),
         None => {}
     }

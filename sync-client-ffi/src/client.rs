@@ -1,6 +1,7 @@
 //! The client: what an app opens, edits, observes and synchronises.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,15 @@ mod export;
 mod history;
 mod identity;
 mod leave;
+mod marker;
 mod moving;
 mod observe;
 mod presence;
+mod push;
 mod runner;
 mod store;
 mod transport;
+mod watch;
 
 pub use access::{Quarantined, Reason};
 pub use builder::ClientBuilder;
@@ -44,13 +48,15 @@ pub use observe::{
     Patched, Subscription,
 };
 pub use presence::PeerInfo;
+pub use push::PushError;
 pub use runner::SyncReport;
-pub use transport::Traffic;
+pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 
 use engine::Engine;
 use observe::{Observers, Turn};
 use runner::Inbox;
 use transport::Transport;
+use watch::Watch;
 
 /// How often whoever waits for an arrival looks again of itself, in case the wake-up came in between.
 const WAIT_STEP: Duration = Duration::from_millis(250);
@@ -73,6 +79,12 @@ struct Shared {
     live: bool,
     status: Mutex<Status>,
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// How often the app stopped the background session.
+    stops: AtomicU64,
+    /// What another process writes, for observers.
+    watch: Watch,
+    /// The store was restored or copied, so its feed may have been written on from there elsewhere.
+    restored: bool,
     /// One export at a time.
     exporting: Mutex<()>,
     /// Where tokens come from, if not from the app.
@@ -230,16 +242,37 @@ impl Client {
 
     /// Stops exchanging changes; what is under way is given up, and comes again.
     pub fn stop(&self) {
+        self.shared.stops.fetch_add(1, Ordering::AcqRel);
         runner::stop(&self.shared);
     }
 
-    /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task. A token that has to
-    /// be [renewed](account::Refresher) first takes its own time.
+    /// Exchanges changes until everything is up to date or time runs out; what is left then is exchanged by the next call,
+    /// which goes on from there. Blocks; not for an async task.
     pub fn sync_once(&self, deadline: Duration) -> Result<SyncReport, SyncError> {
+        self.exchange(runner::Allowance::new(deadline, None))
+    }
+
+    /// The same within a byte budget, which the bodies of requests and answers never exceed together: for the time that the
+    /// operating system gives to an app in the background. A change comes in one piece, so a budget below
+    /// 1.1 MB may be too small for a large one, which is said. A background session pauses meanwhile.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn f(client: &sync_client_ffi::Client) -> Result<(), sync_client_ffi::SyncError> {
+    /// let report = client.sync_once_within(Duration::from_secs(25), 64 << 10)?;
+    /// println!("{} bytes, more: {}", report.traffic.bytes_sent + report.traffic.bytes_received, report.more);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sync_once_within(&self, deadline: Duration, byte_budget: u64) -> Result<SyncReport, SyncError> {
+        self.exchange(runner::Allowance::new(deadline, Some(byte_budget)))
+    }
+
+    fn exchange(&self, allowance: runner::Allowance) -> Result<SyncReport, SyncError> {
         self.engine().is_open().map_err(|_| SyncError::Left)?;
         match &self.shared.refresher {
-            Some(refresher) => account::sync_once(self, refresher, deadline),
-            None => runner::sync_once(&self.shared, deadline),
+            Some(refresher) => account::sync_once(self, refresher, allowance),
+            None => runner::sync_once(&self.shared, allowance),
         }
     }
 
@@ -339,8 +372,22 @@ impl Client {
         Ok(self.engine().store.limit_pages(pages)?)
     }
 
+    /// Whether the client was opened for [reading](ClientBuilder::read_only).
+    pub fn is_read_only(&self) -> bool {
+        lock(&self.shared.engine).is_read_only()
+    }
+
+    /// Whether the store was restored from a backup or copied from another device, as its [marker](ClientBuilder::marker)
+    /// shows. It can be read and edited; it is not synchronised, so that nothing which was written since the backup
+    /// is mistaken for something else.
+    pub fn is_restored(&self) -> bool {
+        self.shared.restored
+    }
+
     fn engine(&self) -> MutexGuard<'_, Engine> {
-        lock(&self.shared.engine)
+        let mut engine = lock(&self.shared.engine);
+        engine.refresh();
+        engine
     }
 }
 

@@ -15,6 +15,7 @@ mod edit;
 mod error;
 mod export;
 mod history;
+mod http;
 mod id;
 mod leave;
 mod list;
@@ -36,9 +37,10 @@ pub use edit::{ChangeState, EditOp, MarkEdges};
 pub use error::RejoinError;
 pub use export::{ExportObserver, ExportProgress, ExportReport};
 pub use history::HistoryEntry;
+pub use http::{HttpHeader, HttpResponse, HttpTransport, HttpTransportError};
 pub use leave::{Leave, Removal};
 pub use list::{CollectionEvent, CollectionObserver, DocumentPage};
-pub use log::{LogLevel, LogLine, LogSink, log_to};
+pub use log::{LogLevel, LogLine, LogSink, log_stop, log_to};
 pub use observe::{
     AccessObserver, DocumentEvent, DocumentObserver, DocumentStep, ListObserver, Peer, PresenceObserver,
     StatusObserver, StepKind, Watch,

@@ -8,10 +8,11 @@ pub mod ffi;
 
 pub use client::account;
 pub use client::{
-    Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
+    BadTrust, Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
     DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
-    ExportProgress, ExportReport, HistoryEntry, Hold, Leave, OpenError, Origin, Patched, PeerInfo, Pending,
-    Quarantined, Reason, Refused, Removal, Subscription, SyncError, SyncReport, Traffic,
+    ExportProgress, ExportReport, HistoryEntry, Hold, HttpAnswer, HttpPost, HttpStack, HttpWork, Leave, OpenError,
+    Origin, Patched, PeerInfo, Pending, PushError, Quarantined, Reason, Refused, Removal, Subscription, SyncError,
+    SyncReport, Traffic, Trust,
 };
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch, Revision};

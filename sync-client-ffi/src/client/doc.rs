@@ -195,7 +195,9 @@ impl Doc {
     /// # }
     /// ```
     pub fn observe(&self, callback: impl Fn(&DocEvent) + Send + Sync + 'static) -> Subscription {
-        self.client.shared.observers.observe_doc(self.space, self.id, Arc::new(callback))
+        let subscription = self.client.shared.observers.observe_doc(self.space, self.id, Arc::new(callback));
+        self.client.shared.watch();
+        subscription
     }
 
     /// Waits until the document shows what `holds` asks for, and is woken as soon as it does. `false` if it has not in time.

@@ -81,7 +81,9 @@ impl Client {
     /// Tells `callback` that documents of a space came or went, here or elsewhere: [`documents`](Self::documents) has the
     /// new list.
     pub fn on_documents(&self, space: SpaceId, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
-        self.shared.observers.observe_list(space, Arc::new(callback))
+        let subscription = self.shared.observers.observe_list(space, Arc::new(callback));
+        self.shared.watch();
+        subscription
     }
 
     /// Tells `callback` which documents of a space, or of one collection in it, came, changed or went, here or elsewhere, at
@@ -95,7 +97,10 @@ impl Client {
         collection: Option<&str>,
         callback: impl Fn(&CollectionEvent) + Send + Sync + 'static,
     ) -> Subscription {
-        self.shared.observers.observe_collection(space, collection.map(str::to_owned), Arc::new(callback))
+        let collection = collection.map(str::to_owned);
+        let subscription = self.shared.observers.observe_collection(space, collection, Arc::new(callback));
+        self.shared.watch();
+        subscription
     }
 }
 

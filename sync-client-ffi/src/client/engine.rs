@@ -20,6 +20,7 @@ mod leave;
 mod load;
 mod merge;
 mod page;
+mod readonly;
 
 pub(super) use intake::{Progress, Stored};
 pub(super) use load::new_actor;
@@ -41,6 +42,9 @@ pub(super) struct Engine {
     merges: u64,
     /// The time in the newest document id that was made here.
     minted_ms: u64,
+    /// Where another process writes the store: what was read last, and why nothing newer can be.
+    seen: Option<u64>,
+    stale: Option<readonly::Stale>,
     /// The store was taken away.
     left: bool,
 }
@@ -126,24 +130,42 @@ impl OpenDocument {
 
 impl Engine {
     pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
-        let (spaces, documents) = (BTreeMap::new(), BTreeMap::new());
-        let mut engine =
-            Self { store, user, device, spaces, documents, turns: 0, uses: 0, merges: 0, minted_ms: 0, left: false };
-        for (space, row) in engine.store.read().spaces()? {
+        let mut engine = Self {
+            store,
+            user,
+            device,
+            spaces: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            turns: 0,
+            uses: 0,
+            merges: 0,
+            minted_ms: 0,
+            seen: None,
+            stale: None,
+            left: false,
+        };
+        engine.read_spaces()?;
+        Ok(engine)
+    }
+
+    fn read_spaces(&mut self) -> Result<()> {
+        let mut spaces = BTreeMap::new();
+        for (space, row) in self.store.read().spaces()? {
             let mut state = Space::new(row);
-            state.regaining = engine.store.read().removed(space)?.is_some();
-            state.feeds = engine.store.read().feeds(space)?;
-            let journals = engine.store.read().open_journals(space)?;
+            state.regaining = self.store.read().removed(space)?.is_some();
+            state.feeds = self.store.read().feeds(space)?;
+            let journals = self.store.read().open_journals(space)?;
             state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
             state.journals = journals.into_iter().map(|(doc, _)| doc).collect();
-            engine.spaces.insert(space, state);
+            spaces.insert(space, state);
         }
-        for space in engine.store.read().barred()? {
-            if let Some(state) = engine.spaces.get_mut(&space) {
+        for space in self.store.read().barred()? {
+            if let Some(state) = spaces.get_mut(&space) {
                 state.barred = true;
             }
         }
-        Ok(engine)
+        self.spaces = spaces;
+        Ok(())
     }
 
     /// Seals what a kill left in journals, in the order in which it was written.
@@ -183,6 +205,7 @@ impl Engine {
 
     pub(super) fn space(&self, space: SpaceId) -> Result<&Space> {
         self.is_open()?;
+        self.check_fresh()?;
         self.spaces.get(&space).ok_or(ClientError::NoSpace)
     }
 
@@ -191,6 +214,7 @@ impl Engine {
         if self.spaces.contains_key(&space) {
             return Ok(());
         }
+        self.check_writable()?;
         if self.spaces.len() >= SESSION_SPACES_MAX {
             return Err(ClientError::TooManySpaces(SESSION_SPACES_MAX));
         }
@@ -334,6 +358,7 @@ impl Engine {
         if count == 0 {
             return Ok(());
         }
+        self.check_writable()?;
         let journals = journals[..count].to_vec();
         let work = self.seal_in_memory(space, journals)?;
         self.write_sealed(space, work)

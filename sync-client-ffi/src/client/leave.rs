@@ -47,6 +47,10 @@ impl Client {
     /// # }
     /// ```
     pub fn leave(&self, how: Leave) -> Result<(), ClientError> {
+        if how != Leave::Keep {
+            // It is another process's.
+            self.engine().check_writable()?;
+        }
         let running = runner::is_running(&self.shared);
         runner::stop(&self.shared);
         let closed = self.close_for(how);
@@ -99,6 +103,7 @@ impl Client {
     pub fn remove_space(&self, space: SpaceId, unsent: Removal) -> Result<(), ClientError> {
         {
             let mut engine = self.engine();
+            engine.check_writable()?;
             if unsent == Removal::WhenSent {
                 let (edits, changes) = engine.pending(space)?;
                 if edits + changes > 0 {

@@ -12,6 +12,7 @@ use sync_core::wire::Peer;
 
 use super::EditState;
 use super::presence::{PeerInfo, Peers};
+use super::watch::Observed;
 
 mod deliver;
 mod news;
@@ -379,6 +380,17 @@ impl Observers {
     /// Who shows itself in a space.
     pub(super) fn peers(&self, space: SpaceId) -> Vec<PeerInfo> {
         self.lock().peers.list(space, Instant::now())
+    }
+
+    /// What somebody observes that another process may change.
+    pub(super) fn observed(&self) -> Observed {
+        let Listeners { docs, lists, collections, accesses, .. } = &self.lock().listeners;
+        Observed {
+            docs: docs.keys().copied().collect(),
+            lists: lists.keys().copied().collect(),
+            collections: collections.keys().copied().collect(),
+            accesses: accesses.keys().copied().collect(),
+        }
     }
 
     pub(super) fn close(&self) {

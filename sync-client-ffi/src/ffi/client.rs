@@ -8,11 +8,12 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use super::background::{blocking, guarded};
 use super::document::Document;
 use super::error::RejoinError;
+use super::http::{HttpTransport, Stack, trust};
 use super::observe::{AccessObserver, ListObserver, Peer, PresenceObserver, StatusObserver, Watch, told};
 use super::provider::{self, TokenProvider};
 use super::session::Session;
 use super::status::{QuarantinedChange, SyncStatus, SyncSummary};
-use crate::client::{Client, DocumentInfo};
+use crate::client::{Client, DocumentInfo, SyncError};
 
 /// How a store is opened.
 #[derive(Clone, uniffi::Record)]
@@ -46,6 +47,23 @@ pub struct OpenOptions {
     /// The app's version, such as `2.4.1`.
     #[uniffi(default = None)]
     pub app_version: Option<String>,
+    /// For a widget or an extension: reads beside the app that writes, takes no lock, and refuses edits with `ReadOnly`.
+    #[uniffi(default = false)]
+    pub read_only: bool,
+    /// A file that backups leave out (Android: in `noBackupFilesDir`; iOS: with `isExcludedFromBackup` set), by which a store
+    /// that was restored from a backup is known: `is_restored`. Give it at each opening.
+    #[uniffi(default = None)]
+    pub marker_path: Option<String>,
+    /// The server's own keys, of which it must have one: base64 of the SHA-256 of the public key, as in `sha256/…=`. Pin two,
+    /// one of them in reserve.
+    #[uniffi(default = [])]
+    pub pins: Vec<String>,
+    /// Authorities that are trusted beyond the system's, such as a company's own: certificates in DER.
+    #[uniffi(default = [])]
+    pub roots: Vec<Vec<u8>>,
+    /// HTTP of the app's own, instead of the library's. There is no live connection then.
+    #[uniffi(default = None)]
+    pub http: Option<Arc<dyn HttpTransport>>,
 }
 
 /// A document in a list.
@@ -195,15 +213,18 @@ impl RejoinClient {
         })
     }
 
-    /// Exchanges changes until everything is up to date or time runs out.
-    pub async fn sync_once(&self, deadline_ms: u64) -> Result<SyncSummary, RejoinError> {
+    /// Exchanges changes until everything is up to date, or until time or the byte budget (of all bodies, in both directions)
+    /// runs out; the next call goes on from there. For the time that the system gives to an app in the background.
+    #[uniffi::method(default(byte_budget = None))]
+    pub async fn sync_once(&self, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, RejoinError> {
         let client = self.open.client()?;
-        blocking(move || client.sync_once(Duration::from_millis(deadline_ms)).map(Into::into)).await
+        blocking(move || exchange(&client, deadline_ms, byte_budget)).await
     }
 
     /// The same on the caller's thread.
-    pub fn sync_once_blocking(&self, deadline_ms: u64) -> Result<SyncSummary, RejoinError> {
-        self.with(|client| client.sync_once(Duration::from_millis(deadline_ms)).map(Into::into))
+    #[uniffi::method(default(byte_budget = None))]
+    pub fn sync_once_blocking(&self, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, RejoinError> {
+        self.with(|client| exchange(client, deadline_ms, byte_budget))
     }
 
     /// Waits until the server has everything that this device wrote in a space. `false` if it has not in time.
@@ -211,6 +232,22 @@ impl RejoinClient {
         let client = self.open.client()?;
         let wait = move || Ok::<_, RejoinError>(client.wait_acknowledged(space, Duration::from_millis(timeout_ms)));
         blocking(wait).await
+    }
+
+    /// A silent push arrived: a JSON object with an optional list of spaces in `spaces`. Gives which of them are used here;
+    /// where there are any, `sync_once` is to be called, which asks for those first.
+    pub fn on_push(&self, payload: &str) -> Result<Vec<SpaceId>, RejoinError> {
+        self.with(|client| client.on_push(payload))
+    }
+
+    /// Whether the store was restored from a backup or copied, as its marker shows: then it is not synchronised.
+    pub fn is_restored(&self) -> Result<bool, RejoinError> {
+        self.with(|client| Ok::<_, RejoinError>(client.is_restored()))
+    }
+
+    /// Whether it was opened for reading alone.
+    pub fn is_read_only(&self) -> Result<bool, RejoinError> {
+        self.with(|client| Ok::<_, RejoinError>(client.is_read_only()))
     }
 
     /// The operating system's network came, went or changed.
@@ -323,6 +360,17 @@ impl RejoinClient {
             (None, None) => {}
             _ => return Err(RejoinError::invalid("an app's platform and version are given together, or neither is")),
         }
+        if options.read_only {
+            builder = builder.read_only();
+        }
+        if let Some(path) = options.marker_path {
+            builder = builder.marker(path);
+        }
+        // Where nothing is said here, what the session holds to holds.
+        builder = builder.trust(trust(&options.pins, options.roots)?);
+        if let Some(http) = options.http {
+            builder = builder.http_stack(Arc::new(Stack(http)));
+        }
         let client = builder.open()?;
         let renewing = options.token_provider.map(|provider| provider::attach(&client, provider));
         let open = Arc::new(Open { client: RwLock::new(Some(client)) });
@@ -343,6 +391,15 @@ impl RejoinClient {
             Ok::<_, RejoinError>(())
         })
     }
+}
+
+fn exchange(client: &Client, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, SyncError> {
+    let deadline = Duration::from_millis(deadline_ms);
+    let report = match byte_budget {
+        Some(budget) => client.sync_once_within(deadline, budget)?,
+        None => client.sync_once(deadline)?,
+    };
+    Ok(report.into())
 }
 
 impl Drop for RejoinClient {

@@ -5,7 +5,7 @@ use sync_core::id::{DeviceId, DocId};
 
 use super::status::SyncTrouble;
 use crate::client::account::AccountError;
-use crate::client::{ClientError, ExportError, OpenError, SyncError};
+use crate::client::{BadTrust, ClientError, ExportError, OpenError, PushError, SyncError};
 
 /// Something that was not done. `text` says what to do, for the developer; for people, write your own by the variant.
 #[derive(Debug, Clone, PartialEq, uniffi::Error, thiserror::Error)]
@@ -20,6 +20,18 @@ pub enum RejoinError {
     /// A fault of this library; what is on disk is whole. Please report it.
     #[error("{text}")]
     Internal {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The store was opened for reading: edit and synchronise in the app.
+    #[error("{text}")]
+    ReadOnly {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// There is nothing to read yet: the app has to open the store for writing first.
+    #[error("{text}")]
+    NoStore {
         /// What happened, and what to do.
         text: String,
     },
@@ -271,6 +283,8 @@ impl From<OpenError> for RejoinError {
         let text = error.to_string();
         match error {
             OpenError::Locked { path } => Self::StoreLocked { text, path: path.display().to_string() },
+            OpenError::NoStore { .. } | OpenError::Older { .. } => Self::NoStore { text },
+            OpenError::Trust(_) => Self::Invalid { text },
             OpenError::Newer { found, supported } => Self::StoreNewer { text, found, supported },
             OpenError::NotAStore { path } => Self::NotAStore { text, path: path.display().to_string() },
             OpenError::Corrupt { copy } => Self::StoreDamaged { text, copy: Some(copy.display().to_string()) },
@@ -300,6 +314,9 @@ impl From<ClientError> for RejoinError {
             }
             ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
             ClientError::NoServer => Self::NoServer { text },
+            ClientError::ReadOnly => Self::ReadOnly { text },
+            ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
+            ClientError::Restored => Self::Trouble { text, trouble: SyncTrouble::RolledBack },
             ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
             ClientError::NoChange(_) => Self::NotFound { text },
             ClientError::PersonalSpace => Self::Invalid { text },
@@ -336,13 +353,26 @@ impl From<SyncError> for RejoinError {
         let text = error.to_string();
         match error {
             SyncError::Offline => Self::Offline { text },
-            SyncError::Deadline => Self::Deadline { text },
+            SyncError::Deadline | SyncError::Budget { .. } => Self::Deadline { text },
             SyncError::NeedsAuth => Self::NeedsAuth { text },
             SyncError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
             SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },
             SyncError::NoServer => Self::NoServer { text },
+            SyncError::ReadOnly => Self::ReadOnly { text },
             SyncError::Left => Self::Closed { text },
         }
+    }
+}
+
+impl From<PushError> for RejoinError {
+    fn from(error: PushError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<BadTrust> for RejoinError {
+    fn from(error: BadTrust) -> Self {
+        Self::invalid(error.to_string())
     }
 }
 

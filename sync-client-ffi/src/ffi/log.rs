@@ -1,9 +1,9 @@
 //! The library's log, for the app to keep: through a bounded queue that drops, so that nothing waits for a slow sink.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -15,6 +15,13 @@ use super::observe::told;
 const LINES_MAX: usize = 256;
 /// A longer line is cut.
 const LINE_BYTES_MAX: usize = 4 << 10;
+
+/// Where lines go while somebody listens.
+static LINES: Mutex<Option<SyncSender<LogLine>>> = Mutex::new(None);
+
+fn lines() -> std::sync::MutexGuard<'static, Option<SyncSender<LogLine>>> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How important a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, uniffi::Enum)]
@@ -50,21 +57,27 @@ pub trait LogSink: Send + Sync {
 /// Gives the library's log to the app, from `level` on. Once in a process: `false` if somebody listens already.
 #[uniffi::export]
 pub fn log_to(sink: Arc<dyn LogSink>, level: LogLevel) -> bool {
-    let (sender, lines) = sync_channel::<LogLine>(LINES_MAX);
-    let collector = Collector { sender, level, dropped: AtomicU64::new(0) };
-    if tracing::subscriber::set_global_default(collector).is_err() {
+    if tracing::subscriber::set_global_default(Collector { level, dropped: AtomicU64::new(0) }).is_err() {
         return false;
     }
+    let (sender, received) = sync_channel::<LogLine>(LINES_MAX);
     let spawned = std::thread::Builder::new().name("rejoin-log".into()).spawn(move || {
-        for line in lines {
+        for line in received {
             told(|| sink.on_line(line));
         }
     });
-    spawned.is_ok()
+    *lines() = spawned.is_ok().then_some(sender);
+    lines().is_some()
+}
+
+/// Lets go of the sink once it has what waits. For languages whose runtime ends before the process does; there is no more log
+/// in this process then.
+#[uniffi::export]
+pub fn log_stop() {
+    drop(lines().take());
 }
 
 struct Collector {
-    sender: SyncSender<LogLine>,
     level: LogLevel,
     dropped: AtomicU64,
 }
@@ -103,7 +116,8 @@ impl Subscriber for Collector {
         }
         text.cut();
         let line = LogLine { level, target: event.metadata().target().to_owned(), text: text.0 };
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(line) {
+        let Some(sent) = lines().as_ref().map(|sender| sender.try_send(line)) else { return };
+        if let Err(TrySendError::Full(_)) = sent {
             self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
         }
     }

@@ -132,7 +132,7 @@ impl World {
                 let run = self.outboxes[&space].run(self.device, bytes_max);
                 self.later(1, Event::Collected(space, Collected { run, cursor: None, own: false }));
             }
-            Effect::Send { id, request } => {
+            Effect::Send { id, request, .. } => {
                 let bytes = request.push.iter().flat_map(|run| &run.items).map(Item::payload_bytes).sum();
                 self.requests.push((self.now_ms, request.space, bytes));
                 let answer = match (self.policy)(self.now_ms, &request) {

@@ -11,7 +11,13 @@ use crate::client::store::SpaceRow;
 impl Engine {
     /// Seals what is open and reads the front of the outbox: from what is not acknowledged on where it is sent `again`, else
     /// from behind what was sent since, so that a push need not wait for the answer to the one before it.
-    pub(in crate::client) fn collect(&mut self, space: SpaceId, bytes_max: usize, again: bool) -> Result<Collected> {
+    pub(in crate::client) fn collect(
+        &mut self,
+        space: SpaceId,
+        bytes_max: usize,
+        items_max: usize,
+        again: bool,
+    ) -> Result<Collected> {
         self.seal(space, None)?;
         let device = self.device;
         let state = self.space(space)?;
@@ -20,7 +26,7 @@ impl Engine {
         let base = if again || state.sent.n < row.acked.n { row.acked } else { state.sent };
         // Who is not let in asks whether that is still so, and sends nothing before it knows.
         let run = if row.own.n > base.n && !state.barred {
-            let run = self.store.read().outbox(space, device, base, bytes_max)?;
+            let run = self.store.read().outbox(space, device, base, bytes_max, items_max)?;
             (!run.items.is_empty()).then_some(run)
         } else {
             None

@@ -1,7 +1,7 @@
 //! What the app asks of the session: wishes that wait for it, and calls for an exchange that wait for an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use sync_core::id::SpaceId;
 use sync_core::session::{Event, Presence};
@@ -13,6 +13,8 @@ use crate::client::lock;
 /// What the app asked for since the session last looked. Bounded: facts, not a queue of messages.
 pub(in crate::client) struct Inbox {
     state: Mutex<State>,
+    /// Held while a session is being stopped: one that begins meanwhile would take the stop for its own past.
+    turn: Mutex<()>,
     pub(super) notify: Notify,
     pub(super) rounds: Mutex<Rounds>,
     pub(super) round_done: Condvar,
@@ -54,6 +56,7 @@ struct Wishes {
     added: BTreeSet<SpaceId>,
     edited: BTreeSet<SpaceId>,
     present: BTreeMap<SpaceId, Option<Presence>>,
+    pushed: BTreeSet<SpaceId>,
     network: Option<bool>,
     foreground: Option<bool>,
     token: bool,
@@ -65,7 +68,13 @@ impl Inbox {
     pub(in crate::client) fn new(spaces: Vec<SpaceId>) -> Self {
         let standing = Standing { spaces: spaces.into_iter().collect(), ..Standing::default() };
         let state = State { standing, ..State::default() };
-        Self { state: Mutex::new(state), notify: Notify::new(), rounds: Mutex::default(), round_done: Condvar::new() }
+        Self {
+            state: Mutex::new(state),
+            turn: Mutex::default(),
+            notify: Notify::new(),
+            rounds: Mutex::default(),
+            round_done: Condvar::new(),
+        }
     }
 
     fn wish(&self, change: impl FnOnce(&mut State)) {
@@ -105,6 +114,11 @@ impl Inbox {
         self.wish(|state| {
             state.wishes.edited.insert(space);
         });
+    }
+
+    /// The server has news of those spaces. A session that begins later asks for them first.
+    pub(in crate::client) fn pushed(&self, spaces: &[SpaceId]) {
+        self.wish(|state| state.wishes.pushed.extend(spaces));
     }
 
     pub(in crate::client) fn present(&self, space: SpaceId, presence: Option<Presence>) {
@@ -160,6 +174,11 @@ impl Inbox {
         self.wish(|state| state.stopped = true);
     }
 
+    /// Nothing begins as long as this is held.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.turn)
+    }
+
     /// `None` when the session shall end.
     pub(super) fn events(&self, round: &mut u64) -> Option<Vec<Event>> {
         let mut state = lock(&self.state);
@@ -174,6 +193,8 @@ impl Inbox {
         // In front of a step into the background, which sends what is there and then closes the connection.
         events.extend(wishes.edited.into_iter().map(Event::Edited));
         events.extend(wishes.present.into_iter().map(|(space, presence)| Event::Present(space, presence)));
+        let pushed: Vec<SpaceId> = wishes.pushed.into_iter().collect();
+        events.extend((!pushed.is_empty()).then_some(Event::Pushed(pushed)));
         events.extend(wishes.network.map(|online| Event::NetworkChanged { online }));
         events.extend(wishes.foreground.map(Event::Foreground));
         if wishes.sync_now > 0 {
@@ -186,6 +207,7 @@ impl Inbox {
     /// A new session is told everything anew. One that makes a single exchange was called for whatever the app and the
     /// network do otherwise.
     pub(super) fn restart(&self, single: bool) {
+        let _turn = self.turn();
         let mut state = lock(&self.state);
         state.stopped = false;
         let Standing { spaces, shown, foreground, online } = &state.standing;
@@ -193,6 +215,7 @@ impl Inbox {
         let present = shown.iter().map(|(space, presence)| (*space, Some(presence.clone()))).collect();
         let foreground = (!single && !foreground).then_some(false);
         let network = (!single && !online).then_some(false);
-        state.wishes = Wishes { added, present, network, foreground, ..Wishes::default() };
+        let pushed = state.wishes.pushed.clone();
+        state.wishes = Wishes { added, present, pushed, network, foreground, ..Wishes::default() };
     }
 }

@@ -35,7 +35,7 @@ struct FaultyLine {
 }
 
 impl Transport for Faulty {
-    fn send<'a>(&'a self, _: &'a SyncRequest, _: Option<String>) -> Pending<'a, Answer> {
+    fn send<'a>(&'a self, _: &'a SyncRequest, _: Option<String>, _: Option<usize>) -> Pending<'a, Answer> {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { Err(Failure::Unreachable) })
     }
@@ -122,4 +122,27 @@ fn stopping_and_dropping_never_wait_for_the_server() {
     drop(phone);
     // The store is nobody's any more.
     Client::builder(folder.path().join("store")).open().unwrap();
+}
+
+#[test]
+fn an_exchange_that_begins_at_the_moment_of_a_stop_does_not_undo_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (phone, _state, _space) = phone(&folder, u64::MAX);
+    let ended = Arc::new((Mutex::new(false), Condvar::new()));
+    // A stop that is lost waits for ever: so it does here on a thread that nobody waits for.
+    let (stopping, told) = (phone.clone(), ended.clone());
+    std::thread::spawn(move || {
+        for _ in 0..300 {
+            stopping.start().unwrap();
+            let asking = stopping.clone();
+            let exchange = std::thread::spawn(move || asking.sync_once(Duration::ZERO));
+            stopping.stop();
+            exchange.join().unwrap().unwrap_err();
+            stopping.stop();
+        }
+        *lock(&told.0) = true;
+        told.1.notify_all();
+    });
+    let (done, _) = ended.1.wait_timeout_while(lock(&ended.0), PATIENCE, |done| !*done).unwrap();
+    assert!(*done, "a stop was lost");
 }

@@ -4,7 +4,6 @@ use rusqlite::{OptionalExtension, params};
 use sync_core::code::RejectCode;
 use sync_core::feed::{Body, ChangeId, FeedHead, Item, ItemKind, Run};
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
-use sync_core::limits::PAGE_CHANGES_MAX;
 use sync_core::log::Verdict;
 
 use super::spaces::hash;
@@ -109,6 +108,7 @@ impl Writer<'_> {
         device: DeviceId,
         base: FeedHead,
         bytes_max: usize,
+        items_max: usize,
     ) -> Result<Run> {
         let mut statement = self.connection.prepare_cached(
             "SELECT kind, doc_id, hash, payload FROM items WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 ORDER BY n",
@@ -136,7 +136,7 @@ impl Writer<'_> {
                 break;
             }
             run.items.push(item);
-            if run.items.len() == PAGE_CHANGES_MAX {
+            if run.items.len() >= items_max {
                 break;
             }
         }

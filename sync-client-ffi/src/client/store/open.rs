@@ -11,7 +11,7 @@ use super::{Result, Store, StoreError};
 use crate::client::error::OpenError;
 
 /// Numbered migrations; a store's `user_version` says how many it has had.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V1__store.sql"),
     include_str!("../../../../migrations/client/V2__access.sql"),
     include_str!("../../../../migrations/client/V3__lists.sql"),
@@ -52,7 +52,7 @@ fn lock(path: &Path) -> std::result::Result<File, OpenError> {
 }
 
 /// Looks at the file's first page without SQLite, which would write to it.
-fn look(path: &Path) -> std::result::Result<(), OpenError> {
+pub(super) fn look(path: &Path) -> std::result::Result<(), OpenError> {
     let mut header = Vec::with_capacity(100);
     match File::open(path) {
         Ok(file) => file.take(100).read_to_end(&mut header).map_err(StoreError::from)?,
