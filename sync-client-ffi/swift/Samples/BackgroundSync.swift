@@ -37,8 +37,11 @@ enum BackgroundSync {
     }
 
     /// In `application(_:didReceiveRemoteNotification:fetchCompletionHandler:)`, for a push with `content-available`.
-    static func onSilentPush(client: RejoinClient) async -> UIBackgroundFetchResult {
-        await sync(client, within: refreshSeconds) ? .newData : .failed
+    static func onSilentPush(_ push: [AnyHashable: Any], client: RejoinClient) async -> UIBackgroundFetchResult {
+        guard let payload = try? JSONSerialization.data(withJSONObject: push),
+            let spaces = try? client.onPush(payload: String(decoding: payload, as: UTF8.self)), !spaces.isEmpty
+        else { return .noData }
+        return await sync(client, within: refreshSeconds) ? .newData : .failed
     }
 
     private static func sync(_ client: RejoinClient, within seconds: TimeInterval) async -> Bool {

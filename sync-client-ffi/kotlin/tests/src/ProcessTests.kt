@@ -7,6 +7,7 @@ import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinException
 import dev.rejoin.Value
 import dev.rejoin.edit
+import dev.rejoin.readFlow
 import dev.rejoin.syncOnce
 import dev.rejoin.toKotlin
 import java.io.BufferedReader
@@ -14,6 +15,7 @@ import java.io.File
 import java.util.UUID
 import kotlin.random.Random
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.flow.first
 
 private const val KILLS = 20
 
@@ -76,6 +78,14 @@ fun child(arguments: List<String>) {
     }
 }
 
+/** What the child that writes writes to. */
+private fun RejoinClient.newList() = createDocument(personalSpace(), "kills").also { doc ->
+    doc.edit {
+        put("/items", emptyList<Any>())
+        put("/count", Value.Counter(0))
+    }
+}
+
 fun Tests.processes(server: Server) {
     test("a store that another process has open is locked, until that is killed") {
         val options = server.options(server.unique("ann"))
@@ -86,6 +96,32 @@ fun Tests.processes(server: Server) {
             checkEqual(File(locked.path).name, File(options.path).name)
             child.kill()
             RejoinClient.openBlocking(options).use { phone -> phone.createDocument(phone.personalSpace(), "notes") }
+        }
+    }
+
+    test("a widget reads while the app writes, and is told of what comes") {
+        val (user, device) = server.unique("ann") to UUID.randomUUID()
+        val options = server.options(user, device)
+        checkThrows<RejoinException.NoStore> { RejoinClient.openBlocking(OpenOptions(options.path, readOnly = true)) }
+        val (space, id) = RejoinClient.openBlocking(options).use { it.personalSpace() to it.newList().id() }
+        Child("write", options.path, server.url, options.token!!, "$space", "$id").use { app ->
+            repeat(3) { app.report() }
+            RejoinClient.openBlocking(OpenOptions(options.path, readOnly = true)).use { widget ->
+                check(widget.isReadOnly()) { "it says so" }
+                val doc = widget.document(space, id)
+                timed {
+                    val seen = doc.length("/items")!!
+                    check(seen >= 3u) { "$seen are there" }
+                    // Told by the other process, and read again.
+                    doc.readFlow("") { (this["items"] as Value.Items).value.size.toULong() }.first { it!! > seen }
+                }
+                checkThrows<RejoinException.ReadOnly> { doc.edit { put("/n", 1) } }
+                checkThrows<RejoinException.ReadOnly> { widget.createDocument(space, "notes") }
+                app.kill()
+                check(doc.length("/items")!! >= 3u) { "a kill of the app is no affair of its" }
+                // And no lock is left.
+                RejoinClient.openBlocking(options).use { it.document(space, id).edit { put("/n", 1) } }
+            }
         }
     }
 
@@ -102,14 +138,7 @@ fun Tests.processes(server: Server) {
         println("kills: seed $seed")
         val (user, device) = server.unique("ann") to UUID.randomUUID()
         val options = server.options(user, device)
-        val (space, id) = RejoinClient.openBlocking(options).use { phone ->
-            val doc = phone.createDocument(phone.personalSpace(), "kills")
-            doc.edit {
-                put("/items", emptyList<Any>())
-                put("/count", Value.Counter(0))
-            }
-            phone.personalSpace() to doc.id()
-        }
+        val (space, id) = RejoinClient.openBlocking(options).use { it.personalSpace() to it.newList().id() }
         var reported = -1L
         repeat(KILLS) { round ->
             Child("write", options.path, server.url, options.token!!, "$space", "$id").use { child ->

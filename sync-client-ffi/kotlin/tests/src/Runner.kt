@@ -84,6 +84,7 @@ fun main(args: Array<String>) {
         tests.observers(server)
         tests.flows(server)
         tests.sync(server)
+        tests.stack(server)
         tests.tokens(server)
         tests.accounts(server)
         tests.handles(server)

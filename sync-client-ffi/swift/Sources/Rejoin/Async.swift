@@ -24,11 +24,11 @@ extension RejoinClient {
         try await offMain { try block(self) }
     }
 
-    /// Exchanges changes until everything is up to date or time runs out. Cancelling the task does not end it: give it a
-    /// deadline that the operating system's window allows.
+    /// Exchanges changes until everything is up to date, or until time or the bytes of all bodies run out; the next call goes on
+    /// from there. Cancelling the task does not end it: give it a deadline that the operating system's window allows.
     @discardableResult
-    public func syncOnce(within seconds: TimeInterval) async throws -> SyncSummary {
-        try await syncOnce(deadlineMs: milliseconds(seconds))
+    public func syncOnce(within seconds: TimeInterval, bytes: UInt64? = nil) async throws -> SyncSummary {
+        try await syncOnce(deadlineMs: milliseconds(seconds), byteBudget: bytes)
     }
 
     /// Waits until the server has everything that this device wrote in a space. False if it has not in time.

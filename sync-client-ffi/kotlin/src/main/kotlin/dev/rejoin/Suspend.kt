@@ -50,8 +50,14 @@ public suspend fun Document.awaitText(path: String): String? = io { text(path) }
 /** What is at a path, as something of the app's own: see [read]. */
 public suspend fun <T : Any> Document.awaitRead(path: String = "", build: Fields.() -> T): T? = io { read(path, build) }
 
-/** Exchanges changes until everything is up to date or time runs out. Cancelling stops the waiting, not the exchange. */
-public suspend fun RejoinClient.syncOnce(deadline: Duration): SyncSummary = syncOnce(milliseconds(deadline))
+/**
+ * Exchanges changes until everything is up to date, or until time or the bytes of all bodies run out; the next call goes on from
+ * there. Cancelling stops the waiting, not the exchange.
+ */
+public suspend fun RejoinClient.syncOnce(deadline: Duration, byteBudget: Long? = null): SyncSummary {
+    require(byteBudget == null || byteBudget >= 0) { "a budget of bytes is not negative, $byteBudget is" }
+    return syncOnce(milliseconds(deadline), byteBudget?.toULong())
+}
 
 /** Waits until the server has everything that this device wrote in a space. False if it has not in time. */
 public suspend fun RejoinClient.waitDurable(space: SpaceId, timeout: Duration): Boolean =
