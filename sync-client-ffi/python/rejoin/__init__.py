@@ -14,6 +14,8 @@ Without an event loop: ``with rejoin.open(…) as client: …`` and ``note.obser
 variants (``RejoinError.StoreLocked``); their text says what to do.
 """
 
+from typing import TYPE_CHECKING
+
 from . import _bridge, _end
 
 # Before anything else has a hold of what it changes.
@@ -51,7 +53,6 @@ from ._native.rejoin import (  # noqa: E402
     PresenceObserver,
     QuarantinedChange,
     QuarantineReason,
-    RejoinError,
     Role,
     SessionObserver,
     SessionState,
@@ -63,12 +64,16 @@ from ._native.rejoin import (  # noqa: E402
     SyncSummary,
     SyncTrouble,
     TokenProvider,
-    TokenProviderError,
     repair_store,
 )
+if TYPE_CHECKING:
+    from ._errors import RejoinError, TokenProviderError
+else:
+    from ._native.rejoin import RejoinError, TokenProviderError
+
 from ._paths import Path, Step, path, steps  # noqa: E402
 from ._provider import TokenSource  # noqa: E402
 from ._values import Counter, Text, Timestamp, Value  # noqa: E402
 from ._watch import Changes, Watch  # noqa: E402
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [name for name in dir() if not name.startswith("_") and name != "TYPE_CHECKING"]
