@@ -81,18 +81,8 @@ fn resident_mib() -> f64 {
 }
 
 fn through_the_face(store: &Path) -> Vec<Figure> {
-    let options = OpenOptions {
-        path: store.display().to_string(),
-        session: None,
-        server: None,
-        token: None,
-        token_provider: None,
-        user: Some("ann".into()),
-        device: Some(device()),
-        live: false,
-        platform: None,
-        app_version: None,
-    };
+    let path = store.display().to_string();
+    let options = OpenOptions { user: Some("ann".into()), device: Some(device()), ..OpenOptions::at(path) };
     let client = RejoinClient::open_blocking(options).expect("a store");
     let space = client.personal_space().expect("a space");
     let doc = client.create_document(space, "notes".into()).expect("a document");

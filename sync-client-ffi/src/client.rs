@@ -1,6 +1,7 @@
 //! The client: what an app opens, edits, observes and synchronises.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,28 +16,47 @@ pub mod account;
 mod builder;
 mod clock;
 mod doc;
+mod documents;
+mod edits;
 mod engine;
 mod error;
+mod export;
+mod history;
 mod identity;
+mod leave;
+mod marker;
+mod moving;
 mod observe;
 mod presence;
+mod push;
 mod runner;
 mod store;
 mod transport;
+mod watch;
 
 pub use access::{Quarantined, Reason};
 pub use builder::ClientBuilder;
-pub use doc::{Doc, Edit, EditState, Hold};
+pub use doc::{Doc, Edit, Hold};
+pub use documents::{DocumentInfo, DocumentPage};
+pub use edits::EditState;
 pub use error::{ClientError, OpenError, SyncError};
-pub use observe::{DocEvent, EventKind, Origin, Patched, Subscription};
+pub use export::{ExportError, ExportProgress, ExportReport};
+pub use history::HistoryEntry;
+pub use leave::{Leave, Removal};
+pub use observe::{
+    CollectionChanges, CollectionEvent, CollectionNews, DocEvent, EditChange, EditEvent, EditNews, EventKind, Origin,
+    Patched, Subscription,
+};
 pub use presence::PeerInfo;
+pub use push::PushError;
 pub use runner::SyncReport;
-pub use transport::Traffic;
+pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 
 use engine::Engine;
-use observe::Observers;
+use observe::{Observers, Turn};
 use runner::Inbox;
 use transport::Transport;
+use watch::Watch;
 
 /// How often whoever waits for an arrival looks again of itself, in case the wake-up came in between.
 const WAIT_STEP: Duration = Duration::from_millis(250);
@@ -59,17 +79,16 @@ struct Shared {
     live: bool,
     status: Mutex<Status>,
     runner: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// How often the app stopped the background session.
+    stops: AtomicU64,
+    /// What another process writes, for observers.
+    watch: Watch,
+    /// The store was restored or copied, so its feed may have been written on from there elsewhere.
+    restored: bool,
+    /// One export at a time.
+    exporting: Mutex<()>,
     /// Where tokens come from, if not from the app.
     refresher: Option<account::Refresher>,
-}
-
-/// A document in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DocumentInfo {
-    /// Its id.
-    pub id: DocId,
-    /// In which collection.
-    pub collection: String,
 }
 
 /// What the server has not got yet.
@@ -126,14 +145,21 @@ impl Client {
 
     /// Takes part in a space. Where it does already but had no [access](Self::has_access), the server is asked once more.
     pub fn add_space(&self, space: SpaceId) -> Result<(), ClientError> {
-        self.engine().add_space(space)?;
+        // Under the lock, so that a space that is removed again is removed behind this.
+        let mut engine = self.engine();
+        engine.add_space(space)?;
         self.shared.inbox.add(space);
         Ok(())
     }
 
     /// Creates a document. It is durable when this returns, and exists on the server after the next exchange.
     pub fn create(&self, space: SpaceId, collection: &str) -> Result<Doc, ClientError> {
-        let id = self.engine().create(space, collection)?;
+        let id = {
+            let mut engine = self.engine();
+            let id = engine.create(space, collection)?;
+            self.shared.collected(&engine, space, id, Turn::Added);
+            id
+        };
         self.shared.observers.listed(space);
         self.shared.inbox.edited(space);
         self.open_doc(space, id)
@@ -153,24 +179,13 @@ impl Client {
         Ok((doc, hold))
     }
 
-    /// The documents of a space, or of one collection in it, in the order in which they were made.
-    pub fn documents(&self, space: SpaceId, collection: Option<&str>) -> Result<Vec<DocumentInfo>, ClientError> {
-        let engine = self.engine();
-        engine.space(space)?;
-        let all = engine.store.read().documents(space)?.into_iter();
-        let wanted = all.filter(|(_, name)| collection.is_none_or(|collection| collection == name));
-        Ok(wanted.map(|(id, collection)| DocumentInfo { id, collection }).collect())
-    }
-
-    /// Tells `callback` that documents of a space came or went, here or elsewhere: [`documents`](Self::documents) has the
-    /// new list.
-    pub fn on_documents(&self, space: SpaceId, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
-        self.shared.observers.observe_list(space, Arc::new(callback))
-    }
-
     /// Deletes a document for good, on every device.
     pub fn delete(&self, space: SpaceId, doc: DocId) -> Result<(), ClientError> {
-        self.engine().delete(space, doc)?;
+        {
+            let mut engine = self.engine();
+            engine.delete(space, doc)?;
+            self.shared.collected(&engine, space, doc, Turn::Removed);
+        }
         self.shared.observers.listed(space);
         self.shared.observers.deleted(space, doc);
         self.shared.inbox.edited(space);
@@ -219,6 +234,7 @@ impl Client {
 
     /// Starts exchanging changes in the background, until [`stop`](Self::stop) or until the last handle is dropped.
     pub fn start(&self) -> Result<(), ClientError> {
+        self.engine().is_open()?;
         runner::start(&self.shared)?;
         self.shared.nudge(false);
         Ok(())
@@ -226,15 +242,37 @@ impl Client {
 
     /// Stops exchanging changes; what is under way is given up, and comes again.
     pub fn stop(&self) {
+        self.shared.stops.fetch_add(1, Ordering::AcqRel);
         runner::stop(&self.shared);
     }
 
-    /// Exchanges changes until everything is up to date or time runs out. Blocks; not for an async task. A token that has to
-    /// be [renewed](account::Refresher) first takes its own time.
+    /// Exchanges changes until everything is up to date or time runs out; what is left then is exchanged by the next call,
+    /// which goes on from there. Blocks; not for an async task.
     pub fn sync_once(&self, deadline: Duration) -> Result<SyncReport, SyncError> {
+        self.exchange(runner::Allowance::new(deadline, None))
+    }
+
+    /// The same within a byte budget, which the bodies of requests and answers never exceed together: for the time that the
+    /// operating system gives to an app in the background. A change comes in one piece, so a budget below
+    /// 1.1 MB may be too small for a large one, which is said. A background session pauses meanwhile.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn f(client: &sync_client_ffi::Client) -> Result<(), sync_client_ffi::SyncError> {
+    /// let report = client.sync_once_within(Duration::from_secs(25), 64 << 10)?;
+    /// println!("{} bytes, more: {}", report.traffic.bytes_sent + report.traffic.bytes_received, report.more);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sync_once_within(&self, deadline: Duration, byte_budget: u64) -> Result<SyncReport, SyncError> {
+        self.exchange(runner::Allowance::new(deadline, Some(byte_budget)))
+    }
+
+    fn exchange(&self, allowance: runner::Allowance) -> Result<SyncReport, SyncError> {
+        self.engine().is_open().map_err(|_| SyncError::Left)?;
         match &self.shared.refresher {
-            Some(refresher) => account::sync_once(self, refresher, deadline),
-            None => runner::sync_once(&self.shared, deadline),
+            Some(refresher) => account::sync_once(self, refresher, allowance),
+            None => runner::sync_once(&self.shared, allowance),
         }
     }
 
@@ -287,6 +325,7 @@ impl Client {
     /// Own changes that the server refused.
     pub fn refused(&self, space: SpaceId) -> Result<Vec<Refused>, ClientError> {
         let engine = self.engine();
+        engine.space(space)?;
         let refused = engine.store.read().refused(space, engine.device)?;
         Ok(refused.into_iter().map(|(n, doc, code)| Refused { n, doc, code }).collect())
     }
@@ -333,8 +372,22 @@ impl Client {
         Ok(self.engine().store.limit_pages(pages)?)
     }
 
+    /// Whether the client was opened for [reading](ClientBuilder::read_only).
+    pub fn is_read_only(&self) -> bool {
+        lock(&self.shared.engine).is_read_only()
+    }
+
+    /// Whether the store was restored from a backup or copied from another device, as its [marker](ClientBuilder::marker)
+    /// shows. It can be read and edited; it is not synchronised, so that nothing which was written since the backup
+    /// is mistaken for something else.
+    pub fn is_restored(&self) -> bool {
+        self.shared.restored
+    }
+
     fn engine(&self) -> MutexGuard<'_, Engine> {
-        lock(&self.shared.engine)
+        let mut engine = lock(&self.shared.engine);
+        engine.refresh();
+        engine
     }
 }
 

@@ -13,11 +13,17 @@ mod client;
 mod document;
 mod edit;
 mod error;
+mod export;
+mod history;
+mod http;
 mod id;
+mod leave;
+mod list;
 mod log;
 mod observe;
 mod path;
 mod provider;
+mod saved;
 mod session;
 mod status;
 mod value;
@@ -29,6 +35,11 @@ pub use client::{DocumentEntry, OpenOptions, PendingCounts, RejoinClient};
 pub use document::Document;
 pub use edit::{ChangeState, EditOp, MarkEdges};
 pub use error::RejoinError;
+pub use export::{ExportObserver, ExportProgress, ExportReport};
+pub use history::HistoryEntry;
+pub use http::{HttpHeader, HttpResponse, HttpTransport, HttpTransportError};
+pub use leave::{Leave, Removal};
+pub use list::{CollectionEvent, CollectionObserver, DocumentPage};
 pub use log::{LogLevel, LogLine, LogSink, log_stop, log_to};
 pub use observe::{
     AccessObserver, DocumentEvent, DocumentObserver, DocumentStep, ListObserver, Peer, PresenceObserver,
@@ -36,6 +47,7 @@ pub use observe::{
 };
 pub use path::{path_of, path_steps};
 pub use provider::{TokenProvider, TokenProviderError};
+pub use saved::{EditChange, EditEvent, EditObserver};
 pub use session::{CredentialsStore, CredentialsStoreError, Session, SessionObserver, SessionState};
 pub use status::{QuarantineReason, QuarantinedChange, SyncStatus, SyncSummary, SyncTrouble};
 pub use value::FfiValue;

@@ -8,13 +8,16 @@ pub mod ffi;
 
 pub use client::account;
 pub use client::{
-    Client, ClientBuilder, ClientError, Doc, DocEvent, DocumentInfo, Edit, EditState, EventKind, Hold, OpenError,
-    Origin, Patched, PeerInfo, Pending, Quarantined, Reason, Refused, Subscription, SyncError, SyncReport, Traffic,
+    BadTrust, Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
+    DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
+    ExportProgress, ExportReport, HistoryEntry, Hold, HttpAnswer, HttpPost, HttpStack, HttpWork, Leave, OpenError,
+    Origin, Patched, PeerInfo, Pending, PushError, Quarantined, Reason, Refused, Removal, Subscription, SyncError,
+    SyncReport, Traffic, Trust,
 };
 pub use sync_core::code::RejectCode;
-pub use sync_core::document::{Action, Expand, Op, Patch};
+pub use sync_core::document::{Action, Expand, Op, Patch, Revision};
 pub use sync_core::feed::FeedHead;
-pub use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
+pub use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 pub use sync_core::path;
 pub use sync_core::session::{Status, Trouble};
 pub use sync_core::value::{Path, Step, Value};

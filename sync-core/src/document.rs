@@ -13,14 +13,18 @@ use crate::limits::{
 use crate::value::{Path, Value};
 
 mod apply;
+mod history;
+mod json;
 mod op;
 mod patch;
 mod read;
 mod write;
 
 use apply::{attempt, sift, topological};
+pub use history::{Marked, Revision};
 pub use op::{Expand, Op, decode_ops, encode_ops};
 pub use patch::{Action, Patch};
+use read::View;
 pub use write::EditError;
 
 /// Random 64-bit numbers, as the caller draws them.
@@ -158,6 +162,12 @@ impl Document {
     pub fn get(&self, path: impl Into<Path>) -> Option<Value> {
         let path = path.into();
         reading!(self, doc => read::value(doc, &path), None)
+    }
+
+    /// The same as JSON text, and several times faster: bytes become base64 text, counters and timestamps numbers.
+    pub fn json(&self, path: impl Into<Path>) -> Option<String> {
+        let path = path.into();
+        reading!(self, doc => View::now(doc).json(&path), None)
     }
 
     /// The text at a path; `None` if there is none.

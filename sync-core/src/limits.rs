@@ -85,6 +85,10 @@ pub const GROUP_BYTES_MAX: usize = 8 << 20;
 pub const READER_QUEUE_MAX: usize = 1_024;
 /// Requests that one server works on at the same time; each may hold a body in memory.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+/// Changes that a look into a document's history gives.
+pub const HISTORY_MAX: usize = 1_000;
+/// Documents in one page of a list.
+pub const DOCUMENT_PAGE_MAX: usize = 1_000;
 /// Steps of one document that wait for its observers; when there are more, they are replaced by "look again".
 pub const OBSERVER_QUEUE_MAX: usize = 1_024;
 /// And what the steps of all documents take together: a paste is one step, however long.

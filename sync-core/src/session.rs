@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::SpaceId;
-use crate::limits::{PAGE_BYTES_MAX, POLL_INTERVAL_MS, SEAL_DELAY_MS, SESSION_SPACES_MAX};
+use crate::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX, POLL_INTERVAL_MS, SEAL_DELAY_MS, SESSION_SPACES_MAX};
 use crate::wire::{ErrorCode, LiveRequest, Pull, SCHEMA, SyncRequest};
 
 mod answer;
@@ -17,13 +17,16 @@ mod event;
 mod link;
 mod live;
 mod presence;
+mod window;
 
 pub use answer::{FeedState, Meaning, Trouble, meaning};
 pub use backoff::Backoff;
 pub use effect::{Effect, Status};
 pub use event::{Collected, Ending, Event, Failure, Presence, StoreOutcome};
+pub use window::Window;
 
 use link::{Link, Open, Shown, State};
+use window::Remaining;
 
 /// The smallest batch that is tried when the server finds larger ones too large.
 const BATCH_BYTES_MIN: usize = 64 << 10;
@@ -45,6 +48,8 @@ pub struct Session {
     /// The app wants an exchange, also from the background.
     called: bool,
     stopped: Option<Trouble>,
+    /// What is left for the one exchange that this session is for.
+    window: Option<Remaining>,
     status: Status,
 }
 
@@ -64,6 +69,11 @@ struct SpaceState {
     at: u64,
     /// How far the log goes, as the last heartbeat said, and how far it was stored then.
     told: Option<(u64, u64)>,
+    /// In an exchange of one window: the place in the order in which spaces are asked for, drawn, so that a window too short
+    /// for all of them is not always too short for the same.
+    turn: u64,
+    /// The next item is larger than what the window may take.
+    stuck: bool,
 }
 
 /// Whether a space's log comes by itself.
@@ -118,6 +128,7 @@ impl Default for Session {
             foreground: true,
             called: false,
             stopped: None,
+            window: None,
             status: Status::Connecting,
         }
     }
@@ -131,13 +142,25 @@ impl Session {
         session
     }
 
+    /// A session for one exchange by plain requests, within those bounds. It asks for no more than fits into what is left,
+    /// and then says that the window [is spent](Self::is_spent); the shell tells it what went over the wire
+    /// ([`Event::Moved`]).
+    pub fn within(window: Window, now_ms: u64) -> Self {
+        Self { window: Some(Remaining::of(window, now_ms)), ..Self::default() }
+    }
+
     /// Takes one event and says what to do. `now_ms` comes from a monotonic clock, `random` is asked for jitter only.
     pub fn handle(&mut self, event: Event, now_ms: u64, random: &mut dyn FnMut() -> u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::SpaceAdded(space) => self.add(space, now_ms),
+            Event::SpaceAdded(space) => self.add(space, now_ms, random),
             Event::SpaceRemoved(space) => self.remove(space, now_ms, &mut effects),
             Event::Edited(space) => self.edited(space, now_ms),
+            Event::Pushed(spaces) => {
+                for space in spaces {
+                    self.pushed(space, now_ms);
+                }
+            }
             Event::SyncNow => self.sync_now(now_ms),
             Event::NetworkChanged { online } => self.network_changed(online, now_ms, &mut effects),
             Event::Foreground(foreground) => {
@@ -166,6 +189,11 @@ impl Session {
             Event::Closed(link, ending) => self.closed(link, ending, now_ms, random, &mut effects),
             Event::Heard(link, frame) => self.heard(link, *frame, now_ms, random, &mut effects),
             Event::Collected(space, collected) => self.collected(space, collected, now_ms, &mut effects),
+            Event::Moved(bytes) => {
+                if let Some(window) = &mut self.window {
+                    window.moved(bytes);
+                }
+            }
             Event::Answered(request, answer) => {
                 if let Step::Asking(space, expected) = self.step
                     && expected == request
@@ -173,6 +201,9 @@ impl Session {
                     match answer {
                         Ok(response) => {
                             self.backoff.reset();
+                            if let Some(window) = &mut self.window {
+                                window.answered(now_ms);
+                            }
                             self.step = Step::Storing(space, Way::Request);
                             effects.push(Effect::Store { space, response });
                         }
@@ -204,6 +235,16 @@ impl Session {
         self.step == Step::Resting && settled
     }
 
+    /// Whether the window of this session's one exchange is used up, as far as anything can still be asked in it.
+    pub fn is_spent(&self, now_ms: u64) -> bool {
+        self.step == Step::Resting && self.window.as_ref().is_some_and(|window| window.is_spent(now_ms))
+    }
+
+    /// The byte budget that would have been needed at the least, where something was larger than all that was left of it.
+    pub fn needs_bytes(&self) -> Option<u64> {
+        self.window.as_ref().and_then(Remaining::needs)
+    }
+
     /// Why a space does not sync, if it does not.
     pub fn trouble(&self, space: SpaceId) -> Option<Trouble> {
         self.stopped.or_else(|| self.spaces.get(&space)?.trouble)
@@ -218,7 +259,8 @@ impl Session {
         self.foreground || self.called
     }
 
-    fn add(&mut self, space: SpaceId, now_ms: u64) {
+    fn add(&mut self, space: SpaceId, now_ms: u64, random: &mut dyn FnMut() -> u64) {
+        let turn = if self.window.is_some() { random() } else { 0 };
         if self.spaces.len() < SESSION_SPACES_MAX {
             let fresh = SpaceState {
                 due_at_ms: now_ms,
@@ -230,6 +272,8 @@ impl Session {
                 again: true,
                 at: 0,
                 told: None,
+                turn,
+                stuck: false,
             };
             self.spaces.entry(space).or_insert(fresh);
         }
@@ -256,6 +300,16 @@ impl Session {
         let delay_ms = if idle { 0 } else { SEAL_DELAY_MS };
         if let Some(state) = self.spaces.get_mut(&space) {
             state.due_at_ms = state.due_at_ms.min(now_ms + delay_ms);
+        }
+    }
+
+    /// A space is asked for now, and before others. What is followed has the news already.
+    fn pushed(&mut self, space: SpaceId, now_ms: u64) {
+        let Some(state) = self.spaces.get_mut(&space) else { return };
+        state.turn = 0;
+        if state.trouble.is_none() && matches!(state.follow, Follow::No | Follow::Polled) {
+            state.due_at_ms = state.due_at_ms.min(now_ms);
+            state.not_before_ms = 0;
         }
     }
 
@@ -317,12 +371,27 @@ impl Session {
         if let Way::Link(link) = way {
             return self.collected_for_link(link, space, collected, now_ms, effects);
         }
-        let version = self.spaces.get(&space).is_some_and(|state| !state.version_known);
-        let pull = Pull { since: collected.cursor, bytes_max: None, own: false, version };
-        let request = SyncRequest { schema: SCHEMA, space, push: collected.run, pull: Some(pull) };
+        let mut version = self.spaces.get(&space).is_some_and(|state| !state.version_known);
+        let mut run = collected.run;
+        let (mut bytes_max, mut answer_bytes_max, mut patience_ms) = (None, None, None);
+        if let Some(window) = &mut self.window {
+            if run.as_ref().is_some_and(|run| !window.fits(run)) {
+                run = None;
+                if let Some(state) = self.spaces.get_mut(&space) {
+                    state.stuck = true;
+                }
+            }
+            let (page, answer) = window.ask(run.as_ref(), now_ms);
+            bytes_max = Some(page.min(PAGE_BYTES_MAX) as u32);
+            (answer_bytes_max, patience_ms) = (answer, Some(window.patience_ms(now_ms)));
+            // It grows with the devices that ever wrote, whatever the page may hold.
+            version &= !window.is_counted();
+        }
+        let pull = Pull { since: collected.cursor, bytes_max, own: collected.own, version };
+        let request = Box::new(SyncRequest { schema: SCHEMA, space, push: run, pull: Some(pull) });
         self.requests += 1;
         self.step = Step::Asking(space, self.requests);
-        effects.push(Effect::Send { id: self.requests, request: Box::new(request) });
+        effects.push(Effect::Send { id: self.requests, request, answer_bytes_max, patience_ms });
     }
 
     fn stored(&mut self, space: SpaceId, outcome: StoreOutcome, now_ms: u64, random: &mut dyn FnMut() -> u64) {
@@ -335,9 +404,11 @@ impl Session {
         match outcome {
             StoreOutcome::Done { more, at } => {
                 state.backoff.reset();
-                state.at = at;
+                let moved_on = std::mem::replace(&mut state.at, at) != at;
                 let live = matches!(state.follow, Follow::Yes { .. } | Follow::Asked);
                 match way {
+                    // What does not fit into this window does not fit into what is left of it either.
+                    Way::Request if state.stuck && !moved_on => state.due_at_ms = u64::MAX,
                     Way::Request if more => state.due_at_ms = now_ms,
                     // An edit that came while the answer was on its way has set a nearer time already.
                     Way::Request => state.due_at_ms = state.due_at_ms.max(now_ms).min(now_ms + POLL_INTERVAL_MS),
@@ -378,7 +449,19 @@ impl Session {
         random: &mut dyn FnMut() -> u64,
         effects: &mut Vec<Effect>,
     ) {
+        if let Some(window) = &mut self.window {
+            window.failed();
+        }
         let (code, retry_after_ms) = match failure {
+            Failure::Cut => {
+                if let Some(window) = &mut self.window {
+                    window.cut();
+                }
+                if let Some(state) = self.spaces.get_mut(&space) {
+                    (state.stuck, state.due_at_ms) = (true, u64::MAX);
+                }
+                return;
+            }
             Failure::Unreachable => (ErrorCode::Unavailable, None),
             Failure::Refused { code, retry_after_ms } => (code, retry_after_ms),
         };
@@ -434,7 +517,7 @@ impl Session {
     /// The space that is due first, with its time; `None` if no space wants anything before its next poll.
     fn next(&self, now_ms: u64) -> Option<SpaceId> {
         let due = self.spaces.iter().filter(|(_, state)| state.trouble.is_none() && state.at_ms() <= now_ms);
-        due.min_by_key(|(_, state)| state.at_ms()).map(|(&space, _)| space)
+        due.min_by_key(|(_, state)| (state.at_ms(), state.turn)).map(|(&space, _)| space)
     }
 
     fn pump(&mut self, now_ms: u64, random: &mut dyn FnMut() -> u64, effects: &mut Vec<Effect>) {
@@ -463,21 +546,28 @@ impl Session {
     }
 
     fn pump_requests(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.is_spent(now_ms) {
+            return;
+        }
         let Some(space) = self.next(now_ms) else { return };
         if let Some(state) = self.spaces.get_mut(&space) {
             // From here on, an edit sets it nearer again.
             state.due_at_ms = now_ms + POLL_INTERVAL_MS;
         }
         self.step = Step::Collecting(space, Way::Request);
-        effects.push(Effect::Collect { space, bytes_max: self.batch_bytes, again: true });
+        let share = self.window.as_mut().map(Remaining::collect);
+        let bytes_max = share.map_or(self.batch_bytes, |share| share.bytes_max.min(self.batch_bytes));
+        let items_max = share.map_or(PAGE_CHANGES_MAX, |share| share.items_max.min(PAGE_CHANGES_MAX));
+        effects.push(Effect::Collect { space, bytes_max, items_max, again: true });
     }
 
     /// When to be called again if nothing happens; only while nothing is under way that will call by itself.
     fn wakes_at_ms(&self, now_ms: u64) -> Option<u64> {
         let ready = self.step == Step::Resting && self.is_ready();
-        let requests = ready && self.is_awake() && self.link.leaves_it_to_requests();
+        let requests = ready && self.is_awake() && self.link.leaves_it_to_requests() && !self.is_spent(now_ms);
         let live = self.spaces.values().filter(|state| requests && state.trouble.is_none());
-        let request_at_ms = live.map(|state| state.at_ms().max(self.resume_at_ms)).min();
+        let request_at_ms =
+            live.map(|state| state.at_ms().max(self.resume_at_ms)).min().filter(|at_ms| *at_ms < u64::MAX);
         let link_at_ms = if self.step == Step::Resting { self.link_wakes_at_ms(now_ms) } else { None };
         request_at_ms.into_iter().chain(link_at_ms).min()
     }

@@ -52,7 +52,8 @@ pub struct Pull {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "strict::cursor")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<strict::StrictCursor>))]
     pub since: Option<Cursor>,
-    /// Payload bytes that the page may hold; the server's limit bounds it. At least one entry always comes.
+    /// Payload bytes that the page may hold, and a 128th of that many entries; the server's limits bound both. At least one
+    /// entry always comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_max: Option<u32>,
     /// Whether the device wants its own payloads back; it has them, unless it was rolled back.

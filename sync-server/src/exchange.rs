@@ -93,7 +93,10 @@ pub(crate) async fn page(
     let request = PageRequest {
         since: pull.since,
         bytes_max: wanted.min(max.bytes),
-        changes_max: max.changes,
+        // What carries nothing takes room too: whoever says how large the page may be has it twice that at the most.
+        changes_max: pull
+            .bytes_max
+            .map_or(max.changes, |bytes| (bytes as usize / sync_core::batch::ITEM_BYTES).clamp(1, max.changes)),
         reader,
         own: pull.own,
         version: pull.version,

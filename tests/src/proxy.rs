@@ -1,15 +1,15 @@
-//! A way to the server with something on it: a firewall that knows no WebSockets, a network that is gone without a word, or
-//! one that takes nothing for a while.
+//! A way to the server with something on it: a firewall that knows no WebSockets, a network that is gone without a word, one
+//! that takes nothing for a while, or one that is slow and loses connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-use crate::rig::PATIENCE;
+use crate::rig::{PATIENCE, Seeded};
 
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -23,6 +23,27 @@ pub enum Upgrades {
     Forbidden,
     /// Nothing ever answers.
     Swallowed,
+}
+
+/// A slow and lossy way.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// What a connection carries in each direction.
+    pub bytes_per_s: u64,
+    /// How long everything takes besides.
+    pub latency: Duration,
+    /// Of so many connections one is lost, never two in a row; 0: none is.
+    pub one_in: u64,
+    /// It carries up to so many bytes before that; every other one is then silent, the rest are closed.
+    pub lost_after_max: u64,
+}
+
+/// How a connection fares.
+#[derive(Clone, Copy)]
+struct Fate {
+    weather: Option<Weather>,
+    /// After how many bytes it is lost, and whether in silence.
+    lost: Option<(u64, bool)>,
 }
 
 /// What becomes of bytes on connections that are open.
@@ -39,6 +60,7 @@ struct Shared {
     target: SocketAddr,
     upgrades: watch::Sender<Upgrades>,
     flow: Mutex<watch::Sender<Flow>>,
+    weather: Mutex<Option<(Weather, Seeded, u64)>>,
     /// Upgrades that were asked for.
     asked: Mutex<u64>,
     changed: Condvar,
@@ -59,6 +81,7 @@ impl Proxy {
             target,
             upgrades: watch::Sender::new(Upgrades::Pass),
             flow: Mutex::new(watch::Sender::new(Flow::Passes)),
+            weather: Mutex::new(None),
             asked: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -88,6 +111,12 @@ impl Proxy {
     /// What becomes of upgrades from now on.
     pub fn set_upgrades(&self, upgrades: Upgrades) {
         self.shared.upgrades.send_replace(upgrades);
+    }
+
+    /// Connections from now on are slow and get lost.
+    pub fn set_weather(&self, weather: Weather) {
+        *self.shared.weather.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((weather, Seeded::new("weather"), 0));
     }
 
     /// Connections that are open take and give nothing until [`resume`](Self::resume).
@@ -133,6 +162,16 @@ impl Drop for Proxy {
 }
 
 impl Shared {
+    /// What becomes of the next connection.
+    fn fate(&self) -> Fate {
+        let mut weather = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((weather, random, connections)) = &mut *weather else { return Fate { weather: None, lost: None } };
+        *connections += 1;
+        let lost = weather.one_in > 0 && *connections % weather.one_in == 0;
+        let lost = lost.then(|| (random.below(weather.lost_after_max), (*connections / weather.one_in) % 2 == 0));
+        Fate { weather: Some(*weather), lost }
+    }
+
     fn flow(&self) -> std::sync::MutexGuard<'_, watch::Sender<Flow>> {
         self.flow.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,13 +207,14 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) -> std::io::Result<()
         }
     }
     let flow = shared.flow().subscribe();
+    let fate = shared.fate();
     let mut server = TcpStream::connect(shared.target).await?;
     server.set_nodelay(true)?;
     server.write_all(&head).await?;
     let ((client_in, client_out), (server_in, server_out)) = (client.into_split(), server.into_split());
     tokio::select! {
-        there = pass(client_in, server_out, flow.clone()) => there,
-        back = pass(server_in, client_out, flow) => back,
+        there = pass(client_in, server_out, flow.clone(), fate) => there,
+        back = pass(server_in, client_out, flow, fate) => back,
     }
 }
 
@@ -192,8 +232,10 @@ async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut flow: watch::Receiver<Flow>,
+    fate: Fate,
 ) -> std::io::Result<()> {
-    let mut buffer = vec![0; 16 << 10];
+    let mut buffer = vec![0; if fate.weather.is_some() { 1 << 10 } else { 16 << 10 }];
+    let mut carried = 0;
     loop {
         // Whoever made the other connections is gone with the test.
         while *flow.borrow_and_update() != Flow::Passes {
@@ -207,6 +249,20 @@ async fn pass(
         };
         if read == 0 {
             return to.shutdown().await;
+        }
+        carried += read as u64;
+        if let Some((bytes, silent)) = fate.lost
+            && carried > bytes
+        {
+            if silent {
+                std::future::pending::<()>().await;
+            }
+            return Err(std::io::ErrorKind::ConnectionReset.into());
+        }
+        if let Some(weather) = fate.weather {
+            // It does not wait for an event: it is the slowness of the network.
+            let takes = Duration::from_micros(read as u64 * 1_000_000 / weather.bytes_per_s.max(1));
+            tokio::time::sleep(takes + if read < buffer.len() { weather.latency } else { Duration::ZERO }).await;
         }
         to.write_all(&buffer[..read]).await?;
     }

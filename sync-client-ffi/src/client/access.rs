@@ -49,6 +49,8 @@ impl Client {
     /// Tells `callback` that access to a space was lost or came back, or that a change was refused for want of it:
     /// [`has_access`](Self::has_access) and [`quarantine`](Self::quarantine) say more.
     pub fn on_access(&self, space: SpaceId, callback: impl Fn() + Send + Sync + 'static) -> Subscription {
-        self.shared.observers.observe_access(space, Arc::new(callback))
+        let subscription = self.shared.observers.observe_access(space, Arc::new(callback));
+        self.shared.watch();
+        subscription
     }
 }

@@ -31,6 +31,7 @@ pub use sync_core::wire::account::{
 };
 pub use tokens::CompanionCode;
 
+use super::transport::Trust;
 use request::{Call, Failure, Reply, Requests};
 
 /// Tries of one request whose answer was lost; each may take half a minute.
@@ -109,6 +110,19 @@ impl Account {
     pub fn app(self, platform: &str, version: &str) -> Result<Self, AccountError> {
         self.requests.named(platform, version)?;
         Ok(self)
+    }
+
+    /// Whom it takes for the server; as [`ClientBuilder::trust`](crate::ClientBuilder::trust). To be said before anything is
+    /// asked.
+    #[must_use]
+    pub fn trust(self, trust: Trust) -> Self {
+        self.requests.trust(trust);
+        self
+    }
+
+    /// What was said of that.
+    pub(crate) fn trusts(&self) -> Trust {
+        self.requests.trusts()
     }
 
     fn of(requests: Arc<Requests>, refresher: Refresher) -> Self {

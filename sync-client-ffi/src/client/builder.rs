@@ -1,19 +1,20 @@
 //! Opening a client.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex};
 
 use sync_core::id::{DeviceId, SpaceId};
-use sync_core::session::Status;
+use sync_core::session::{Status, Trouble};
 
 use super::account::Refresher;
 use super::engine::Engine;
 use super::error::{ClientError, OpenError};
 use super::identity::{self, Identity};
 use super::runner::Inbox;
-use super::store;
-use super::transport::{Http, Transport};
-use super::{Client, Shared};
+use super::transport::{Foreign, Http, HttpStack, Transport, Trust};
+use super::watch::Watch;
+use super::{Client, Shared, marker, store};
 
 /// Opens a client.
 #[must_use]
@@ -25,6 +26,11 @@ pub struct ClientBuilder {
     refresher: Option<Refresher>,
     live: bool,
     app: Option<(String, String)>,
+    read_only: bool,
+    marker: Option<PathBuf>,
+    trust: Trust,
+    pins: Vec<String>,
+    stack: Option<Arc<dyn HttpStack>>,
 }
 
 impl ClientBuilder {
@@ -37,6 +43,11 @@ impl ClientBuilder {
             refresher: None,
             live: true,
             app: None,
+            read_only: false,
+            marker: None,
+            trust: Trust::default(),
+            pins: Vec::new(),
+            stack: None,
         }
     }
 
@@ -91,15 +102,72 @@ impl ClientBuilder {
         self
     }
 
+    /// Reads a store that another process writes: a widget, an extension. No lock is taken; whatever the writer has committed
+    /// is seen, also after it was killed, with what is in its journal. Edits are refused with
+    /// [`ReadOnly`](ClientError::ReadOnly), nothing is synchronised, and observers of documents, lists and access hear
+    /// of what the writer does within two seconds, a tenth of one where much happens: documents are told to be looked
+    /// at again. The process must be allowed to write in the store's folder, where SQLite keeps an index beside the file.
+    ///
+    /// ```no_run
+    /// # use sync_client_ffi::Client;
+    /// let reader = Client::builder("store").read_only().open()?;
+    /// let space = reader.personal_space();
+    /// println!("{} documents", reader.documents(space, None).map_or(0, |documents| documents.len()));
+    /// # Ok::<(), sync_client_ffi::OpenError>(())
+    /// ```
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// A file that backups leave out, in which the store leaves a mark: on Android in `noBackupFilesDir`, on iOS with
+    /// `isExcludedFromBackup` set. Where the store is there without it, it was restored from a backup or copied from another
+    /// device: it [says so](Client::is_restored), and is not synchronised. Give it at each opening.
+    pub fn marker(mut self, path: impl Into<PathBuf>) -> Self {
+        self.marker = Some(path.into());
+        self
+    }
+
+    /// Which servers are trusted beyond, or less than, what the system says. Where somebody is
+    /// [signed in](Self::signed_in), what was said [there](Refresher::trust) holds unless this is called.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// [Pins](Trust::pin) on top: several keys, of which the server has to have one.
+    pub fn pins(mut self, pins: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.pins.extend(pins.into_iter().map(Into::into));
+        self
+    }
+
+    /// HTTP of the app's own. There is no live connection then; [trust](Self::trust) is the app's own affair too.
+    pub fn http_stack(mut self, stack: Arc<dyn HttpStack>) -> Self {
+        self.stack = Some(stack);
+        self
+    }
+
     /// Opens the store, or creates it; replays and seals what a kill left in the journal.
     pub fn open(mut self) -> Result<Client, OpenError> {
         let app = self.refresher.as_ref().map(Refresher::of_app).unwrap_or_default();
         if let Some((platform, version)) = self.app.take() {
             app.named(&platform, &version).map_err(|_| OpenError::BadApp { platform, version })?;
         }
-        let transport: Option<Arc<dyn Transport>> = match &self.server {
-            Some(server) => Some(Arc::new(Http::new(server, app)?)),
-            None => None,
+        if self.trust.is_default()
+            && let Some(refresher) = &self.refresher
+        {
+            self.trust = refresher.trusts();
+        }
+        for pin in std::mem::take(&mut self.pins) {
+            self.trust = self.trust.pin(&pin)?;
+        }
+        let transport: Option<Arc<dyn Transport>> = match (&self.server, self.stack.take()) {
+            (Some(server), Some(stack)) => {
+                self.live = false;
+                Some(Arc::new(Foreign::new(server, app, stack)?))
+            }
+            (Some(server), None) => Some(Arc::new(Http::new(server, app, self.trust.clone())?)),
+            (None, _) => None,
         };
         self.open_over(transport)
     }
@@ -110,21 +178,32 @@ impl ClientBuilder {
             (None, Some(token)) => Some(Identity::of_token(token).ok_or(OpenError::BadToken)?),
             (None, None) => None,
         };
-        let mut store = store::create_or_open(&self.path)?;
+        let mut store =
+            if self.read_only { store::open_read_only(&self.path)? } else { store::create_or_open(&self.path)? };
         let damaged = |error: ClientError| match error {
             ClientError::Store(error) => OpenError::Store(error),
             ClientError::DiskFull => OpenError::Store(store::StoreError::DiskFull),
             // Anything else that an opening meets means that the file does not hold what it should.
             _ => store::corrupt(&self.path),
         };
+        let is_new = store.read().meta("device").is_ok_and(|device| device.is_none());
         let identity = identity::settle(&mut store, claimed).map_err(|error| match error {
             OpenError::Store(store::StoreError::Corrupt) => store::corrupt(&self.path),
             other => other,
         })?;
         let personal = SpaceId::personal(&identity.user);
+        let restored = match self.marker.filter(|_| !self.read_only) {
+            Some(path) => !marker::check(&mut store, &path, is_new)?,
+            None => false,
+        };
+        if restored {
+            tracing::warn!("this store was restored from a backup or copied: it is not synchronised");
+        }
         let mut engine = Engine::open(store, identity.user, identity.device).map_err(damaged)?;
-        engine.recover().map_err(damaged)?;
-        engine.add_space(personal).map_err(damaged)?;
+        if !self.read_only {
+            engine.recover().map_err(damaged)?;
+            engine.add_space(personal).map_err(damaged)?;
+        }
         let spaces: Vec<SpaceId> = engine.spaces.keys().copied().collect();
         let shared = Shared {
             engine: Mutex::new(engine),
@@ -134,8 +213,12 @@ impl ClientBuilder {
             token: Mutex::new(self.token),
             transport,
             live: self.live,
-            status: Mutex::new(Status::Offline),
+            status: Mutex::new(if restored { Status::Error(Trouble::RolledBack) } else { Status::Offline }),
             runner: Mutex::new(None),
+            stops: AtomicU64::new(0),
+            watch: Watch::default(),
+            restored,
+            exporting: Mutex::new(()),
             refresher: self.refresher,
         };
         let shared = Arc::new(shared);

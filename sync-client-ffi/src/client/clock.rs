@@ -9,8 +9,9 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
-        Self { start: Instant::now() }
+    /// A clock that stood at 0 then.
+    pub(super) fn since(start: Instant) -> Self {
+        Self { start }
     }
 
     pub(super) fn now_ms(&self) -> u64 {

@@ -16,12 +16,16 @@ mod access;
 mod collect;
 mod held;
 mod intake;
+mod leave;
 mod load;
 mod merge;
 mod page;
+mod readonly;
 
 pub(super) use intake::{Progress, Stored};
+pub(super) use load::new_actor;
 pub(super) use merge::{Begun, Merge, Swap};
+pub(super) use page::Decided;
 
 pub(super) type Result<T> = std::result::Result<T, ClientError>;
 
@@ -38,6 +42,11 @@ pub(super) struct Engine {
     merges: u64,
     /// The time in the newest document id that was made here.
     minted_ms: u64,
+    /// Where another process writes the store: what was read last, and why nothing newer can be.
+    seen: Option<u64>,
+    stale: Option<readonly::Stale>,
+    /// The store was taken away.
+    left: bool,
 }
 
 /// A space that this device takes part in.
@@ -57,6 +66,10 @@ pub(super) struct Space {
     barred: bool,
     /// Documents that others have changed in the store, which observers do not know yet.
     behind: BTreeSet<DocId>,
+    /// It was removed once and is read from the beginning, with what this device wrote.
+    regaining: bool,
+    /// Another one each time that the space is added, so that what was on its way into the one before is known.
+    life: u64,
 }
 
 /// A document that is open, or was and is loaded again when it is needed.
@@ -102,6 +115,8 @@ impl Space {
             sent: row.acked,
             barred: false,
             behind: BTreeSet::new(),
+            regaining: false,
+            life: 0,
         }
     }
 }
@@ -115,22 +130,42 @@ impl OpenDocument {
 
 impl Engine {
     pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
-        let (spaces, documents) = (BTreeMap::new(), BTreeMap::new());
-        let mut engine = Self { store, user, device, spaces, documents, turns: 0, uses: 0, merges: 0, minted_ms: 0 };
-        for (space, row) in engine.store.read().spaces()? {
+        let mut engine = Self {
+            store,
+            user,
+            device,
+            spaces: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            turns: 0,
+            uses: 0,
+            merges: 0,
+            minted_ms: 0,
+            seen: None,
+            stale: None,
+            left: false,
+        };
+        engine.read_spaces()?;
+        Ok(engine)
+    }
+
+    fn read_spaces(&mut self) -> Result<()> {
+        let mut spaces = BTreeMap::new();
+        for (space, row) in self.store.read().spaces()? {
             let mut state = Space::new(row);
-            state.feeds = engine.store.read().feeds(space)?;
-            let journals = engine.store.read().open_journals(space)?;
+            state.regaining = self.store.read().removed(space)?.is_some();
+            state.feeds = self.store.read().feeds(space)?;
+            let journals = self.store.read().open_journals(space)?;
             state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);
             state.journals = journals.into_iter().map(|(doc, _)| doc).collect();
-            engine.spaces.insert(space, state);
+            spaces.insert(space, state);
         }
-        for space in engine.store.read().barred()? {
-            if let Some(state) = engine.spaces.get_mut(&space) {
+        for space in self.store.read().barred()? {
+            if let Some(state) = spaces.get_mut(&space) {
                 state.barred = true;
             }
         }
-        Ok(engine)
+        self.spaces = spaces;
+        Ok(())
     }
 
     /// Seals what a kill left in journals, in the order in which it was written.
@@ -169,19 +204,29 @@ impl Engine {
     }
 
     pub(super) fn space(&self, space: SpaceId) -> Result<&Space> {
+        self.is_open()?;
+        self.check_fresh()?;
         self.spaces.get(&space).ok_or(ClientError::NoSpace)
     }
 
     pub(super) fn add_space(&mut self, space: SpaceId) -> Result<()> {
+        self.is_open()?;
         if self.spaces.contains_key(&space) {
             return Ok(());
         }
+        self.check_writable()?;
         if self.spaces.len() >= SESSION_SPACES_MAX {
             return Err(ClientError::TooManySpaces(SESSION_SPACES_MAX));
         }
-        let row = SpaceRow::new(space, self.device);
+        let mut row = SpaceRow::new(space, self.device);
+        let removed = self.store.read().removed(space)?;
+        if let Some((own, acked)) = removed {
+            (row.own, row.acked) = (own, acked);
+        }
         self.store.transaction(|writer| writer.set_space(space, &row))?;
-        self.spaces.insert(space, Space::new(row));
+        self.uses += 1;
+        let fresh = Space { regaining: removed.is_some(), life: self.uses, ..Space::new(row) };
+        self.spaces.insert(space, fresh);
         Ok(())
     }
 
@@ -304,7 +349,7 @@ impl Engine {
     }
 
     /// Seals the open journals of a space in their order, through that of `through` or all of them.
-    pub(super) fn seal(&mut self, space: SpaceId, through: Option<DocId>) -> Result<()> {
+    pub(in crate::client) fn seal(&mut self, space: SpaceId, through: Option<DocId>) -> Result<()> {
         let journals = &self.space(space)?.journals;
         let count = match through {
             None => journals.len(),
@@ -313,6 +358,7 @@ impl Engine {
         if count == 0 {
             return Ok(());
         }
+        self.check_writable()?;
         let journals = journals[..count].to_vec();
         let work = self.seal_in_memory(space, journals)?;
         self.write_sealed(space, work)

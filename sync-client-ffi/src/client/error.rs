@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use sync_core::document::EditError;
-use sync_core::id::{DeviceId, DocId, SpaceId};
+use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::session::Trouble;
 
 use super::store::StoreError;
+use super::transport::BadTrust;
 
 /// A store that could not be opened. Its file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,20 @@ pub enum OpenError {
     Locked {
         /// The store.
         path: PathBuf,
+    },
+    /// There is no store to read: the app has to be opened first.
+    #[error("there is no store at {path} to read: open it for writing once, in the app")]
+    NoStore {
+        /// Where it is looked for.
+        path: PathBuf,
+    },
+    /// An earlier version of the app wrote it, and who only reads cannot upgrade it.
+    #[error("the store has version {found}, this library reads {needs}: open it for writing once, in the app")]
+    Older {
+        /// Its version.
+        found: u32,
+        /// The version that is read.
+        needs: u32,
     },
     /// A later version of the app wrote it.
     #[error(
@@ -67,6 +82,9 @@ pub enum OpenError {
         /// And as its version.
         version: String,
     },
+    /// A pin or an authority that is none.
+    #[error(transparent)]
+    Trust(#[from] BadTrust),
     /// The disk failed.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
@@ -124,6 +142,32 @@ pub enum ClientError {
     /// The client has no server.
     #[error("no server was given when the client was opened")]
     NoServer,
+    /// The client was opened for reading.
+    #[error("the store was opened for reading: edit and synchronise in the app that has it open for writing")]
+    ReadOnly,
+    /// The app was updated, and has brought the store to a version that this library does not know.
+    #[error("the store has version {0} now, which this library does not read: update the app, or start it again")]
+    StoreNewer(u32),
+    /// The store was restored from a backup, or copied from another device.
+    #[error("this store was restored from a backup or copied: it can be read and edited, and is not synchronised")]
+    Restored,
+    /// The server has not got everything that was written here.
+    #[error("the server has not got {edits} edits and {changes} changes: send them first, or say that they may go")]
+    Unsent {
+        /// Edits that are not sealed into changes.
+        edits: u64,
+        /// Changes that the server has not acknowledged.
+        changes: u64,
+    },
+    /// The document has no such change here (yet).
+    #[error("the document has no change {0} here (yet)")]
+    NoChange(Hash),
+    /// A user's personal space is always there.
+    #[error("the personal space cannot be removed: leave the store as a whole")]
+    PersonalSpace,
+    /// The client has left its store.
+    #[error("this client has left its store: open it again")]
+    Left,
     /// The disk failed. The document is as it was.
     #[error("the store failed: {0}")]
     Store(StoreError),
@@ -134,20 +178,27 @@ impl From<StoreError> for ClientError {
         match error {
             StoreError::DiskFull => Self::DiskFull,
             StoreError::Corrupt => Self::Corrupt,
+            StoreError::ReadOnly => Self::ReadOnly,
             other => Self::Store(other),
         }
     }
 }
 
-/// Why [`Client::sync_once`](super::Client::sync_once) did not bring everything up to date. What it did exchange stays.
+/// Why [`Client::sync_once`](super::Client::sync_once) did not get on. What it did exchange stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
     /// The server was not reached.
     #[error("the server cannot be reached")]
     Offline,
-    /// Time ran out before everything was exchanged; the next call goes on from here.
-    #[error("time ran out before everything was exchanged")]
+    /// Time or bytes ran out before anything was exchanged.
+    #[error("time ran out before anything was exchanged: the next call tries again, with more time it gets further")]
     Deadline,
+    /// What is next is larger than the byte budget, and comes in one piece or not at all.
+    #[error("the byte budget is too small for what is next: give at least {needs} bytes, or none for no limit")]
+    Budget {
+        /// A budget that is enough.
+        needs: u64,
+    },
     /// The token is missing, expired, or of another device.
     #[error("the server wants a new access token: call set_token")]
     NeedsAuth,
@@ -163,6 +214,12 @@ pub enum SyncError {
     /// The client has no server.
     #[error("no server was given when the client was opened")]
     NoServer,
+    /// The client was opened for reading.
+    #[error("the store was opened for reading: synchronise in the app that has it open for writing")]
+    ReadOnly,
+    /// The client has left its store.
+    #[error("this client has left its store: open it again")]
+    Left,
 }
 
 fn at(update_url: Option<&str>) -> String {

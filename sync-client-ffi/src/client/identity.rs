@@ -47,6 +47,7 @@ pub(super) fn settle(store: &mut Store, claimed: Option<Identity>) -> Result<Ide
             }
         }
         (_, _, None) => Err(OpenError::NoIdentity),
+        (_, _, Some(_)) if store.is_read_only() => Err(OpenError::NoIdentity),
         (_, _, Some(claimed)) => {
             store.transaction(|writer| {
                 writer.set_meta("user", claimed.user.as_bytes())?;

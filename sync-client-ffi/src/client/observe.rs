@@ -10,10 +10,16 @@ use sync_core::id::{DocId, SpaceId};
 use sync_core::session::Status;
 use sync_core::wire::Peer;
 
+use super::EditState;
 use super::presence::{PeerInfo, Peers};
+use super::watch::Observed;
 
 mod deliver;
+mod news;
 mod waiting;
+
+pub(super) use news::Turn;
+pub use news::{CollectionChanges, CollectionEvent, CollectionNews, EditChange, EditEvent, EditNews};
 
 use waiting::Waiting;
 
@@ -66,6 +72,8 @@ type PresenceCallback = Arc<dyn Fn(&[PeerInfo]) + Send + Sync>;
 type TokenCallback = Arc<dyn Fn() + Send + Sync>;
 type ListCallback = Arc<dyn Fn() + Send + Sync>;
 type AccessCallback = Arc<dyn Fn() + Send + Sync>;
+type CollectionCallback = Arc<dyn Fn(&CollectionEvent) + Send + Sync>;
+type EditCallback = Arc<dyn Fn(&EditEvent) + Send + Sync>;
 
 type Key = (SpaceId, DocId);
 
@@ -78,6 +86,8 @@ struct Listeners {
     presences: BTreeMap<SpaceId, BTreeMap<u64, PresenceCallback>>,
     lists: BTreeMap<SpaceId, BTreeMap<u64, ListCallback>>,
     accesses: BTreeMap<SpaceId, BTreeMap<u64, AccessCallback>>,
+    collections: BTreeMap<SpaceId, BTreeMap<u64, (Option<String>, CollectionCallback)>>,
+    edits: BTreeMap<Key, BTreeMap<u64, EditCallback>>,
     tokens: BTreeMap<u64, TokenCallback>,
 }
 
@@ -107,6 +117,8 @@ enum Subject {
     Presence(SpaceId),
     List(SpaceId),
     Access(SpaceId),
+    Collection(SpaceId),
+    Edits(Key),
     Token,
 }
 
@@ -133,6 +145,8 @@ impl Listeners {
             Subject::Presence(space) => remove(&mut self.presences, &space, id),
             Subject::List(space) => remove(&mut self.lists, &space, id),
             Subject::Access(space) => remove(&mut self.accesses, &space, id),
+            Subject::Collection(space) => remove(&mut self.collections, &space, id),
+            Subject::Edits(key) => remove(&mut self.edits, &key, id),
             Subject::Status => drop(self.statuses.remove(&id)),
             Subject::Token => drop(self.tokens.remove(&id)),
         }
@@ -184,6 +198,23 @@ impl Observers {
     pub(super) fn observe_access(self: &Arc<Self>, space: SpaceId, callback: AccessCallback) -> Subscription {
         self.subscribe(Subject::Access(space), |state, id| {
             state.listeners.accesses.entry(space).or_default().insert(id, callback);
+        })
+    }
+
+    pub(super) fn observe_collection(
+        self: &Arc<Self>,
+        space: SpaceId,
+        collection: Option<String>,
+        callback: CollectionCallback,
+    ) -> Subscription {
+        self.subscribe(Subject::Collection(space), |state, id| {
+            state.listeners.collections.entry(space).or_default().insert(id, (collection, callback));
+        })
+    }
+
+    pub(super) fn observe_edits(self: &Arc<Self>, space: SpaceId, doc: DocId, callback: EditCallback) -> Subscription {
+        self.subscribe(Subject::Edits((space, doc)), |state, id| {
+            state.listeners.edits.entry((space, doc)).or_default().insert(id, callback);
         })
     }
 
@@ -260,6 +291,53 @@ impl Observers {
         });
     }
 
+    /// Whether anybody observes collections of a space: only then is it worth looking up in which a document is.
+    pub(super) fn watches_collections(&self, space: SpaceId) -> bool {
+        self.lock().listeners.collections.contains_key(&space)
+    }
+
+    /// A document in a collection came, changed or went.
+    pub(super) fn collected(&self, space: SpaceId, doc: DocId, collection: String, turn: Turn) {
+        self.tell(|state| {
+            if state.listeners.collections.contains_key(&space) {
+                state.waiting.collections.note(space, doc, collection, turn);
+            }
+        });
+    }
+
+    /// Whoever observes collections of a space has to list them again.
+    pub(super) fn collections_anew(&self, space: SpaceId) {
+        self.tell(|state| {
+            if state.listeners.collections.contains_key(&space) {
+                state.waiting.collections.look_again(space);
+            }
+        });
+    }
+
+    /// Whether anybody observes what becomes of the edits of a document.
+    pub(super) fn watches_edits(&self, space: SpaceId, doc: DocId) -> bool {
+        self.lock().listeners.edits.contains_key(&(space, doc))
+    }
+
+    /// Something became of edits.
+    pub(super) fn edits(&self, space: SpaceId, doc: DocId, first: u64, last: u64, state: EditState) {
+        let change = EditChange { first, last, state };
+        self.tell(|state| {
+            if state.listeners.edits.contains_key(&(space, doc)) {
+                state.waiting.edits.note((space, doc), change);
+            }
+        });
+    }
+
+    /// Whoever observes the edits of a document has to ask for them.
+    pub(super) fn edits_anew(&self, space: SpaceId, doc: DocId) {
+        self.tell(|state| {
+            if state.listeners.edits.contains_key(&(space, doc)) {
+                state.waiting.edits.look_again((space, doc));
+            }
+        });
+    }
+
     /// Access to a space was lost, came back, or was missing.
     pub(super) fn access(&self, space: SpaceId) {
         self.tell(|state| {
@@ -302,6 +380,17 @@ impl Observers {
     /// Who shows itself in a space.
     pub(super) fn peers(&self, space: SpaceId) -> Vec<PeerInfo> {
         self.lock().peers.list(space, Instant::now())
+    }
+
+    /// What somebody observes that another process may change.
+    pub(super) fn observed(&self) -> Observed {
+        let Listeners { docs, lists, collections, accesses, .. } = &self.lock().listeners;
+        Observed {
+            docs: docs.keys().copied().collect(),
+            lists: lists.keys().copied().collect(),
+            collections: collections.keys().copied().collect(),
+            accesses: accesses.keys().copied().collect(),
+        }
     }
 
     pub(super) fn close(&self) {

@@ -9,11 +9,15 @@ mod feeds;
 mod held;
 mod journal;
 mod open;
+mod readonly;
+mod removed;
 mod spaces;
+mod wipe;
 
 pub(super) use feeds::{NewItem, OwnItem};
 pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};
+pub(super) use readonly::{Stamp, open_read_only};
 pub(super) use spaces::SpaceRow;
 
 /// The disk or the file failed.
@@ -31,6 +35,12 @@ pub enum StoreError {
         /// The table.
         table: &'static str,
     },
+    /// The store was opened for reading.
+    #[error("the store was opened for reading")]
+    ReadOnly,
+    /// It cannot be read at the moment.
+    #[error("the store cannot be read now: try again")]
+    Unreadable,
     /// Anything else that SQLite reports.
     #[error("SQLite: {0}")]
     Sqlite(rusqlite::Error),
@@ -51,12 +61,13 @@ impl From<rusqlite::Error> for StoreError {
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// An open store, locked for this process until it is dropped.
+/// An open store, locked for this process until it is dropped, or open for reading alone.
 #[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
-    // Held for its lock, which the system releases when the process dies.
-    _lock: std::fs::File,
+    path: std::path::PathBuf,
+    // Held for its lock, which the system releases when the process dies; nobody who only reads needs it.
+    lock: Option<std::fs::File>,
 }
 
 impl Store {
@@ -65,6 +76,9 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Writer<'_>) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
+        if self.is_read_only() {
+            return Err(StoreError::ReadOnly.into());
+        }
         let transaction = self.connection.transaction().map_err(StoreError::from)?;
         let done = work(&Writer { connection: &transaction })?;
         transaction.commit().map_err(StoreError::from)?;

@@ -9,11 +9,16 @@ use sync_core::session::{Ending, Failure};
 use sync_core::wire::{LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
 
 mod app;
+mod foreign;
 pub(super) mod http;
 mod socket;
+pub(super) mod tls;
 
 pub(super) use app::App;
+pub(super) use foreign::Foreign;
+pub use foreign::{HttpAnswer, HttpPost, HttpStack, HttpWork};
 pub(super) use http::Http;
+pub use tls::{BadTrust, Trust};
 
 /// Something under way, which is given up by dropping it.
 pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -26,8 +31,13 @@ pub(super) type Opening = Result<(Welcome, Box<dyn Line>), Ending>;
 
 /// How a server is reached; an object, so that a faulty one fits in tests.
 pub(super) trait Transport: Send + Sync {
-    /// Makes a plain request.
-    fn send<'a>(&'a self, request: &'a SyncRequest, token: Option<String>) -> Pending<'a, Answer>;
+    /// Makes a plain request. Of an answer that is longer than `answer_bytes_max` nothing more is read.
+    fn send<'a>(
+        &'a self,
+        request: &'a SyncRequest,
+        token: Option<String>,
+        answer_bytes_max: Option<usize>,
+    ) -> Pending<'a, Answer>;
 
     /// Opens a live connection: it is open when the server has said hello.
     fn open(&self, token: Option<String>) -> Pending<'_, Opening>;

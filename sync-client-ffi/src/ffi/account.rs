@@ -6,6 +6,7 @@ use sync_core::id::{DeviceId, SpaceId};
 
 use super::background::blocking;
 use super::error::RejoinError;
+use super::http::trust;
 use super::session::{CredentialsStore, Session};
 use crate::client::account::{self, AccountError, CompanionCode, NewDevice, Proof};
 
@@ -142,6 +143,14 @@ impl Account {
         Ok(Self::of(account::Account::new(server)?))
     }
 
+    /// The same for a server that must have one of those keys, as in `OpenOptions.pins`, or a certificate of one of those
+    /// authorities (in DER) besides the system's. Sessions that begin here hold to it; `Session.resume_pinned` has to be told
+    /// again.
+    #[uniffi::constructor]
+    pub fn pinned(server: &str, pins: Vec<String>, roots: Vec<Vec<u8>>) -> Result<Arc<Self>, RejoinError> {
+        Ok(Self::of(account::Account::new(server)?.trust(trust(&pins, roots)?)))
+    }
+
     /// Asks for an account. It is answered alike whether the address has one already or not: signing in tells.
     pub async fn sign_up(&self, email: String, password: String, display_name: String) -> Result<(), RejoinError> {
         self.ask(move |account| account.sign_up(&email, &password, &display_name)).await
@@ -155,7 +164,8 @@ impl Account {
         store: Arc<dyn CredentialsStore>,
     ) -> Result<Arc<Session>, RejoinError> {
         let credentials = self.ask(move |account| account.sign_in(proof.into(), device.into())).await?;
-        blocking(move || Session::begin(store, credentials)).await
+        let trust = self.account.trusts();
+        blocking(move || Session::begin(store, credentials, trust)).await
     }
 
     /// The same, and keeps it in a file that only its owner can read.
@@ -166,7 +176,8 @@ impl Account {
         path: String,
     ) -> Result<Arc<Session>, RejoinError> {
         let credentials = self.ask(move |account| account.sign_in(proof.into(), device.into())).await?;
-        blocking(move || Session::begin_in_file(path, credentials)).await
+        let trust = self.account.trusts();
+        blocking(move || Session::begin_in_file(path, credentials, trust)).await
     }
 
     /// Begins to sign in a companion (RFC 8628).
@@ -300,8 +311,9 @@ impl Companion {
         let asked = blocking(move || Ok::<_, RejoinError>((account.poll_companion(&mut code, &device), code))).await?;
         let (answer, code) = asked;
         *self.code.lock().unwrap_or_else(PoisonError::into_inner) = code;
+        let trust = self.account.trusts();
         match answer? {
-            Some(credentials) => blocking(move || Session::begin(store, credentials)).await.map(Some),
+            Some(credentials) => blocking(move || Session::begin(store, credentials, trust)).await.map(Some),
             None => Ok(None),
         }
     }

@@ -38,6 +38,21 @@ pub(super) fn spawn(
     Ok(runtime()?.spawn(work))
 }
 
+/// Runs what mostly waits on the runtime; it ends when nobody waits for it any more.
+pub(super) async fn waiting<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RejoinError>> + Send + 'static,
+) -> Result<T, RejoinError> {
+    struct Abort(tokio::task::AbortHandle);
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let task = runtime()?.spawn(work);
+    let _abort = Abort(task.abort_handle());
+    task.await.map_err(|_| RejoinError::internal())?
+}
+
 /// Runs what is quick on the caller's thread; a panic becomes an error.
 pub(super) fn guarded<T, E: Into<RejoinError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, RejoinError> {
     // What is behind a handle is whole after a panic: locks are taken over, and the store is a transaction.

@@ -8,11 +8,12 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use super::background::{blocking, guarded};
 use super::document::Document;
 use super::error::RejoinError;
+use super::http::{HttpTransport, Stack, trust};
 use super::observe::{AccessObserver, ListObserver, Peer, PresenceObserver, StatusObserver, Watch, told};
 use super::provider::{self, TokenProvider};
 use super::session::Session;
 use super::status::{QuarantinedChange, SyncStatus, SyncSummary};
-use crate::client::Client;
+use crate::client::{Client, DocumentInfo, SyncError};
 
 /// How a store is opened.
 #[derive(Clone, uniffi::Record)]
@@ -46,6 +47,46 @@ pub struct OpenOptions {
     /// The app's version, such as `2.4.1`.
     #[uniffi(default = None)]
     pub app_version: Option<String>,
+    /// For a widget or an extension: reads beside the app that writes, takes no lock, and refuses edits with `ReadOnly`.
+    #[uniffi(default = false)]
+    pub read_only: bool,
+    /// A file that backups leave out (Android: in `noBackupFilesDir`; iOS: with `isExcludedFromBackup` set), by which a store
+    /// that was restored from a backup is known: `is_restored`. Give it at each opening.
+    #[uniffi(default = None)]
+    pub marker_path: Option<String>,
+    /// The server's own keys, of which it must have one: base64 of the SHA-256 of the public key, as in `sha256/…=`. Pin two,
+    /// one of them in reserve.
+    #[uniffi(default = [])]
+    pub pins: Vec<String>,
+    /// Authorities that are trusted beyond the system's, such as a company's own: certificates in DER.
+    #[uniffi(default = [])]
+    pub roots: Vec<Vec<u8>>,
+    /// HTTP of the app's own, instead of the library's. There is no live connection then.
+    #[uniffi(default = None)]
+    pub http: Option<Arc<dyn HttpTransport>>,
+}
+
+impl OpenOptions {
+    /// The store at that path, and nothing else.
+    pub fn at(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            session: None,
+            server: None,
+            token: None,
+            token_provider: None,
+            user: None,
+            device: None,
+            live: true,
+            platform: None,
+            app_version: None,
+            read_only: false,
+            marker_path: None,
+            pins: Vec::new(),
+            roots: Vec::new(),
+            http: None,
+        }
+    }
 }
 
 /// A document in a list.
@@ -55,6 +96,12 @@ pub struct DocumentEntry {
     pub document: DocId,
     /// In which collection.
     pub collection: String,
+}
+
+impl From<DocumentInfo> for DocumentEntry {
+    fn from(info: DocumentInfo) -> Self {
+        Self { document: info.id, collection: info.collection }
+    }
 }
 
 /// What the server has not got yet.
@@ -81,7 +128,7 @@ impl Open {
 /// An open store and its connection to the server.
 #[derive(uniffi::Object)]
 pub struct RejoinClient {
-    open: Arc<Open>,
+    pub(super) open: Arc<Open>,
     /// Asks for tokens as long as the client is open.
     renewing: RwLock<Option<Arc<Watch>>>,
 }
@@ -157,11 +204,12 @@ impl RejoinClient {
         self.with(|client| client.delete(space, document))
     }
 
-    /// The documents of a space, or of one collection in it, in the order in which they were made.
+    /// The documents of a space, or of one collection in it, in the order in which they were made. Where there may be many,
+    /// ask for `document_page`.
     #[uniffi::method(default(collection = None))]
     pub fn documents(&self, space: SpaceId, collection: Option<String>) -> Result<Vec<DocumentEntry>, RejoinError> {
         let all = self.with(|client| client.documents(space, collection.as_deref()))?;
-        Ok(all.into_iter().map(|info| DocumentEntry { document: info.id, collection: info.collection }).collect())
+        Ok(all.into_iter().map(Into::into).collect())
     }
 
     /// What of a space the server has not got yet.
@@ -188,15 +236,18 @@ impl RejoinClient {
         })
     }
 
-    /// Exchanges changes until everything is up to date or time runs out.
-    pub async fn sync_once(&self, deadline_ms: u64) -> Result<SyncSummary, RejoinError> {
+    /// Exchanges changes until everything is up to date, or until time or the byte budget (of all bodies, in both directions)
+    /// runs out; the next call goes on from there. For the time that the system gives to an app in the background.
+    #[uniffi::method(default(byte_budget = None))]
+    pub async fn sync_once(&self, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, RejoinError> {
         let client = self.open.client()?;
-        blocking(move || client.sync_once(Duration::from_millis(deadline_ms)).map(Into::into)).await
+        blocking(move || exchange(&client, deadline_ms, byte_budget)).await
     }
 
     /// The same on the caller's thread.
-    pub fn sync_once_blocking(&self, deadline_ms: u64) -> Result<SyncSummary, RejoinError> {
-        self.with(|client| client.sync_once(Duration::from_millis(deadline_ms)).map(Into::into))
+    #[uniffi::method(default(byte_budget = None))]
+    pub fn sync_once_blocking(&self, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, RejoinError> {
+        self.with(|client| exchange(client, deadline_ms, byte_budget))
     }
 
     /// Waits until the server has everything that this device wrote in a space. `false` if it has not in time.
@@ -204,6 +255,22 @@ impl RejoinClient {
         let client = self.open.client()?;
         let wait = move || Ok::<_, RejoinError>(client.wait_acknowledged(space, Duration::from_millis(timeout_ms)));
         blocking(wait).await
+    }
+
+    /// A silent push arrived: a JSON object with an optional list of spaces in `spaces`. Gives which of them are used here;
+    /// where there are any, `sync_once` is to be called, which asks for those first.
+    pub fn on_push(&self, payload: &str) -> Result<Vec<SpaceId>, RejoinError> {
+        self.with(|client| client.on_push(payload))
+    }
+
+    /// Whether the store was restored from a backup or copied, as its marker shows: then it is not synchronised.
+    pub fn is_restored(&self) -> Result<bool, RejoinError> {
+        self.with(|client| Ok::<_, RejoinError>(client.is_restored()))
+    }
+
+    /// Whether it was opened for reading alone.
+    pub fn is_read_only(&self) -> Result<bool, RejoinError> {
+        self.with(|client| Ok::<_, RejoinError>(client.is_read_only()))
     }
 
     /// The operating system's network came, went or changed.
@@ -316,13 +383,27 @@ impl RejoinClient {
             (None, None) => {}
             _ => return Err(RejoinError::invalid("an app's platform and version are given together, or neither is")),
         }
+        if options.read_only {
+            builder = builder.read_only();
+        }
+        if let Some(path) = options.marker_path {
+            builder = builder.marker(path);
+        }
+        // Where nothing is said here, what the session holds to holds.
+        builder = builder.trust(trust(&options.pins, options.roots)?);
+        if let Some(http) = options.http {
+            builder = builder.http_stack(Arc::new(Stack(http)));
+        }
         let client = builder.open()?;
         let renewing = options.token_provider.map(|provider| provider::attach(&client, provider));
         let open = Arc::new(Open { client: RwLock::new(Some(client)) });
         Ok(Arc::new(Self { open, renewing: RwLock::new(renewing) }))
     }
 
-    fn with<T, E: Into<RejoinError>>(&self, work: impl FnOnce(&Client) -> Result<T, E>) -> Result<T, RejoinError> {
+    pub(super) fn with<T, E: Into<RejoinError>>(
+        &self,
+        work: impl FnOnce(&Client) -> Result<T, E>,
+    ) -> Result<T, RejoinError> {
         let client = self.open.client()?;
         guarded(|| work(&client))
     }
@@ -333,6 +414,15 @@ impl RejoinClient {
             Ok::<_, RejoinError>(())
         })
     }
+}
+
+fn exchange(client: &Client, deadline_ms: u64, byte_budget: Option<u64>) -> Result<SyncSummary, SyncError> {
+    let deadline = Duration::from_millis(deadline_ms);
+    let report = match byte_budget {
+        Some(budget) => client.sync_once_within(deadline, budget)?,
+        None => client.sync_once(deadline)?,
+    };
+    Ok(report.into())
 }
 
 impl Drop for RejoinClient {

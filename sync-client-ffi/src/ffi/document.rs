@@ -9,35 +9,50 @@ use sync_core::value::Value;
 
 use super::background::{blocking, guarded};
 use super::client::Open;
-use super::edit::{ChangeState, EditOp};
+use super::edit::{ChangeState, EditOp, Step};
 use super::error::RejoinError;
 use super::observe::{DocumentObserver, Watch, told};
 use super::path::parse;
 use super::value::FfiValue;
-use crate::client::{Client, Doc};
+use crate::client::Doc;
 
-/// A document that is here. Holding it keeps nothing in memory: it is loaded when it is used.
-#[derive(uniffi::Object)]
-pub struct Document {
+/// Where a document is. Keeps no client open.
+#[derive(Clone)]
+pub(super) struct Place {
     open: Arc<Open>,
     space: SpaceId,
     id: DocId,
 }
 
+impl Place {
+    pub(super) fn doc(&self) -> Result<Doc, RejoinError> {
+        Ok(self.open.client()?.open_doc(self.space, self.id)?)
+    }
+}
+
+/// A document that is here. Holding it keeps nothing in memory: it is loaded when it is used.
+#[derive(uniffi::Object)]
+pub struct Document {
+    place: Place,
+}
+
 impl Document {
     pub(super) fn new(open: Arc<Open>, space: SpaceId, id: DocId) -> Arc<Self> {
-        Arc::new(Self { open, space, id })
+        Arc::new(Self { place: Place { open, space, id } })
     }
 
-    fn doc(&self) -> Result<Doc, RejoinError> {
-        Ok(self.client()?.open_doc(self.space, self.id)?)
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
     }
 
-    fn client(&self) -> Result<Client, RejoinError> {
-        self.open.client()
+    pub(super) fn doc(&self) -> Result<Doc, RejoinError> {
+        self.place.doc()
     }
 
-    fn with<T, E: Into<RejoinError>>(&self, work: impl FnOnce(Doc) -> Result<T, E>) -> Result<T, RejoinError> {
+    pub(super) fn with<T, E: Into<RejoinError>>(
+        &self,
+        work: impl FnOnce(Doc) -> Result<T, E>,
+    ) -> Result<T, RejoinError> {
         guarded(|| work(self.doc()?).map_err(Into::into))
     }
 
@@ -51,33 +66,33 @@ impl Document {
 impl Document {
     /// Its id.
     pub fn id(&self) -> DocId {
-        self.id
+        self.place.id
     }
 
     /// In which space it is.
     pub fn space(&self) -> SpaceId {
-        self.space
+        self.place.space
     }
 
     /// Makes an edit: all of the operations, or none. It is on disk when this returns; gives its number.
     pub fn edit(&self, ops: Vec<EditOp>) -> Result<u64, RejoinError> {
-        let ops: Vec<Op> = ops.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        self.apply(ops)
+        let steps: Vec<Step> = ops.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        self.apply(steps)
     }
 
     /// One edit that sets a key of a map, or replaces an element of a list.
     pub fn put(&self, path: &str, value: FfiValue) -> Result<u64, RejoinError> {
-        self.apply(vec![Op::Put { path: parse(path)?, value: value.into() }])
+        self.apply(vec![Step::Op(Op::Put { path: parse(path)?, value: value.into() })])
     }
 
     /// One edit that replaces a part of a text. Positions count Unicode characters (code points).
     pub fn splice(&self, path: &str, at: u64, remove: u64, insert: String) -> Result<u64, RejoinError> {
-        self.apply(vec![Op::Splice { path: parse(path)?, at, delete: remove, insert }])
+        self.apply(vec![Step::Op(Op::Splice { path: parse(path)?, at, delete: remove, insert })])
     }
 
     /// One edit that adds to a counter.
     pub fn increment(&self, path: &str, by: i64) -> Result<u64, RejoinError> {
-        self.apply(vec![Op::Increment { path: parse(path)?, by }])
+        self.apply(vec![Step::Op(Op::Increment { path: parse(path)?, by })])
     }
 
     /// The value at a path with all that is in it; nothing if there is none.
@@ -87,7 +102,8 @@ impl Document {
 
     /// The same as JSON: bytes become base64, counters and timestamps numbers. The empty path gives the whole document.
     pub fn json(&self, path: &str) -> Result<Option<String>, RejoinError> {
-        Ok(self.read(path)?.map(|value| value.to_json().to_string()))
+        let path = parse(path)?;
+        self.with(|doc| doc.json(path))
     }
 
     /// The text at a path; nothing if there is none.
@@ -128,11 +144,14 @@ impl Document {
 }
 
 impl Document {
-    fn apply(&self, ops: Vec<Op>) -> Result<u64, RejoinError> {
+    fn apply(&self, steps: Vec<Step>) -> Result<u64, RejoinError> {
         self.with(|doc| {
             doc.edit(|edit| {
-                for op in ops {
-                    edit.op(op);
+                for step in steps {
+                    match step {
+                        Step::Op(op) => edit.op(op),
+                        Step::Move { list, from, to } => edit.move_element(list, from, to),
+                    };
                 }
             })
         })

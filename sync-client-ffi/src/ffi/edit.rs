@@ -2,6 +2,8 @@
 
 use sync_core::document::{Expand, Op};
 
+use sync_core::value::Path;
+
 use super::error::RejoinError;
 use super::path::parse;
 use super::value::{self, FfiValue};
@@ -64,6 +66,16 @@ pub enum EditOp {
         /// Whether text that is inserted at its edges belongs to it.
         edges: MarkEdges,
     },
+    /// Moves an element of a list: its value is inserted anew and the old element deleted. What others do to the element at the
+    /// same time is done to the old one, and lost; if they move it too, there are two.
+    Move {
+        /// The list.
+        path: String,
+        /// Where the element is.
+        from_index: u64,
+        /// Where it is afterwards.
+        to_index: u64,
+    },
     /// Adds to a counter.
     Increment {
         /// The counter.
@@ -113,32 +125,42 @@ impl From<EditState> for ChangeState {
     }
 }
 
-impl TryFrom<EditOp> for Op {
+/// One step of an edit, as the client takes it.
+pub(super) enum Step {
+    Op(Op),
+    Move { list: Path, from: u64, to: u64 },
+}
+
+impl TryFrom<EditOp> for Step {
     type Error = RejoinError;
 
     fn try_from(op: EditOp) -> Result<Self, RejoinError> {
-        Ok(match op {
-            EditOp::Put { path, value } => Self::Put { path: parse(&path)?, value: value.into() },
-            EditOp::PutJson { path, json, text } => {
-                Self::Put { path: parse(&path)?, value: value::of_json(&json, text)? }
-            }
-            EditOp::Delete { path } => Self::Delete { path: parse(&path)? },
-            EditOp::Insert { path, values } => {
-                Self::Insert { path: parse(&path)?, values: values.into_iter().map(Into::into).collect() }
-            }
-            EditOp::Splice { path, at, remove, insert } => {
-                Self::Splice { path: parse(&path)?, at, delete: remove, insert }
-            }
-            EditOp::Mark { path, start, end, name, value, edges } => {
-                let expand = match edges {
-                    MarkEdges::Neither => Expand::None,
-                    MarkEdges::Start => Expand::Before,
-                    MarkEdges::End => Expand::After,
-                    MarkEdges::Both => Expand::Both,
-                };
-                Self::Mark { path: parse(&path)?, start, end, name, value: value.into(), expand }
-            }
-            EditOp::Increment { path, by } => Self::Increment { path: parse(&path)?, by },
-        })
+        match op {
+            EditOp::Move { path, from_index: from, to_index: to } => Ok(Self::Move { list: parse(&path)?, from, to }),
+            op => op_of(op).map(Self::Op),
+        }
     }
+}
+
+fn op_of(op: EditOp) -> Result<Op, RejoinError> {
+    Ok(match op {
+        EditOp::Move { .. } => return Err(RejoinError::internal()),
+        EditOp::Put { path, value } => Op::Put { path: parse(&path)?, value: value.into() },
+        EditOp::PutJson { path, json, text } => Op::Put { path: parse(&path)?, value: value::of_json(&json, text)? },
+        EditOp::Delete { path } => Op::Delete { path: parse(&path)? },
+        EditOp::Insert { path, values } => {
+            Op::Insert { path: parse(&path)?, values: values.into_iter().map(Into::into).collect() }
+        }
+        EditOp::Splice { path, at, remove, insert } => Op::Splice { path: parse(&path)?, at, delete: remove, insert },
+        EditOp::Mark { path, start, end, name, value, edges } => {
+            let expand = match edges {
+                MarkEdges::Neither => Expand::None,
+                MarkEdges::Start => Expand::Before,
+                MarkEdges::End => Expand::After,
+                MarkEdges::Both => Expand::Both,
+            };
+            Op::Mark { path: parse(&path)?, start, end, name, value: value.into(), expand }
+        }
+        EditOp::Increment { path, by } => Op::Increment { path: parse(&path)?, by },
+    })
 }

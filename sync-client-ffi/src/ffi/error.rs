@@ -5,10 +5,11 @@ use sync_core::id::{DeviceId, DocId};
 
 use super::status::SyncTrouble;
 use crate::client::account::AccountError;
-use crate::client::{ClientError, OpenError, SyncError};
+use crate::client::{BadTrust, ClientError, ExportError, OpenError, PushError, SyncError};
 
 /// Something that was not done. `text` says what to do, for the developer; for people, write your own by the variant.
 #[derive(Debug, Clone, PartialEq, uniffi::Error, thiserror::Error)]
+#[uniffi::export(Display)]
 pub enum RejoinError {
     /// The client, session or subscription was shut before. Open it again.
     #[error("{text}")]
@@ -19,6 +20,18 @@ pub enum RejoinError {
     /// A fault of this library; what is on disk is whole. Please report it.
     #[error("{text}")]
     Internal {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// The store was opened for reading: edit and synchronise in the app.
+    #[error("{text}")]
+    ReadOnly {
+        /// What happened, and what to do.
+        text: String,
+    },
+    /// There is nothing to read yet: the app has to open the store for writing first.
+    #[error("{text}")]
+    NoStore {
         /// What happened, and what to do.
         text: String,
     },
@@ -208,6 +221,22 @@ pub enum RejoinError {
         /// What happened, and what to do.
         text: String,
     },
+    /// The server has not got everything that was written here: send it first, or say that it may go.
+    #[error("{text}")]
+    Unsent {
+        /// What happened, and what to do.
+        text: String,
+        /// Edits that are not sealed into changes.
+        edits: u64,
+        /// Changes that the server has not acknowledged.
+        changes: u64,
+    },
+    /// The app stopped it itself.
+    #[error("{text}")]
+    Stopped {
+        /// What happened, and what to do.
+        text: String,
+    },
     /// Where the app keeps credentials failed.
     #[error("{text}")]
     CredentialsStore {
@@ -254,6 +283,8 @@ impl From<OpenError> for RejoinError {
         let text = error.to_string();
         match error {
             OpenError::Locked { path } => Self::StoreLocked { text, path: path.display().to_string() },
+            OpenError::NoStore { .. } | OpenError::Older { .. } => Self::NoStore { text },
+            OpenError::Trust(_) => Self::Invalid { text },
             OpenError::Newer { found, supported } => Self::StoreNewer { text, found, supported },
             OpenError::NotAStore { path } => Self::NotAStore { text, path: path.display().to_string() },
             OpenError::Corrupt { copy } => Self::StoreDamaged { text, copy: Some(copy.display().to_string()) },
@@ -283,6 +314,13 @@ impl From<ClientError> for RejoinError {
             }
             ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
             ClientError::NoServer => Self::NoServer { text },
+            ClientError::ReadOnly => Self::ReadOnly { text },
+            ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
+            ClientError::Restored => Self::Trouble { text, trouble: SyncTrouble::RolledBack },
+            ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
+            ClientError::NoChange(_) => Self::NotFound { text },
+            ClientError::PersonalSpace => Self::Invalid { text },
+            ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },
         }
     }
@@ -297,17 +335,44 @@ fn place(error: &EditError) -> Option<String> {
     }
 }
 
+impl From<ExportError> for RejoinError {
+    fn from(error: ExportError) -> Self {
+        let text = error.to_string();
+        match error {
+            ExportError::Exists { .. } | ExportError::Busy => Self::Invalid { text },
+            ExportError::Stopped => Self::Stopped { text },
+            ExportError::Client(error) => error.into(),
+            ExportError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => Self::DiskFull { text },
+            ExportError::Io(_) => Self::Other { text },
+        }
+    }
+}
+
 impl From<SyncError> for RejoinError {
     fn from(error: SyncError) -> Self {
         let text = error.to_string();
         match error {
             SyncError::Offline => Self::Offline { text },
-            SyncError::Deadline => Self::Deadline { text },
+            SyncError::Deadline | SyncError::Budget { .. } => Self::Deadline { text },
             SyncError::NeedsAuth => Self::NeedsAuth { text },
             SyncError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
             SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },
             SyncError::NoServer => Self::NoServer { text },
+            SyncError::ReadOnly => Self::ReadOnly { text },
+            SyncError::Left => Self::Closed { text },
         }
+    }
+}
+
+impl From<PushError> for RejoinError {
+    fn from(error: PushError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<BadTrust> for RejoinError {
+    fn from(error: BadTrust) -> Self {
+        Self::invalid(error.to_string())
     }
 }
 

@@ -7,7 +7,9 @@ use sync_core::id::DeviceId;
 use super::account::Account;
 use super::background::{blocking, guarded};
 use super::error::RejoinError;
+use super::http::trust;
 use super::observe::{Watch, told};
+use crate::client::Trust;
 use crate::client::account::{
     AccountError, Credentials, CredentialsFile, Keychain, KeychainError, Refresher, Standing,
 };
@@ -124,6 +126,18 @@ impl Session {
         guarded(|| Refresher::open(CredentialsFile::new(path)).map(Self::new))
     }
 
+    /// The same for a server that must have one of those keys, or a certificate of one of those authorities: as
+    /// `Account.pinned`, and to be given at each start.
+    #[uniffi::constructor]
+    pub fn resume_pinned(
+        store: Arc<dyn CredentialsStore>,
+        pins: Vec<String>,
+        roots: Vec<Vec<u8>>,
+    ) -> Result<Arc<Self>, RejoinError> {
+        let trust = trust(&pins, roots)?;
+        guarded(|| Refresher::open(Kept(store)).map(|refresher| Self::new(refresher.trust(trust))))
+    }
+
     /// The user.
     pub fn user(&self) -> String {
         self.refresher.credentials().user
@@ -179,12 +193,20 @@ impl Session {
         Arc::new(Self { refresher })
     }
 
-    pub(super) fn begin(store: Arc<dyn CredentialsStore>, credentials: Credentials) -> Result<Arc<Self>, RejoinError> {
-        Ok(Self::new(Refresher::begin(Kept(store), credentials)?))
+    pub(super) fn begin(
+        store: Arc<dyn CredentialsStore>,
+        credentials: Credentials,
+        trust: Trust,
+    ) -> Result<Arc<Self>, RejoinError> {
+        Ok(Self::new(Refresher::begin(Kept(store), credentials)?.trust(trust)))
     }
 
-    pub(super) fn begin_in_file(path: String, credentials: Credentials) -> Result<Arc<Self>, RejoinError> {
-        Ok(Self::new(Refresher::begin(CredentialsFile::new(path), credentials)?))
+    pub(super) fn begin_in_file(
+        path: String,
+        credentials: Credentials,
+        trust: Trust,
+    ) -> Result<Arc<Self>, RejoinError> {
+        Ok(Self::new(Refresher::begin(CredentialsFile::new(path), credentials)?.trust(trust)))
     }
 
     pub(super) fn refresher(&self) -> &Refresher {

@@ -83,12 +83,15 @@ pub struct SyncSummary {
     pub bytes_sent: u64,
     /// Bytes that were received.
     pub bytes_received: u64,
+    /// Whether time or bytes ran out before everything was exchanged: call again, when there are more.
+    pub more: bool,
 }
 
 impl From<SyncReport> for SyncSummary {
     fn from(report: SyncReport) -> Self {
         let traffic = report.traffic;
-        Self { requests: traffic.requests, bytes_sent: traffic.bytes_sent, bytes_received: traffic.bytes_received }
+        let (bytes_sent, bytes_received) = (traffic.bytes_sent, traffic.bytes_received);
+        Self { requests: traffic.requests, bytes_sent, bytes_received, more: report.more }
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Effect {
         space: SpaceId,
         /// Payload bytes that the run may hold; one item always fits.
         bytes_max: usize,
+        /// Items that it may hold, at least one.
+        items_max: usize,
         /// Whether the run begins at the first item that is not acknowledged, or behind what was sent since this was last
         /// set.
         again: bool,
@@ -54,6 +56,10 @@ pub enum Effect {
         id: u64,
         /// What to send.
         request: Box<SyncRequest>,
+        /// A body of an answer that is longer is given up as [`Failure::Cut`](super::Failure::Cut).
+        answer_bytes_max: Option<usize>,
+        /// After so long it is given up as unreachable, if that is sooner than usual.
+        patience_ms: Option<u64>,
     },
     /// Store an answer in one transaction; then [`Event::Stored`](super::Event::Stored).
     Store {

@@ -15,6 +15,8 @@ pub enum Event {
     SpaceRemoved(SpaceId),
     /// The app edited a document of that space.
     Edited(SpaceId),
+    /// The server has news of those spaces, as a push service says.
+    Pushed(Vec<SpaceId>),
     /// The app wants everything synchronised now, whatever was wrong before.
     SyncNow,
     /// The operating system says that the network came, went or changed.
@@ -40,6 +42,9 @@ pub enum Event {
     Timer,
     /// [`Effect::Collect`](super::Effect::Collect) is done.
     Collected(SpaceId, Collected),
+    /// So many bytes of bodies of requests and answers went over the wire, also of those that failed. Told in front of what
+    /// came of them.
+    Moved(u64),
     /// [`Effect::Send`](super::Effect::Send) came to an end.
     Answered(u64, Result<Box<SyncResponse>, Failure>),
     /// [`Effect::Store`](super::Effect::Store) came to an end, or a collection failed.
@@ -53,6 +58,8 @@ pub struct Collected {
     pub run: Option<Run>,
     /// The place in the log; `None` for the beginning.
     pub cursor: Option<Cursor>,
+    /// Whether what this device wrote itself is wanted back too.
+    pub own: bool,
 }
 
 /// A request without a usable answer.
@@ -60,6 +67,8 @@ pub struct Collected {
 pub enum Failure {
     /// No answer: no network, no server, or none in time.
     Unreachable,
+    /// An answer that is longer than it may be, of which nothing is kept.
+    Cut,
     /// The server refused the request.
     Refused {
         /// Why.

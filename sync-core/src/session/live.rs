@@ -7,7 +7,7 @@ use super::link::{Asks, Flight, State};
 use super::{Follow, Session, SpaceState, Step, Way};
 use crate::feed::Item;
 use crate::id::SpaceId;
-use crate::limits::{LIVE_PUSH_BYTES_MAX, POLL_INTERVAL_MS};
+use crate::limits::{LIVE_PUSH_BYTES_MAX, PAGE_CHANGES_MAX, POLL_INTERVAL_MS};
 use crate::wire::{
     ErrorCode, LiveRequest, LiveResponse, Page, Pull, PullAnswer, PushAnswer, SCHEMA, SpaceHead, SyncResponse, Welcome,
 };
@@ -65,7 +65,8 @@ impl Session {
         // From here on, an edit sets it nearer again.
         state.due_at_ms = u64::MAX;
         self.step = Step::Collecting(space, Way::Link(self.link.number));
-        effects.push(Effect::Collect { space, bytes_max, again: std::mem::take(&mut state.again) });
+        let (items_max, again) = (PAGE_CHANGES_MAX, std::mem::take(&mut state.again));
+        effects.push(Effect::Collect { space, bytes_max, items_max, again });
     }
 
     fn link_batch_bytes(&self) -> usize {
@@ -213,7 +214,7 @@ impl Session {
         let pull = (asks != Asks::Nothing).then_some(Pull {
             since: collected.cursor,
             bytes_max: None,
-            own: false,
+            own: collected.own,
             version: !state.version_known,
         });
         match asks {

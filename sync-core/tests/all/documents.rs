@@ -362,3 +362,83 @@ proptest! {
         prop_assert_eq!(seen.len(), 1);
     }
 }
+
+/// A map of 100 fields of all kinds, with what is in it.
+fn hundred(document: &mut Document) {
+    let mut fields = BTreeMap::new();
+    for number in 0..100i64 {
+        let value = match number % 10 {
+            0 => Value::Str(format!("a \"quoted\" word\n{number}")),
+            1 => Value::Int(-number),
+            2 => Value::Uint(u64::MAX),
+            3 => Value::Float(if number == 3 { f64::NAN } else { 0.1 }),
+            4 => Value::Bytes(ByteBuf::from([1, 2, 3])),
+            5 => Value::Counter(number),
+            6 => Value::Timestamp(number),
+            7 => Value::List(vec![Value::Null, true.into(), Value::Text("grüße".into())]),
+            8 => Value::Map(BTreeMap::from([("~/".into(), Value::List(vec![])), (String::new(), "x".into())])),
+            _ => Value::Text(format!("text {number}")),
+        };
+        fields.insert(format!("field {number}"), value);
+    }
+    let puts = fields.into_iter().map(|(key, value)| put(key, value)).collect();
+    document.edit(puts, &mut || 1).unwrap();
+}
+
+#[test]
+fn json_is_what_the_values_are_also_after_edits_conflicts_and_deletions() {
+    let mut document = begun(1);
+    hundred(&mut document);
+    let base = document.seal(&mut || 1).unwrap().bytes;
+    let mut other = Document::load(actor(2), None, std::slice::from_ref(&base)).unwrap().0;
+    for (number, document) in [(1i64, &mut document), (2, &mut other)] {
+        let ops = vec![
+            put("field 0", number),
+            Op::Increment { path: "field 5".into(), by: number },
+            Op::Delete { path: path!["field 7", 0] },
+            Op::Insert { path: path!["field 7", 2], values: vec![number.into(), Value::Map(BTreeMap::new())] },
+            Op::Splice { path: "field 9".into(), at: 0, delete: 2, insert: number.to_string() },
+            Op::Delete { path: format!("field {}", 10 + number).into() },
+        ];
+        document.edit(ops, &mut || 2).unwrap();
+    }
+    let theirs = other.seal(&mut || 3).unwrap().bytes;
+    let open = document.json(Path::root()).unwrap();
+    document.seal(&mut || 3).unwrap();
+    assert_eq!(document.json(Path::root()).unwrap(), open);
+    document.apply(&[theirs]).unwrap();
+
+    let json = |document: &Document, path: Path| document.get(&path).map(|value| value.to_json().to_string());
+    let Value::Map(fields) = root(&document) else { panic!("a map") };
+    for (key, value) in &fields {
+        assert_eq!(document.get(key.as_str()).as_ref().map(Value::to_json), Some(value.to_json()), "{key}");
+        assert_eq!(document.json(key.as_str()), json(&document, key.as_str().into()), "{key}");
+    }
+    assert_eq!(fields["field 5"], Value::Counter(8));
+    for path in [Path::root(), path!["field 7", 1], path!["field 8", ""], path!["field 7", 99], path!["field 0", "x"]] {
+        assert_eq!(document.json(&path), json(&document, path));
+    }
+}
+
+/// `cargo test --release -p sync-core -- --ignored --nocapture json_of_a_hundred_fields` says how long it takes.
+#[test]
+#[ignore = "measures; only the release build says anything"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn json_of_a_hundred_fields() {
+    let mut document = begun(1);
+    hundred(&mut document);
+    for _ in 0..2 {
+        for (name, read) in [
+            (
+                "json",
+                &(|document: &Document| document.json(Path::root()).unwrap().len()) as &dyn Fn(&Document) -> usize,
+            ),
+            ("values", &|document| root(document).to_json().to_string().len()),
+        ] {
+            let began = std::time::Instant::now();
+            let bytes: usize = (0..1000).map(|_| read(&document)).sum();
+            println!("{name}: {:?} each, {} bytes", began.elapsed() / 1000, bytes / 1000);
+        }
+        document.seal(&mut || 2);
+    }
+}

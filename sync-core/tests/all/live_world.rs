@@ -177,15 +177,15 @@ impl World {
     /// Does it; gives what the session hears of it at once.
     fn effect(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Collect { space, bytes_max, again } => {
+            Effect::Collect { space, bytes_max, again, .. } => {
                 let run = self.collect(space, bytes_max, again);
-                return Some(Event::Collected(space, Collected { run, cursor: None }));
+                return Some(Event::Collected(space, Collected { run, cursor: None, own: false }));
             }
             Effect::Store { space, response } => {
                 let outcome = self.store(space, &response);
                 return Some(Event::Stored(space, outcome));
             }
-            Effect::Send { id, request } => {
+            Effect::Send { id, request, .. } => {
                 assert!(self.link.is_none() || !self.is_open, "no plain requests beside an open connection");
                 self.requests.push((self.now_ms, request.space));
                 let answer = match (self.fate.requests)(self.now_ms) {

@@ -130,9 +130,9 @@ impl World {
         match effect {
             Effect::Collect { space, bytes_max, .. } => {
                 let run = self.outboxes[&space].run(self.device, bytes_max);
-                self.later(1, Event::Collected(space, Collected { run, cursor: None }));
+                self.later(1, Event::Collected(space, Collected { run, cursor: None, own: false }));
             }
-            Effect::Send { id, request } => {
+            Effect::Send { id, request, .. } => {
                 let bytes = request.push.iter().flat_map(|run| &run.items).map(Item::payload_bytes).sum();
                 self.requests.push((self.now_ms, request.space, bytes));
                 let answer = match (self.policy)(self.now_ms, &request) {
@@ -506,7 +506,7 @@ fn late_and_foreign_events_do_nothing() {
         Event::Answered(99, Err(Failure::Unreachable)),
         Event::Stored(space(1), StoreOutcome::Failed),
         Event::Stored(space(9), StoreOutcome::Done { more: true, at: 0 }),
-        Event::Collected(space(9), Collected { run: None, cursor: None }),
+        Event::Collected(space(9), Collected { run: None, cursor: None, own: false }),
         Event::Edited(space(9)),
         Event::SpaceRemoved(space(9)),
         Event::Timer,

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use sync_client_ffi::account::{Credentials, CredentialsFile, Held, Keychain, KeychainError, Refresher};
+use sync_client_ffi::{Client, DeviceId, Value, path};
 use sync_server::{Config, Server};
 
 fn main() {
@@ -16,6 +17,8 @@ fn main() {
             let config = Config::read(Path::new(config)).expect("a configuration");
             serve(Config { data: PathBuf::from(data), ..config }, port);
         }
+        ["write", store] => write(Path::new(store)),
+        ["read", store] => read(Path::new(store)),
         ["renew", file, step] => renew(Path::new(file), step),
         other => panic!("not known: {other:?}"),
     }
@@ -33,6 +36,54 @@ fn serve(config: Config, port: &str) {
         std::io::stdout().flush().expect("somebody reads");
         server.serve(listener, std::future::pending()).await;
     });
+}
+
+/// The app: edits the first document of a store, and says after each edit how many there are, until it is killed.
+fn write(store: &Path) {
+    let app =
+        Client::builder(store).identity("ann", DeviceId::from_random([1; 16])).open().expect("the writer's store");
+    let space = app.personal_space();
+    let doc = match app.documents(space, None).expect("documents").first() {
+        Some(info) => app.open_doc(space, info.id).expect("a document"),
+        None => app.create(space, "notes").expect("a document"),
+    };
+    if doc.get("count").expect("a count").is_none() {
+        doc.edit(|edit| {
+            edit.put("count", Value::Counter(0)).put("text", Value::Text(String::new()));
+        })
+        .expect("an edit");
+    }
+    loop {
+        // Two places in one edit: whoever sees the one and not the other has read half of it.
+        let edit = doc.edit(|edit| {
+            edit.increment("count", 1).splice("text", 0, 0, "x");
+        });
+        let edit = edit.expect("an edit");
+        if edit % 7 == 0 {
+            doc.seal().expect("a change");
+        }
+        println!("{}", edit - 1);
+    }
+}
+
+/// The widget: says at each line that it is given what the first document holds, and `changed` when it hears of a change.
+fn read(store: &Path) {
+    let widget = Client::builder(store).read_only().open().expect("the reader's store");
+    let space = widget.personal_space();
+    let id = widget.documents(space, None).expect("documents")[0].id;
+    let doc = widget.open_doc(space, id).expect("a document");
+    let observed = doc.observe(|_| println!("changed"));
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        line.expect("a line");
+        let Ok(Some(Value::Map(fields))) = doc.get(path![]) else { panic!("no document") };
+        let (Value::Counter(count), Value::Text(text)) = (&fields["count"], &fields["text"]) else {
+            panic!("{fields:?}")
+        };
+        assert_eq!(text.len() as i64, *count, "half of an edit");
+        println!("{count}");
+    }
+    drop(observed);
 }
 
 /// Renews a device's tokens, and dies at a step of it.

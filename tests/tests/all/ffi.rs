@@ -14,18 +14,9 @@ use sync_tests::seen::Seen;
 const PATIENCE_MS: u64 = PATIENCE.as_millis() as u64;
 
 fn options(rig: &Rig, number: u8) -> OpenOptions {
-    OpenOptions {
-        path: rig.folder().join(format!("ffi-{number}")).display().to_string(),
-        session: None,
-        server: Some(rig.url()),
-        token: Some(rig.token("ann", device(number))),
-        token_provider: None,
-        user: None,
-        device: None,
-        live: true,
-        platform: None,
-        app_version: None,
-    }
+    let path = rig.folder().join(format!("ffi-{number}")).display().to_string();
+    let token = Some(rig.token("ann", device(number)));
+    OpenOptions { server: Some(rig.url()), token, ..OpenOptions::at(path) }
 }
 
 fn phone(rig: &Rig, number: u8) -> Arc<RejoinClient> {
@@ -60,9 +51,9 @@ fn an_edit_goes_from_one_phone_to_the_other() {
     ];
     let edit = written.edit(ops).unwrap();
     assert_eq!(written.edit_state(edit).unwrap(), ChangeState::Local);
-    one.sync_once_blocking(PATIENCE_MS).unwrap();
+    one.sync_once_blocking(PATIENCE_MS, None).unwrap();
     assert!(matches!(written.edit_state(edit).unwrap(), ChangeState::Durable { .. }));
-    two.sync_once_blocking(PATIENCE_MS).unwrap();
+    two.sync_once_blocking(PATIENCE_MS, None).unwrap();
     let read = two.document(two.personal_space().unwrap(), written.id()).unwrap();
     assert_eq!(read.json("").unwrap().unwrap(), r#"{"body":"milk","more":{"3":[1,2.5,null,true]},"seen":0}"#);
     assert_eq!(read.get("/more/~23/1").unwrap(), Some(FfiValue::Float { value: 2.5 }));
@@ -108,7 +99,7 @@ fn a_client_that_was_shut_gives_the_store_back_and_says_so_everywhere() {
     closed(note.splice("/body", 0, 0, "x".into()).unwrap_err());
     closed(note.observe(Arc::new(Watching::default())).err().unwrap());
     closed(client.start().unwrap_err());
-    closed(client.sync_once_blocking(1).unwrap_err());
+    closed(client.sync_once_blocking(1, None).unwrap_err());
     closed(client.status().unwrap_err());
     // While the old handles are still referred to.
     phone(&rig, 1).document(note.space(), note.id()).unwrap();
@@ -249,12 +240,14 @@ fn async_calls_need_no_runtime_of_the_caller() {
     let client = phone(&rig, 1);
     let note = note(&client);
     note.splice("/body", 0, 0, "milk".into()).unwrap();
-    let summary = futures_util::future::FutureExt::now_or_never(client.sync_once(PATIENCE_MS));
+    let summary = futures_util::future::FutureExt::now_or_never(client.sync_once(PATIENCE_MS, None));
     assert!(summary.is_none(), "it is done elsewhere, and was given up");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let began = Instant::now();
     runtime.block_on(async {
-        client.sync_once(PATIENCE_MS).await.unwrap();
+        client.sync_once(PATIENCE_MS, None).await.unwrap();
         assert!(client.wait_durable(client.personal_space().unwrap(), PATIENCE_MS).await.unwrap());
         assert!(note.wait_for_text("/body".into(), "milk".into(), PATIENCE_MS).await.unwrap());
     });
+    assert!(began.elapsed() < PATIENCE / 2, "neither waits for a word that the other has taken");
 }

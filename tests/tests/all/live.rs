@@ -10,6 +10,7 @@ mod blocked;
 mod crowd;
 mod edits;
 mod hostile;
+mod lists;
 mod network;
 mod observers;
 mod presence;

@@ -1,13 +1,11 @@
 //! A client that takes its tokens from a [`Refresher`](super::Refresher).
 
-use std::time::Duration;
-
 use sync_core::session::Trouble;
 use sync_core::wire::account::Private;
 
 use super::{AccountError, Refresher};
 use crate::client::error::SyncError;
-use crate::client::runner::{self, SyncReport};
+use crate::client::runner::{self, Allowance, SyncReport};
 use crate::client::{Client, Shared, lock};
 
 impl Shared {
@@ -35,21 +33,38 @@ impl Shared {
 pub(in crate::client) fn sync_once(
     client: &Client,
     refresher: &Refresher,
-    deadline: Duration,
+    allowance: Allowance,
 ) -> Result<SyncReport, SyncError> {
-    client.shared.take_token(&refresher.token()?.0);
-    match runner::sync_once(&client.shared, deadline) {
+    let token = in_time(refresher, allowance, Refresher::token)?;
+    client.shared.take_token(&token.0);
+    let before = client.traffic();
+    match runner::sync_once(&client.shared, allowance) {
         Err(SyncError::NeedsAuth) => {
             let refused = lock(&client.shared.token).clone().map(Private);
-            let token = match &refused {
-                Some(refused) => refresher.other_than(refused)?,
-                None => refresher.token()?,
-            };
+            let token = in_time(refresher, allowance, move |refresher| match &refused {
+                Some(refused) => refresher.other_than(refused),
+                None => refresher.token(),
+            })?;
             client.shared.take_token(&token.0);
-            runner::sync_once(&client.shared, deadline)
+            let done = runner::sync_once(&client.shared, allowance.after(client.traffic().since(&before)))?;
+            Ok(SyncReport { traffic: client.traffic().since(&before), ..done })
         }
         done => done,
     }
+}
+
+/// A token, if it comes in time. A renewal that takes longer goes on, and serves the next call.
+fn in_time(
+    refresher: &Refresher,
+    allowance: Allowance,
+    ask: impl FnOnce(&Refresher) -> Result<Private, AccountError> + Send + 'static,
+) -> Result<Private, SyncError> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let refresher = refresher.clone();
+    // At most one of them at a time makes a request; the others wait for it.
+    let asking = std::thread::Builder::new().name("rejoin-token".into()).spawn(move || tell.send(ask(&refresher)).ok());
+    asking.map_err(|_| SyncError::Offline)?;
+    Ok(told.recv_timeout(allowance.left()).map_err(|_| SyncError::Deadline)??)
 }
 
 impl From<AccountError> for SyncError {

@@ -8,7 +8,7 @@ use sync_core::wire::account::Private;
 use super::request::Requests;
 use super::{Account, AccountError, Credentials, Keychain};
 use crate::client::Shared;
-use crate::client::transport::App;
+use crate::client::transport::{App, Trust};
 
 mod flight;
 mod keeping;
@@ -49,6 +49,18 @@ impl Refresher {
     pub fn app(self, platform: &str, version: &str) -> Result<Self, AccountError> {
         self.keeping.requests.named(platform, version)?;
         Ok(self)
+    }
+
+    /// Whom it takes for the server, also of every client that is opened with it: as
+    /// [`ClientBuilder::trust`](crate::ClientBuilder::trust). To be said before anything is asked.
+    #[must_use]
+    pub fn trust(self, trust: Trust) -> Self {
+        self.keeping.requests.trust(trust);
+        self
+    }
+
+    pub(in crate::client) fn trusts(&self) -> Trust {
+        self.keeping.requests.trusts()
     }
 
     /// The same user signed in again on the same device, after the session had ended: what is open goes on.

@@ -1,6 +1,6 @@
 //! Requests about accounts, devices and spaces: blocking, bounded in time and bytes, with no redirects.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -11,9 +11,9 @@ use sync_core::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT_MS};
 use sync_core::wire::{self, ErrorCode, ErrorResponse};
 
 use super::AccountError;
-use crate::client::clock;
-use crate::client::transport::http::{MSGPACK, bounded_body, build, common, retry_after_ms};
-use crate::client::transport::{App, Meter};
+use crate::client::transport::http::{HTTP, MSGPACK, bounded_body, build, common, retry_after_ms};
+use crate::client::transport::{App, Meter, Trust};
+use crate::client::{clock, lock};
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -26,6 +26,7 @@ pub(super) struct Requests {
     base: Url,
     /// Made when it is needed: it reads the certificates that the system trusts.
     client: OnceLock<Option<reqwest::Client>>,
+    trust: Mutex<Trust>,
     meter: Meter,
     pub(super) app: Arc<App>,
 }
@@ -141,12 +142,27 @@ impl Requests {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.cannot_be_a_base() {
             return Err(bad());
         }
-        Ok(Self { base, client: OnceLock::new(), meter: Meter::default(), app: Arc::default() })
+        Ok(Self {
+            base,
+            client: OnceLock::new(),
+            trust: Mutex::default(),
+            meter: Meter::default(),
+            app: Arc::default(),
+        })
     }
 
     /// The address, as it was given.
     pub(super) fn server(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Whom it takes for the server, from its first request on.
+    pub(super) fn trust(&self, trust: Trust) {
+        *lock(&self.trust) = trust;
+    }
+
+    pub(super) fn trusts(&self) -> Trust {
+        lock(&self.trust).clone()
     }
 
     /// In the name of which app it asks.
@@ -159,7 +175,12 @@ impl Requests {
     pub(super) fn call(&self, call: &Call<'_>) -> Result<Reply, Failure> {
         let client = self.client.get_or_init(|| {
             // Each call has a runtime of its own, so no connection outlives its call.
-            build(common().timeout(REQUEST_TIMEOUT).connect_timeout(CONNECT_TIMEOUT).pool_max_idle_per_host(0))
+            build(
+                common(&self.trusts(), HTTP)?
+                    .timeout(REQUEST_TIMEOUT)
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .pool_max_idle_per_host(0),
+            )
         });
         let client = client.as_ref().ok_or(Failure::Unsent)?;
         let asking = || {

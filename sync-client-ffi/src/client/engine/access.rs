@@ -15,6 +15,7 @@ impl Engine {
 
     /// Refuses edits where nobody would ever see them.
     pub(super) fn may_edit(&self, space: SpaceId) -> Result<()> {
+        self.check_writable()?;
         if self.is_barred(space)? { Err(ClientError::NoAccess(space)) } else { Ok(()) }
     }
 
@@ -48,7 +49,7 @@ impl Engine {
     /// What of this device's changes did not take effect for others, and will not by itself.
     pub(in crate::client) fn quarantine(&mut self, space: SpaceId) -> Result<Vec<Quarantined>> {
         // Sealed already, but where the disk was full.
-        if self.is_barred(space)? {
+        if self.is_barred(space)? && !self.is_read_only() {
             self.seal(space, None)?;
         }
         let refused = self.store.read().refused(space, self.device)?.into_iter().map(|(n, doc, code)| {

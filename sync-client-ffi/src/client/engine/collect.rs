@@ -11,7 +11,13 @@ use crate::client::store::SpaceRow;
 impl Engine {
     /// Seals what is open and reads the front of the outbox: from what is not acknowledged on where it is sent `again`, else
     /// from behind what was sent since, so that a push need not wait for the answer to the one before it.
-    pub(in crate::client) fn collect(&mut self, space: SpaceId, bytes_max: usize, again: bool) -> Result<Collected> {
+    pub(in crate::client) fn collect(
+        &mut self,
+        space: SpaceId,
+        bytes_max: usize,
+        items_max: usize,
+        again: bool,
+    ) -> Result<Collected> {
         self.seal(space, None)?;
         let device = self.device;
         let state = self.space(space)?;
@@ -20,19 +26,18 @@ impl Engine {
         let base = if again || state.sent.n < row.acked.n { row.acked } else { state.sent };
         // Who is not let in asks whether that is still so, and sends nothing before it knows.
         let run = if row.own.n > base.n && !state.barred {
-            let run = self.store.read().outbox(space, device, base, bytes_max)?;
+            let run = self.store.read().outbox(space, device, base, bytes_max, items_max)?;
             (!run.items.is_empty()).then_some(run)
         } else {
             None
         };
         let through = base.n + run.as_ref().map_or(0, |run| run.items.len() as u64);
         let sent = self.own_place(space, through)?.ok_or(ClientError::Corrupt)?;
-        if let Some(state) = self.spaces.get_mut(&space) {
-            state.sent = sent;
-            state.sent_n = state.sent_n.max(sent.n);
-        }
+        let state = self.spaces.get_mut(&space).ok_or(ClientError::NoSpace)?;
+        state.sent = sent;
+        state.sent_n = state.sent_n.max(sent.n);
         let cursor = (row.cursor.seq > 0).then_some(row.cursor);
-        Ok(Collected { run, cursor })
+        Ok(Collected { run, cursor, own: state.regaining })
     }
 
     /// A place in the own feed; `None` where the feed does not reach it.

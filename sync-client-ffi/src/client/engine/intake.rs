@@ -10,7 +10,7 @@ use sync_core::session::{FeedState, Meaning, StoreOutcome, Trouble, meaning};
 use sync_core::version::FeedHeads;
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PullAnswer, PushAnswer, SyncResponse};
 
-use super::page::{Effects, Fit, goes_away};
+use super::page::{Decided, Effects, Fit, goes_away};
 use super::{Engine, Result};
 use crate::client::error::ClientError;
 use crate::client::store::{SpaceRow, StoreError, Writer};
@@ -23,8 +23,10 @@ const STORED_AT_ONCE_MAX: usize = 500;
 pub(in crate::client) struct Stored {
     /// Documents that must be read again: a change of this device was refused.
     pub(in crate::client) refused: BTreeSet<DocId>,
-    /// Whether others made documents.
-    pub(in crate::client) created: bool,
+    /// Documents that others made, or whose deletion was refused.
+    pub(in crate::client) created: BTreeSet<DocId>,
+    /// Own items about which the server has decided: as many as an answer tells of.
+    pub(in crate::client) decided: Vec<Decided>,
     /// Documents that were deleted.
     pub(in crate::client) deleted: BTreeSet<DocId>,
     /// Whether the user was let in, or a change was refused since the user may not write.
@@ -36,6 +38,8 @@ pub(in crate::client) struct Intake {
     verdicts: Option<Verdicts>,
     entries: std::vec::IntoIter<PageEntry>,
     end: End,
+    /// Of which life of the space.
+    life: u64,
 }
 
 /// What became of a run.
@@ -73,10 +77,11 @@ impl Verdicts {
 impl Engine {
     /// Checks an answer as a whole before anything of it is stored.
     pub(in crate::client) fn intake(&self, space: SpaceId, response: SyncResponse) -> Result<Intake> {
+        let life = self.space(space)?.life;
         let verdicts = match response.push.map(|answer| self.verdicts(space, answer)).transpose()? {
             Some(Err(trouble)) => {
                 let end = End::Outcome(StoreOutcome::Trouble(trouble));
-                return Ok(Intake { verdicts: None, entries: Vec::new().into_iter(), end });
+                return Ok(Intake { verdicts: None, entries: Vec::new().into_iter(), end, life });
             }
             Some(Ok(verdicts)) => Some(verdicts),
             None => None,
@@ -98,7 +103,7 @@ impl Engine {
                 }
             },
         };
-        Ok(Intake { verdicts, entries: entries.into_iter(), end })
+        Ok(Intake { verdicts, entries: entries.into_iter(), end, life })
     }
 
     fn verdicts(&self, space: SpaceId, answer: PushAnswer) -> Result<std::result::Result<Verdicts, Trouble>> {
@@ -127,6 +132,10 @@ impl Engine {
         stored: &mut Stored,
     ) -> Result<Progress> {
         let device = self.device;
+        // The rest of a page of a space that was removed meanwhile, and maybe added again.
+        if self.space(space)?.life != intake.life {
+            return Err(ClientError::NoSpace);
+        }
         let verdicts = intake.verdicts.take();
         let part: Vec<PageEntry> = intake.entries.by_ref().take(STORED_AT_ONCE_MAX).collect();
         let last = intake.entries.len() == 0;
@@ -171,7 +180,20 @@ impl Engine {
         if !last {
             return Ok(Progress::Again);
         }
-        self.outcome(space, &intake.end).map(Progress::Done)
+        let outcome = self.outcome(space, &intake.end)?;
+        self.regain(space, &intake.end)?;
+        Ok(Progress::Done(outcome))
+    }
+
+    /// At the end of the log a space that was removed once has everything again.
+    fn regain(&mut self, space: SpaceId, end: &End) -> Result<()> {
+        if self.space(space)?.regaining && matches!(end, End::Page { more: false, .. }) {
+            self.store.transaction(|writer| writer.regained(space))?;
+            if let Some(state) = self.spaces.get_mut(&space) {
+                state.regaining = false;
+            }
+        }
+        Ok(())
     }
 
     /// Brings what is in memory to where the disk is.
@@ -183,8 +205,9 @@ impl Engine {
         effects: Effects,
         stored: &mut Stored,
     ) {
-        let Effects { feeds, refused, not_a_writer, created, deleted, touched, .. } = effects;
-        stored.created |= created;
+        let Effects { feeds, refused, decided, not_a_writer, created, deleted, touched, .. } = effects;
+        stored.decided.extend(decided);
+        stored.created.extend(created);
         stored.access |= not_a_writer;
         let Some(state) = self.spaces.get_mut(&space) else { return };
         let acked_before = state.row.acked.n;

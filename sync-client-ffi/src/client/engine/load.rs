@@ -32,6 +32,17 @@ impl Engine {
     }
 
     fn load(&mut self, space: SpaceId, doc: DocId) -> Result<()> {
+        if !self.is_read_only() {
+            return self.load_now(space, doc);
+        }
+        // Its writer may seal a journal between two statements.
+        self.store.begin_reading()?;
+        let loaded = self.load_now(space, doc);
+        self.store.end_reading();
+        loaded
+    }
+
+    fn load_now(&mut self, space: SpaceId, doc: DocId) -> Result<()> {
         let stored = self.store.read().document(space, doc)?.ok_or(ClientError::NoDocument(doc))?;
         if stored.deleted {
             return Err(ClientError::Deleted(doc));
@@ -107,20 +118,27 @@ impl Engine {
         open.document = Some(document);
         open.edits += journal.edits.len() as u64;
         // Only where this version of the library seals earlier than the one that wrote the journal.
-        if overflown { self.overflow(space, doc, sealed) } else { Ok(()) }
+        if overflown && !self.is_read_only() { self.overflow(space, doc, sealed) } else { Ok(()) }
     }
 
     /// Takes in what arrived behind a journal, once that is sealed.
     fn catch_up(&mut self, space: SpaceId, doc: DocId, rest: &[Vec<u8>]) -> Result<()> {
-        self.seal(space, Some(doc))?;
+        let read_only = self.is_read_only();
+        if !read_only {
+            self.seal(space, Some(doc))?;
+        }
         let open = self.documents.get_mut(&(space, doc)).and_then(|open| open.document.as_mut());
         let document = open.ok_or(ClientError::NoDocument(doc))?;
+        if read_only {
+            // For this reader alone: the writer's own change will be another one with the same content.
+            document.seal(&mut clock::random);
+        }
         document.apply(rest).map_err(|_| ClientError::Corrupt)?;
         Ok(())
     }
 }
 
-pub(super) fn new_actor(device: sync_core::id::DeviceId) -> Actor {
+pub(in crate::client) fn new_actor(device: sync_core::id::DeviceId) -> Actor {
     let mut random = [0; 4];
     clock::fill(&mut random);
     Actor::new(device, random)

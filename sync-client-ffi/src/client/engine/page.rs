@@ -79,6 +79,15 @@ fn header(entry: &PageEntry, hash: Hash) -> Header {
     Header { id: entry.id, kind: entry.kind, doc: entry.doc, hash, verdict: entry.verdict }
 }
 
+/// What the server has decided about an own item.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::client) struct Decided {
+    pub(in crate::client) n: u64,
+    pub(in crate::client) doc: DocId,
+    pub(in crate::client) seq: u64,
+    pub(in crate::client) verdict: Verdict,
+}
+
 /// What a transaction did, to be repeated in memory once it is on disk.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
@@ -86,10 +95,13 @@ pub(super) struct Effects {
     pub(super) feeds: BTreeMap<DeviceId, FeedHead>,
     /// Documents of which a change of this device was refused.
     pub(super) refused: BTreeSet<DocId>,
+    /// Own items about which the server has decided.
+    pub(super) decided: Vec<Decided>,
     /// Whether one was, since the user may not write.
     pub(super) not_a_writer: bool,
     pub(super) deleted: BTreeSet<DocId>,
-    pub(super) created: bool,
+    /// Documents that are in the list now and were not before.
+    pub(super) created: BTreeSet<DocId>,
     /// Documents that others have changed.
     pub(super) touched: BTreeSet<DocId>,
     /// Why the rest of the page was left.
@@ -106,16 +118,21 @@ impl Effects {
         space: SpaceId,
         feeds: &FeedHeads,
         device: DeviceId,
-        entry: PageEntry,
+        mut entry: PageEntry,
         cursor: &mut Cursor,
     ) -> Done {
         let own = if entry.id.device == device { writer.item(space, entry.id)? } else { None };
-        let Some(entry) = entry.resolve(|_| own.map(|(_, hash, _)| hash)) else {
+        // The page was checked with what is known here.
+        if let Some((_, hash, _)) = &own {
+            entry.hash = Some(*hash);
+        }
+        let Some(entry) = entry.resolve(|_| None) else {
             return Err(StoreError::Row { table: "items" });
         };
         let next = cursor.next(&entry.header);
         if entry.header.id.device == device {
             self.decide_own(writer, space, entry.header.id, next.seq, entry.header.verdict)?;
+            self.restore_own(writer, space, &entry)?;
         } else {
             self.take_foreign(writer, space, feeds, next.seq, &entry)?;
         }
@@ -140,6 +157,7 @@ impl Effects {
             return Ok(());
         }
         writer.decide(space, id, seq, verdict)?;
+        self.decided.push(Decided { n: id.n, doc, seq, verdict });
         if matches!(verdict, Verdict::Rejected(_)) {
             // What follows the refused change cannot follow on in its actor's sequence: the device writes on under a new
             // one, unless it does so already.
@@ -151,6 +169,20 @@ impl Effects {
             }
             self.refused.insert(doc);
             self.not_a_writer |= verdict == Verdict::Rejected(RejectCode::NotAWriter);
+        }
+        Ok(())
+    }
+
+    /// Takes back what this device wrote before it removed the space.
+    fn restore_own(&mut self, writer: &Writer<'_>, space: SpaceId, entry: &Entry) -> Done {
+        let header = &entry.header;
+        let payload = match &entry.body {
+            Some(Body::Create { collection }) => collection.as_bytes(),
+            Some(Body::Change { bytes }) if Chunk::read(bytes).is_ok_and(|chunk| chunk.hash() == header.hash) => bytes,
+            _ => return Ok(()),
+        };
+        if writer.restore(space, header.id, header.hash, payload)? && header.kind == ItemKind::Change {
+            self.touched.insert(header.doc);
         }
         Ok(())
     }
@@ -197,13 +229,16 @@ impl Effects {
             // A deletion of ours that was refused did not happen.
             if header.kind == ItemKind::Delete && header.verdict != Verdict::Rejected(RejectCode::DocumentDeleted) {
                 writer.set_deleted(space, header.doc, false)?;
+                self.created.insert(header.doc);
             }
             return Ok(());
         }
         match (header.kind, &entry.body) {
             (ItemKind::Create, Some(Body::Create { collection })) => {
-                self.created = true;
-                writer.add_document(space, header.doc, collection)
+                if writer.add_document(space, header.doc, collection)? {
+                    self.created.insert(header.doc);
+                }
+                Ok(())
             }
             (ItemKind::Delete, _) => {
                 self.deleted.insert(header.doc);

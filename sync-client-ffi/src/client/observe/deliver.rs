@@ -10,8 +10,8 @@ use sync_core::limits::APPLY_INTERVAL_MS;
 use sync_core::session::Status;
 
 use super::{
-    AccessCallback, DocCallback, DocEvent, ListCallback, Observers, PresenceCallback, State, StatusCallback,
-    TokenCallback,
+    AccessCallback, CollectionCallback, CollectionEvent, DocCallback, DocEvent, EditCallback, EditEvent, ListCallback,
+    Observers, PresenceCallback, State, StatusCallback, TokenCallback,
 };
 use crate::client::presence::PeerInfo;
 
@@ -24,6 +24,8 @@ struct Telling {
     tokens: Vec<TokenCallback>,
     accesses: Vec<AccessCallback>,
     lists: Vec<ListCallback>,
+    collections: Vec<(CollectionEvent, CollectionCallback)>,
+    edits: Vec<(EditEvent, Vec<EditCallback>)>,
     docs: Vec<(DocEvent, Vec<DocCallback>)>,
     presences: Vec<(Vec<PeerInfo>, Vec<PresenceCallback>)>,
 }
@@ -82,6 +84,16 @@ fn take(state: &mut State, paced: bool, now: Instant) -> Telling {
         for space in state.waiting.take_lists() {
             telling.lists.extend(callbacks(listeners.lists.get(&space)));
         }
+        for (space, news) in state.waiting.collections.take() {
+            for (collection, tell) in listeners.collections.get(&space).into_iter().flat_map(BTreeMap::values) {
+                let event = news.event(space, collection.as_deref());
+                telling.collections.extend(event.map(|event| (event, tell.clone())));
+            }
+        }
+        for event in state.waiting.edits.take() {
+            let of = callbacks(listeners.edits.get(&(event.space, event.doc)));
+            telling.edits.push((event, of));
+        }
         let (events, presences) = state.waiting.take_paced();
         for event in events {
             let of = callbacks(listeners.docs.get(&(event.space, event.doc)));
@@ -115,6 +127,14 @@ impl Telling {
         // A document is known before its changes are told.
         for tell in &self.lists {
             guarded(|| tell());
+        }
+        for (event, tell) in &self.collections {
+            guarded(|| tell(event));
+        }
+        for (event, callbacks) in &self.edits {
+            for tell in callbacks {
+                guarded(|| tell(event));
+            }
         }
         for (event, callbacks) in &self.docs {
             for tell in callbacks {

@@ -8,6 +8,7 @@ use sync_core::limits::{OBSERVER_BYTES_MAX, OBSERVER_QUEUE_MAX};
 use sync_core::session::Status;
 use sync_core::value::{Path, Step, Value};
 
+use super::news::{Collections, Edits};
 use super::{DocEvent, EventKind, Key, Patched};
 
 /// What a step takes beside its texts.
@@ -22,6 +23,8 @@ pub(super) struct Waiting {
     bytes: usize,
     presences: BTreeSet<SpaceId>,
     lists: BTreeSet<SpaceId>,
+    pub(super) collections: Collections,
+    pub(super) edits: Edits,
     /// Spaces to which access was lost or came back: as many as a client has.
     pub(super) accesses: BTreeSet<SpaceId>,
     pub(super) status: Option<Status>,
@@ -46,7 +49,11 @@ impl Waiting {
 
     /// Whether something waits that is told once a frame of the screen.
     pub(super) fn is_paced(&self) -> bool {
-        !self.docs.is_empty() || !self.presences.is_empty() || !self.lists.is_empty()
+        !self.docs.is_empty()
+            || !self.presences.is_empty()
+            || !self.lists.is_empty()
+            || !self.collections.is_empty()
+            || !self.edits.is_empty()
     }
 
     fn news(&mut self, key: Key) -> &mut News {

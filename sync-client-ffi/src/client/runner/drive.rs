@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sync_core::id::SpaceId;
-use sync_core::session::{Effect, Event, Failure, Session, Status, StoreOutcome, Trouble};
+use sync_core::limits::REQUEST_TIMEOUT_MS;
+use sync_core::session::{Collected, Effect, Event, Failure, Session, Status, StoreOutcome, Trouble, Window};
 use sync_core::wire::SyncResponse;
 
 use super::connection::Connection;
@@ -14,8 +15,19 @@ use super::{Until, is_offline};
 use crate::client::clock::{self, Clock};
 use crate::client::engine::{Progress, Stored};
 use crate::client::error::{ClientError, SyncError};
+use crate::client::observe::Turn;
 use crate::client::transport::{Answer, Pending};
 use crate::client::{Shared, lock};
+
+/// Whatever the transport makes of it, no request is waited for any longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(REQUEST_TIMEOUT_MS);
+
+/// A request under way, and what had gone over the wire before it.
+struct Asked {
+    id: u64,
+    answer: Pending<'static, Answer>,
+    bytes_before: u64,
+}
 
 pub(super) struct Runner {
     session: Session,
@@ -23,42 +35,59 @@ pub(super) struct Runner {
     until: Until,
     wake_at_ms: Option<u64>,
     connection: Connection,
-    request: Option<(u64, Pending<'static, Answer>)>,
+    request: Option<Asked>,
     pace: Pace,
+    /// Whether anything was acknowledged or read in this session.
+    progress: bool,
     /// The call for an exchange that is being answered, 0 if none is.
     round: u64,
 }
 
 impl Runner {
-    pub(super) fn new(until: Until, live: bool) -> Self {
+    /// `began`: when the clock stood at 0.
+    pub(super) fn new(until: Until, live: bool, began: Instant) -> Self {
+        let clock = Clock::since(began);
+        let session = match until {
+            Until::Quiet(window) => Session::within(window, clock.now_ms()),
+            Until::Stopped if live => Session::live(),
+            Until::Stopped => Session::default(),
+        };
         Self {
-            session: if live { Session::live() } else { Session::default() },
-            clock: Clock::start(),
+            session,
+            clock,
             until,
             wake_at_ms: None,
             connection: Connection::Closed,
             request: None,
             pace: Pace::default(),
+            progress: false,
             round: 0,
         }
     }
 
-    pub(super) async fn run(mut self, weak: &Weak<Shared>) -> Result<(), SyncError> {
+    /// Gives whether anything is left.
+    pub(super) async fn run(mut self, weak: &Weak<Shared>) -> Result<bool, SyncError> {
         let done = self.drive(weak).await;
         self.connection.hang_up();
-        // The store is in nobody's hands when the thread is gone.
-        self.pace.rest().await;
+        // The store is in nobody's hands when the thread is gone; but where time runs out, what is under way ends by itself.
+        match self.until {
+            Until::Stopped => self.pace.rest().await,
+            Until::Quiet(window) => {
+                let ends = self.clock.at(window.ends_at_ms);
+                tokio::time::timeout_at(ends.into(), self.pace.rest()).await.ok();
+            }
+        }
         done
     }
 
-    async fn drive(&mut self, weak: &Weak<Shared>) -> Result<(), SyncError> {
-        let Some(inbox) = weak.upgrade().map(|shared| shared.inbox.clone()) else { return Ok(()) };
+    async fn drive(&mut self, weak: &Weak<Shared>) -> Result<bool, SyncError> {
+        let Some(inbox) = weak.upgrade().map(|shared| shared.inbox.clone()) else { return Ok(true) };
         if let Some(shared) = weak.upgrade() {
             shared.show(self.session.status());
         }
         loop {
-            let Some(shared) = weak.upgrade() else { return Ok(()) };
-            let Some(events) = inbox.events(&mut self.round) else { return Ok(()) };
+            let Some(shared) = weak.upgrade() else { return Ok(true) };
+            let Some(events) = inbox.events(&mut self.round) else { return Ok(true) };
             for event in events {
                 self.handle(&shared, event);
             }
@@ -70,10 +99,12 @@ impl Runner {
                 self.pace.merge_all(&shared).await;
                 inbox.answer(std::mem::take(&mut self.round), result);
             }
-            if let Until::Quiet { deadline_ms } = self.until
-                && let Some(end) = self.end(now_ms, deadline_ms)
+            if let Until::Quiet(window) = self.until
+                && let Some(end) = self.end(now_ms, window)
             {
-                self.pace.merge_all(&shared).await;
+                // What there is no time for is on disk, and is merged with what arrives next.
+                let ends = self.clock.at(window.ends_at_ms);
+                tokio::time::timeout_at(ends.into(), self.pace.merge_all(&shared)).await.ok();
                 return end;
             }
             // Between two events nothing here keeps the client alive: dropping its last handle ends the session.
@@ -82,7 +113,11 @@ impl Runner {
             let event = tokio::select! {
                 () = inbox.notify.notified() => continue,
                 event = self.connection.next() => event,
-                (id, answer) = answered(&mut self.request) => Event::Answered(id, answer),
+                (id, answer, bytes_before) = answered(&mut self.request) => {
+                    let Some(shared) = weak.upgrade() else { return Ok(true) };
+                    self.handle(&shared, Event::Moved(bytes(&shared).saturating_sub(bytes_before)));
+                    Event::Answered(id, answer)
+                }
                 () = self.pace.worked() => continue,
                 () = sleep => {
                     // A wish is for one wake-up; while something is under way there is none.
@@ -90,7 +125,7 @@ impl Runner {
                     Event::Timer
                 }
             };
-            let Some(shared) = weak.upgrade() else { return Ok(()) };
+            let Some(shared) = weak.upgrade() else { return Ok(true) };
             self.handle(&shared, event);
         }
     }
@@ -98,8 +133,8 @@ impl Runner {
     /// When to look again if nothing else happens.
     fn next_look(&self, now_ms: u64) -> Instant {
         let mut at_ms = self.wake_at_ms.unwrap_or(now_ms + 3_600_000);
-        if let Until::Quiet { deadline_ms } = self.until {
-            at_ms = at_ms.min(deadline_ms);
+        if let Until::Quiet(window) = self.until {
+            at_ms = at_ms.min(window.ends_at_ms);
         }
         let at = self.clock.at(at_ms);
         self.pace.next_due().map_or(at, |due| due.min(at))
@@ -115,10 +150,23 @@ impl Runner {
         }
     }
 
-    fn end(&self, now_ms: u64, deadline_ms: u64) -> Option<Result<(), SyncError>> {
+    /// How the one exchange ended, and whether anything is left; `None` while it goes on.
+    fn end(&self, now_ms: u64, window: Window) -> Option<Result<bool, SyncError>> {
+        let needs = self.session.needs_bytes();
+        let outcome = self.outcome(now_ms);
+        if let (Some(Ok(())), None) | (Some(Err(_)), _) = (&outcome, needs) {
+            return outcome.map(|done| done.map(|()| false));
+        }
+        if outcome.is_none() && now_ms < window.ends_at_ms && !self.session.is_spent(now_ms) {
+            return None;
+        }
         let offline = is_offline(self.session.status());
-        let late = || Err(if offline { SyncError::Offline } else { SyncError::Deadline });
-        self.outcome(now_ms).or_else(|| (now_ms >= deadline_ms).then(late))
+        Some(match needs {
+            _ if self.progress => Ok(true),
+            Some(needs) => Err(SyncError::Budget { needs }),
+            None if offline => Err(SyncError::Offline),
+            None => Err(SyncError::Deadline),
+        })
     }
 
     /// Takes an event, and every event that its effects bring at once.
@@ -133,8 +181,16 @@ impl Runner {
 
     fn take_effect(&mut self, shared: &Arc<Shared>, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Collect { space, bytes_max, again } => {
-                let collected = lock(&shared.engine).collect(space, bytes_max, again);
+            Effect::Collect { space, bytes_max, items_max, again } => {
+                let collected = {
+                    let mut engine = lock(&shared.engine);
+                    let sent_n = engine.space(space).map_or(0, |state| state.sent_n);
+                    let collected = engine.collect(space, bytes_max, items_max, again);
+                    if let Ok(Collected { run: Some(run), .. }) = &collected {
+                        shared.edits_sent(&engine, space, run, sent_n);
+                    }
+                    collected
+                };
                 return Some(match collected {
                     Ok(collected) => Event::Collected(space, collected),
                     Err(error) => {
@@ -152,15 +208,15 @@ impl Runner {
             Effect::Say { link, frame } => return self.connection.say(link, &frame),
             Effect::SayToken { link } => return self.connection.say_token(link, lock(&shared.token).clone()),
             Effect::Shut { link } => self.connection.shut(link),
-            Effect::Send { id, request } => {
+            Effect::Send { id, request, answer_bytes_max, patience_ms } => {
                 let (transport, token) = (shared.transport.clone(), lock(&shared.token).clone());
+                let patience = patience_ms.map_or(REQUEST_TIMEOUT, Duration::from_millis);
                 let sending = async move {
-                    match &transport {
-                        Some(transport) => transport.send(&request, token).await,
-                        None => Err(Failure::Unreachable),
-                    }
+                    let Some(transport) = &transport else { return Err(Failure::Unreachable) };
+                    let sent = transport.send(&request, token, answer_bytes_max);
+                    tokio::time::timeout(patience, sent).await.unwrap_or(Err(Failure::Unreachable))
                 };
-                self.request = Some((id, Box::pin(sending)));
+                self.request = Some(Asked { id, answer: Box::pin(sending), bytes_before: bytes(shared) });
             }
             Effect::Barred { space } => {
                 let barred = lock(&shared.engine).bar(space);
@@ -185,6 +241,7 @@ impl Runner {
 
     fn store(&mut self, shared: &Arc<Shared>, space: SpaceId, response: SyncResponse, lets_in: bool) -> StoreOutcome {
         let mut stored = Stored::default();
+        let before = place(shared, space);
         let admitted = if lets_in { lock(&shared.engine).admit(space) } else { Ok(false) };
         let taken = admitted.and_then(|admitted| {
             stored.access = admitted;
@@ -194,13 +251,23 @@ impl Runner {
             tracing::error!(%error, "an answer could not be stored");
             StoreOutcome::Failed
         });
+        self.progress |= before != place(shared, space);
+        {
+            let engine = lock(&shared.engine);
+            shared.edits_decided(&engine, space, &stored.decided);
+            let turns =
+                [(&stored.created, Turn::Added), (&stored.refused, Turn::Changed), (&stored.deleted, Turn::Removed)];
+            for (docs, turn) in turns {
+                docs.iter().for_each(|doc| shared.collected(&engine, space, *doc, turn));
+            }
+        }
         for doc in stored.refused {
             shared.observers.look_again(space, doc);
         }
         if stored.access {
             shared.observers.access(space);
         }
-        if stored.created || !stored.deleted.is_empty() {
+        if !stored.created.is_empty() || !stored.deleted.is_empty() {
             shared.observers.listed(space);
         }
         for doc in stored.deleted {
@@ -214,11 +281,24 @@ impl Runner {
     }
 }
 
-async fn answered(request: &mut Option<(u64, Pending<'static, Answer>)>) -> (u64, Answer) {
-    let Some((id, answer)) = request else { return std::future::pending().await };
-    let answered = (*id, answer.await);
+async fn answered(request: &mut Option<Asked>) -> (u64, Answer, u64) {
+    let Some(asked) = request else { return std::future::pending().await };
+    let answered = (asked.id, asked.answer.as_mut().await, asked.bytes_before);
     *request = None;
     answered
+}
+
+/// What has gone over the wire so far.
+fn bytes(shared: &Shared) -> u64 {
+    shared.transport.as_ref().map_or(0, |transport| {
+        let traffic = transport.traffic();
+        traffic.bytes_sent + traffic.bytes_received
+    })
+}
+
+/// How far a space has come, in both directions.
+fn place(shared: &Shared, space: SpaceId) -> Option<(u64, u64)> {
+    lock(&shared.engine).row(space).ok().map(|row| (row.cursor.seq, row.acked.n))
 }
 
 /// Stores an answer part by part, so that the lock is free in between.

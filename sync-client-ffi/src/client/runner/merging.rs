@@ -7,7 +7,7 @@ use sync_core::version::VersionVector;
 
 use crate::client::engine::{Begun, Merge, Swap};
 use crate::client::error::ClientError;
-use crate::client::observe::Origin;
+use crate::client::observe::{Origin, Turn};
 use crate::client::{Shared, lock};
 
 /// Rounds in which copies catch up outside of the lock with what is typed meanwhile; then they do so inside.
@@ -46,6 +46,7 @@ pub(super) fn merge_once(
     }
     for doc in again {
         shared.observers.look_again(space, doc);
+        shared.collected(&lock(&shared.engine), space, doc, Turn::Changed);
     }
     finish(shared, space, merges, &mut failed);
     failed.map_or(Ok(()), Err)
@@ -75,6 +76,7 @@ fn finish(shared: &Arc<Shared>, space: SpaceId, mut merges: Vec<Merge>, failed: 
             Swap::Done(changed) => {
                 for (doc, patches) in changed {
                     let through = engine.through(space, doc);
+                    shared.collected(&engine, space, doc, Turn::Changed);
                     match patches {
                         Some(patches) => shared.observers.patches(space, doc, Origin::Remote, patches, through),
                         None => shared.observers.look_again(space, doc),

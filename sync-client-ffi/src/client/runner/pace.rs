@@ -85,17 +85,17 @@ impl Pace {
         }
     }
 
-    /// Merges everything, whatever the pace.
+    /// Merges everything, whatever the pace. May be dropped: what is under way then ends by itself.
     pub(super) async fn merge_all(&mut self, shared: &Arc<Shared>) {
         self.rest().await;
         let waiting: Vec<SpaceId> =
             self.spaces.iter().filter(|(_, state)| state.waits).map(|(space, _)| *space).collect();
         for space in waiting {
-            let worked = work(shared, space);
-            if let Some(state) = self.spaces.get_mut(&space) {
-                state.waits = false;
-            }
-            self.done(space, &worked);
+            let Some(state) = self.spaces.get_mut(&space) else { continue };
+            state.waits = false;
+            let shared = shared.clone();
+            self.working = Some((space, tokio::task::spawn_blocking(move || work(&shared, space))));
+            self.rest().await;
         }
     }
 

@@ -35,7 +35,7 @@ struct FaultyLine {
 }
 
 impl Transport for Faulty {
-    fn send<'a>(&'a self, _: &'a SyncRequest, _: Option<String>) -> Pending<'a, Answer> {
+    fn send<'a>(&'a self, _: &'a SyncRequest, _: Option<String>, _: Option<usize>) -> Pending<'a, Answer> {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
         Box::pin(async { Err(Failure::Unreachable) })
     }

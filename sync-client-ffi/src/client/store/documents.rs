@@ -9,6 +9,11 @@ use super::{Result, StoreError, Writer};
 
 const ROW: StoreError = StoreError::Row { table: "documents" };
 
+const PAGE: &str = "SELECT doc_id, collection FROM documents WHERE space_id = ?1 AND doc_id > ?2 AND deleted = 0 \
+                    ORDER BY doc_id LIMIT ?3";
+const PAGE_OF_COLLECTION: &str = "SELECT doc_id, collection FROM documents WHERE space_id = ?1 AND doc_id > ?2 \
+                                  AND deleted = 0 AND collection = ?4 ORDER BY doc_id LIMIT ?3";
+
 /// A row of `documents`.
 #[derive(Debug, Clone)]
 pub(in crate::client) struct StoredDocument {
@@ -31,12 +36,25 @@ impl Writer<'_> {
         Ok(Some(StoredDocument { deleted, actor, edits }))
     }
 
-    /// Documents that are not deleted, ascending by id: in the order in which they were made, by their makers' clocks.
-    pub(in crate::client) fn documents(&self, space: SpaceId) -> Result<Vec<(DocId, String)>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT doc_id, collection FROM documents WHERE space_id = ?1 AND deleted = 0 ORDER BY doc_id",
-        )?;
-        let mut rows = statement.query([space.as_bytes()])?;
+    /// Documents that are not deleted, behind `after`, ascending by id: in the order in which they were made, by their
+    /// makers' clocks.
+    pub(in crate::client) fn documents(
+        &self,
+        space: SpaceId,
+        collection: Option<&str>,
+        after: Option<DocId>,
+        count_max: usize,
+    ) -> Result<Vec<(DocId, String)>> {
+        let mut statement = self.connection.prepare_cached(match collection {
+            None => PAGE,
+            Some(_) => PAGE_OF_COLLECTION,
+        })?;
+        let after = after.map_or(Vec::new(), |doc| doc.as_bytes().to_vec());
+        let limit = i64::try_from(count_max).unwrap_or(i64::MAX);
+        let mut rows = match collection {
+            None => statement.query(params![space.as_bytes(), after, limit])?,
+            Some(name) => statement.query(params![space.as_bytes(), after, limit, name])?,
+        };
         let mut documents = Vec::new();
         while let Some(row) = rows.next()? {
             let doc: Vec<u8> = row.get(0)?;
@@ -45,12 +63,27 @@ impl Writer<'_> {
         Ok(documents)
     }
 
-    pub(in crate::client) fn add_document(&self, space: SpaceId, doc: DocId, collection: &str) -> Result<()> {
-        self.run(
+    /// How many documents are not deleted.
+    pub(in crate::client) fn count_documents(&self, space: SpaceId) -> Result<u64> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT COUNT(*) FROM documents WHERE space_id = ?1 AND deleted = 0")?;
+        Ok(statement.query_row([space.as_bytes()], |row| row.get(0))?)
+    }
+
+    /// In which collection a document is, or was before it was deleted.
+    pub(in crate::client) fn collection(&self, space: SpaceId, doc: DocId) -> Result<Option<String>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT collection FROM documents WHERE space_id = ?1 AND doc_id = ?2")?;
+        Ok(statement.query_row(params![space.as_bytes(), doc.as_bytes()], |row| row.get(0)).optional()?)
+    }
+
+    /// `false` if it is there already.
+    pub(in crate::client) fn add_document(&self, space: SpaceId, doc: DocId, collection: &str) -> Result<bool> {
+        let added = self.run(
             "INSERT INTO documents (space_id, doc_id, collection) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             params![space.as_bytes(), doc.as_bytes(), collection],
         )?;
-        Ok(())
+        Ok(added > 0)
     }
 
     pub(in crate::client) fn set_deleted(&self, space: SpaceId, doc: DocId, deleted: bool) -> Result<()> {
@@ -101,4 +134,28 @@ pub(in crate::client) struct Changes {
     pub(in crate::client) hashes: Vec<Hash>,
     pub(in crate::client) payloads: Vec<Vec<u8>>,
     pub(in crate::client) last_arrival: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    /// A page of a collection must not read past documents of others, nor sort.
+    #[test]
+    fn a_page_is_read_from_an_index() {
+        let store = Connection::open_in_memory().unwrap();
+        for version in ["V1__store", "V2__access", "V3__lists", "V4__removed"] {
+            let file = format!("{}/../migrations/client/{version}.sql", env!("CARGO_MANIFEST_DIR"));
+            store.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+        }
+        for (sql, index) in [(super::PAGE, "PRIMARY KEY"), (super::PAGE_OF_COLLECTION, "documents_by_collection")] {
+            let mut plan = store.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let count = plan.parameter_count();
+            let parameters = rusqlite::params_from_iter(vec![rusqlite::types::Null; count]);
+            let plan: Vec<String> =
+                plan.query_map(parameters, |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
+            assert_eq!(plan.len(), 1, "{plan:?}");
+            assert!(plan[0].starts_with("SEARCH") && plan[0].contains(index), "{plan:?}");
+        }
+    }
 }

@@ -4,7 +4,6 @@ use rusqlite::{OptionalExtension, params};
 use sync_core::code::RejectCode;
 use sync_core::feed::{Body, ChangeId, FeedHead, Item, ItemKind, Run};
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
-use sync_core::limits::PAGE_CHANGES_MAX;
 use sync_core::log::Verdict;
 
 use super::spaces::hash;
@@ -109,6 +108,7 @@ impl Writer<'_> {
         device: DeviceId,
         base: FeedHead,
         bytes_max: usize,
+        items_max: usize,
     ) -> Result<Run> {
         let mut statement = self.connection.prepare_cached(
             "SELECT kind, doc_id, hash, payload FROM items WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 ORDER BY n",
@@ -136,7 +136,7 @@ impl Writer<'_> {
                 break;
             }
             run.items.push(item);
-            if run.items.len() == PAGE_CHANGES_MAX {
+            if run.items.len() >= items_max {
                 break;
             }
         }
@@ -156,6 +156,29 @@ impl Writer<'_> {
             refused.push((row.get(0)?, DocId::from_slice(&doc).map_err(|_| ROW)?, code));
         }
         Ok(refused)
+    }
+
+    /// The first and the last edit that end in an item of this device; `None` if none does.
+    pub(in crate::client) fn edits_of_item(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        doc: DocId,
+        n: u64,
+    ) -> Result<Option<(u64, u64)>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT last_edit FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3")?;
+        let key = params![space.as_bytes(), device.as_bytes(), n];
+        let last: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?.flatten();
+        let mut statement = self.connection.prepare_cached(
+            "SELECT last_edit FROM items WHERE space_id = ?1 AND doc_id = ?2 AND device_id = ?3 AND n < ?4 \
+             AND last_edit > 0 ORDER BY arrival DESC LIMIT 1",
+        )?;
+        let key = params![space.as_bytes(), doc.as_bytes(), device.as_bytes(), n];
+        let before: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?;
+        let first = before.unwrap_or(0) + 1;
+        Ok(last.filter(|last| *last >= first).map(|last| (first, last)))
     }
 
     /// The item in which an edit of a document ended: its `n`, and what the server decided.

@@ -11,14 +11,16 @@ use super::{Result, Store, StoreError};
 use crate::client::error::OpenError;
 
 /// Numbered migrations; a store's `user_version` says how many it has had.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V1__store.sql"),
     include_str!("../../../../migrations/client/V2__access.sql"),
+    include_str!("../../../../migrations/client/V3__lists.sql"),
+    include_str!("../../../../migrations/client/V4__removed.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
 /// Copies of damaged files that are kept beside the store.
-const COPIES_MAX: u32 = 100;
+pub(super) const COPIES_MAX: u32 = 100;
 
 /// Opens the store at `path`, or creates it.
 pub(in crate::client) fn create_or_open(path: &Path) -> std::result::Result<Store, OpenError> {
@@ -30,7 +32,7 @@ pub(in crate::client) fn create_or_open(path: &Path) -> std::result::Result<Stor
     })
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -50,7 +52,7 @@ fn lock(path: &Path) -> std::result::Result<File, OpenError> {
 }
 
 /// Looks at the file's first page without SQLite, which would write to it.
-fn look(path: &Path) -> std::result::Result<(), OpenError> {
+pub(super) fn look(path: &Path) -> std::result::Result<(), OpenError> {
     let mut header = Vec::with_capacity(100);
     match File::open(path) {
         Ok(file) => file.take(100).read_to_end(&mut header).map_err(StoreError::from)?,
@@ -102,7 +104,7 @@ fn open(path: &Path, lock: File) -> Result<Store> {
         // The header on disk is what `look` reads next time.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     }
-    Ok(Store { connection, _lock: lock })
+    Ok(Store { connection, path: std::path::absolute(path)?, lock: Some(lock) })
 }
 
 /// Copies a damaged store aside, with what SQLite keeps beside it, and says where.
@@ -158,6 +160,7 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
         ("meta", ["key", "key"]),
         ("spaces", ["space_id", "space_id"]),
         ("barred", ["space_id", "space_id"]),
+        ("removed", ["space_id", "space_id"]),
         ("documents", ["space_id", "doc_id"]),
         ("items", ["arrival", "arrival"]),
         ("journals", ["space_id", "doc_id"]),
@@ -180,7 +183,7 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
     Ok((store, copy, saved))
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
@@ -219,12 +222,14 @@ mod tests {
     use super::*;
     use crate::client::Client;
 
-    /// A store as the first version of this library left it, with a space.
-    fn first_version(path: &Path, space: SpaceId, device: DeviceId) {
+    /// A store as an earlier version of this library left it, with a space.
+    fn of_version(version: usize, path: &Path, space: SpaceId, device: DeviceId) {
         let store = Connection::open(path).unwrap();
-        store.execute_batch(MIGRATIONS[0]).unwrap();
+        for migration in &MIGRATIONS[..version] {
+            store.execute_batch(migration).unwrap();
+        }
         store.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-        store.pragma_update(None, "user_version", 1).unwrap();
+        store.pragma_update(None, "user_version", version as u32).unwrap();
         let chain = sync_core::feed::FeedHead::start(space, device).chain.0;
         let cursor = Cursor::start(space).chain.0;
         store
@@ -238,18 +243,23 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_the_first_version_is_brought_to_this_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
-        let (space, device) = (SpaceId::from_random([5; 16]), DeviceId::from_random([1; 16]));
-        first_version(&path, space, device);
-        for _ in 0..2 {
-            let client = Client::builder(&path).identity("ann", device).open().unwrap();
-            assert!(client.has_access(space).unwrap());
-            assert_eq!(client.quarantine(space).unwrap(), []);
+    fn a_store_of_each_version_before_is_brought_to_this_one() {
+        for version in 1..MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store");
+            let (space, device) = (SpaceId::from_random([5; 16]), DeviceId::from_random([1; 16]));
+            of_version(version, &path, space, device);
+            for opened in 1..=2 {
+                let client = Client::builder(&path).identity("ann", device).open().unwrap();
+                assert!(client.has_access(space).unwrap());
+                assert_eq!(client.quarantine(space).unwrap(), []);
+                client.create(space, "notes").unwrap();
+                let page = client.document_page(space, Some("notes"), None, 10).unwrap();
+                assert_eq!(page.documents.len(), opened);
+            }
+            let store = Connection::open(&path).unwrap();
+            let now: usize = store.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(now, MIGRATIONS.len());
         }
-        let store = Connection::open(&path).unwrap();
-        let version: usize = store.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(version, MIGRATIONS.len());
     }
 }

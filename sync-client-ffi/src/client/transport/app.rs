@@ -32,10 +32,13 @@ impl App {
 
     /// The request, with what the app is.
     pub(in crate::client) fn sign(&self, request: RequestBuilder) -> RequestBuilder {
-        match &*lock(&self.name) {
-            Some((platform, version)) => request.header(PLATFORM, platform).header(VERSION, version),
-            None => request,
-        }
+        self.headers().fold(request, |request, (name, value)| request.header(name, value))
+    }
+
+    /// The headers that say so.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let name = lock(&self.name).clone();
+        name.into_iter().flat_map(|(platform, version)| [(PLATFORM, platform), (VERSION, version)])
     }
 
     /// Remembers where the app is updated, if that is what the server says. It opens in a browser, so it has to be of the web.

@@ -8,17 +8,35 @@ use sync_core::limits::{BODY_BYTES_MAX, LIVE_OPEN_TIMEOUT_MS, REQUEST_TIMEOUT_MS
 use sync_core::session::{Ending, Failure};
 use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, SyncResponse};
 
+use super::tls::{self, Trust};
 use super::{Answer, App, Meter, Opening, Pending, Traffic, Transport, socket};
 use crate::client::error::OpenError;
 
 pub(in crate::client) const MSGPACK: &str = "application/msgpack";
 
+/// Where requests go, and live connections.
+pub(super) struct Urls {
+    pub(super) sync: String,
+    live: String,
+}
+
+impl Urls {
+    pub(super) fn new(server: &str) -> Result<Self, OpenError> {
+        let bad = || OpenError::BadAddress { address: server.to_owned() };
+        let url = reqwest::Url::parse(server).map_err(|_| bad())?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(bad());
+        }
+        let base = url.as_str().trim_end_matches('/');
+        Ok(Self { sync: format!("{base}/v1/sync"), live: format!("{base}/v1/live") })
+    }
+}
+
 /// A server over HTTP, by reqwest and rustls.
 pub(in crate::client) struct Http {
-    /// Where requests go, and live connections.
-    sync_url: String,
-    live_url: String,
-    /// Made when they are needed: each reads the certificates that the system trusts, and opening a store is to be quick.
+    urls: Urls,
+    trust: Trust,
+    /// Made when they are needed: the first reads the certificates that the system trusts, and opening a store is to be quick.
     requests: OnceLock<Option<reqwest::Client>>,
     upgrades: OnceLock<Option<reqwest::Client>>,
     meter: Arc<Meter>,
@@ -26,22 +44,15 @@ pub(in crate::client) struct Http {
 }
 
 impl Http {
-    pub(in crate::client) fn new(server: &str, app: Arc<App>) -> Result<Self, OpenError> {
-        let bad = || OpenError::BadAddress { address: server.to_owned() };
-        let url = reqwest::Url::parse(server).map_err(|_| bad())?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(bad());
-        }
-        let base = url.as_str().trim_end_matches('/');
-        let (sync_url, live_url) = (format!("{base}/v1/sync"), format!("{base}/v1/live"));
+    pub(in crate::client) fn new(server: &str, app: Arc<App>, trust: Trust) -> Result<Self, OpenError> {
         let (requests, upgrades) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { sync_url, live_url, requests, upgrades, meter: Arc::default(), app })
+        Ok(Self { urls: Urls::new(server)?, trust, requests, upgrades, meter: Arc::default(), app })
     }
 
     fn requests(&self) -> Option<&reqwest::Client> {
         let client = self.requests.get_or_init(|| {
             let timeout = Duration::from_millis(REQUEST_TIMEOUT_MS);
-            build(common().timeout(timeout).connect_timeout(timeout / 3))
+            build(common(&self.trust, HTTP)?.timeout(timeout).connect_timeout(timeout / 3))
         });
         client.as_ref()
     }
@@ -51,12 +62,12 @@ impl Http {
         let client = self.upgrades.get_or_init(|| {
             // Sooner than the whole may take, so that a server out of reach is not taken for one behind a barrier.
             let timeout = Duration::from_millis(LIVE_OPEN_TIMEOUT_MS / 5 * 4);
-            build(common().http1_only().pool_max_idle_per_host(0).connect_timeout(timeout))
+            build(common(&self.trust, HTTP_1)?.http1_only().pool_max_idle_per_host(0).connect_timeout(timeout))
         });
         client.as_ref()
     }
 
-    async fn exchange(&self, request: &SyncRequest, token: Option<String>) -> Answer {
+    async fn exchange(&self, request: &SyncRequest, token: Option<String>, bytes_max: Option<usize>) -> Answer {
         let not_understood = Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None };
         let token = token.ok_or(Failure::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None })?;
         let body = wire::encode(request).map_err(|_| not_understood)?;
@@ -64,55 +75,65 @@ impl Http {
         Meter::add(&self.meter.bytes_sent, body.len());
         let client = self.requests().ok_or(Failure::Unreachable)?;
         let request = client
-            .post(&self.sync_url)
+            .post(&self.urls.sync)
             .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(CONTENT_TYPE, MSGPACK)
             .header(ACCEPT, MSGPACK)
             .body(body);
         let mut response = self.app.sign(request).send().await.map_err(|_| Failure::Unreachable)?;
-        let status = response.status();
+        let status = response.status().as_u16();
         let header_ms = retry_after_ms(&response);
-        let body = self.body(&mut response).await?;
-        if status.is_success() {
-            let frame = wire::decode::<SyncResponse>(&body).map_err(|error| {
-                tracing::warn!(%error, "the server's answer is not a frame");
-                not_understood
-            })?;
-            return Ok(Box::new(frame));
-        }
-        let (code, retry_after_ms) = match wire::decode::<ErrorResponse>(&body) {
-            Ok(error) => {
-                self.app.hear(&error);
-                (error.code, error.retry_after_ms.or(header_ms))
-            }
-            // A proxy or captive portal speaks for itself; only a status that says enough is believed.
-            Err(_) if status.as_u16() == 401 => (ErrorCode::Unauthorized, header_ms),
-            Err(_) if status.as_u16() == 413 => (ErrorCode::TooLarge, header_ms),
-            Err(_) if status.as_u16() == 429 => (ErrorCode::RateLimited, header_ms),
-            Err(_) => (ErrorCode::Unavailable, header_ms),
-        };
-        Err(Failure::Refused { code, retry_after_ms })
+        let body = self.body(&mut response, bytes_max).await?;
+        understand(status, header_ms, &body, &self.app)
     }
 
-    async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Failure> {
-        match bounded_body(response, BODY_BYTES_MAX, &self.meter).await {
+    async fn body(&self, response: &mut reqwest::Response, bytes_max: Option<usize>) -> Result<Vec<u8>, Failure> {
+        let most = bytes_max.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+        match bounded_body(response, most, &self.meter).await {
             Ok(Some(body)) => Ok(body),
+            Ok(None) if most < BODY_BYTES_MAX => Err(Failure::Cut),
             Ok(None) => Err(Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None }),
             Err(_) => Err(Failure::Unreachable),
         }
     }
 }
 
-/// What all requests have in common.
-pub(in crate::client) fn common() -> reqwest::ClientBuilder {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Lost races are fine: then the app, or another client, has installed one.
-        rustls::crypto::ring::default_provider().install_default().ok();
+/// What an answer means, by its status, its header and its body.
+pub(super) fn understand(status: u16, header_ms: Option<u64>, body: &[u8], app: &App) -> Answer {
+    if (200..300).contains(&status) {
+        let frame = wire::decode::<SyncResponse>(body).map_err(|error| {
+            tracing::warn!(%error, "the server's answer is not a frame");
+            Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None }
+        })?;
+        return Ok(Box::new(frame));
     }
-    reqwest::Client::builder()
+    let (code, retry_after_ms) = match wire::decode::<ErrorResponse>(body) {
+        Ok(error) => {
+            app.hear(&error);
+            (error.code, error.retry_after_ms.or(header_ms))
+        }
+        // A proxy or captive portal speaks for itself; only a status that says enough is believed.
+        Err(_) if status == 401 => (ErrorCode::Unauthorized, header_ms),
+        Err(_) if status == 413 => (ErrorCode::TooLarge, header_ms),
+        Err(_) if status == 429 => (ErrorCode::RateLimited, header_ms),
+        Err(_) => (ErrorCode::Unavailable, header_ms),
+    };
+    Err(Failure::Refused { code, retry_after_ms })
+}
+
+/// Protocols of a TLS connection.
+pub(in crate::client) const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+const HTTP_1: &[&[u8]] = &[b"http/1.1"];
+
+/// What all requests have in common.
+pub(in crate::client) fn common(trust: &Trust, protocols: &[&[u8]]) -> Option<reqwest::ClientBuilder> {
+    tls::settle_provider();
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(trust.config(protocols)?)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")))
+        .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")));
+    Some(builder)
 }
 
 /// A system without certificates that can be read has no network that can be used.
@@ -126,6 +147,10 @@ pub(in crate::client) async fn bounded_body(
     bytes_max: usize,
     meter: &Meter,
 ) -> reqwest::Result<Option<Vec<u8>>> {
+    // What says how long it is need not be read to know.
+    if response.content_length().is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Ok(None);
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         Meter::add(&meter.bytes_received, chunk.len());
@@ -144,14 +169,19 @@ pub(in crate::client) fn retry_after_ms(response: &reqwest::Response) -> Option<
 }
 
 impl Transport for Http {
-    fn send<'a>(&'a self, request: &'a SyncRequest, token: Option<String>) -> Pending<'a, Answer> {
-        Box::pin(self.exchange(request, token))
+    fn send<'a>(
+        &'a self,
+        request: &'a SyncRequest,
+        token: Option<String>,
+        answer_bytes_max: Option<usize>,
+    ) -> Pending<'a, Answer> {
+        Box::pin(self.exchange(request, token, answer_bytes_max))
     }
 
     fn open(&self, token: Option<String>) -> Pending<'_, Opening> {
         Box::pin(async move {
             let client = self.upgrades().ok_or(Ending::Lost)?;
-            socket::open(client, &self.live_url, token, &self.meter, &self.app).await
+            socket::open(client, &self.urls.live, token, &self.meter, &self.app).await
         })
     }
 

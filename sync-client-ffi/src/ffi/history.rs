@@ -1,0 +1,56 @@
+//! What a document was.
+
+use sync_core::id::{DeviceId, Hash};
+
+use super::document::Document;
+use super::error::RejoinError;
+use super::path::parse;
+use crate::client;
+
+/// A change of a document, as its history tells of it. It knows no clock.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct HistoryEntry {
+    /// Its hash, in hexadecimal digits.
+    pub hash: String,
+    /// Which device made it; nothing for an author that is no device of ours.
+    pub device: Option<DeviceId>,
+    /// Whether this device made it.
+    pub own: bool,
+    /// How many operations it has.
+    pub operations: u64,
+    /// The hashes of the changes that it was made upon.
+    pub deps: Vec<String>,
+}
+
+impl From<client::HistoryEntry> for HistoryEntry {
+    fn from(entry: client::HistoryEntry) -> Self {
+        let client::HistoryEntry { revision, own } = entry;
+        Self {
+            hash: revision.hash.to_string(),
+            device: revision.actor.map(|actor| actor.device()),
+            own,
+            operations: revision.operations,
+            deps: revision.deps.iter().map(Hash::to_string).collect(),
+        }
+    }
+}
+
+#[uniffi::export]
+impl Document {
+    /// The document's changes, newest first: at most `limit`, and never more than 1,000. Each stands in front of those that it
+    /// was made upon. Changes carry no clock, so the history knows who and what, and not when.
+    #[uniffi::method(default(limit = 100))]
+    pub fn history(&self, limit: u32) -> Result<Vec<HistoryEntry>, RejoinError> {
+        Ok(self.with(|doc| doc.history(limit as usize))?.into_iter().map(Into::into).collect())
+    }
+
+    /// The value at a path as JSON, as it was when exactly these changes, and those that they were made upon, were there: for
+    /// one change, what its author saw after it. Nothing if nothing was there.
+    pub fn json_at(&self, path: &str, hashes: Vec<String>) -> Result<Option<String>, RejoinError> {
+        let path = parse(path)?;
+        let hash =
+            |text: &String| text.parse::<Hash>().map_err(|_| RejoinError::invalid(format!("not a hash: {text}")));
+        let at = hashes.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
+        self.with(|doc| doc.json_at(path, &at))
+    }
+}
