@@ -14,6 +14,8 @@ Without an event loop: ``with rejoin.open(…) as client: …`` and ``note.obser
 variants (``RejoinError.StoreLocked``); their text says what to do.
 """
 
+from typing import TYPE_CHECKING
+
 from . import _bridge, _end
 
 # Before anything else has a hold of what it changes.
@@ -27,6 +29,8 @@ from ._end import log_to  # noqa: E402
 from ._native.rejoin import (  # noqa: E402
     AccessObserver,
     ChangeState,
+    CollectionEvent,
+    CollectionObserver,
     Companion,
     CredentialsStore,
     CredentialsStoreError,
@@ -34,10 +38,23 @@ from ._native.rejoin import (  # noqa: E402
     DocumentEntry,
     DocumentEvent,
     DocumentObserver,
+    DocumentPage,
     DocumentStep,
+    EditChange,
+    EditEvent,
+    EditObserver,
     EditOp,
+    ExportObserver,
+    ExportProgress,
+    ExportReport,
+    HistoryEntry,
+    HttpHeader,
+    HttpResponse,
+    HttpTransport,
+    HttpTransportError,
     InternalError,
     Invitation,
+    Leave,
     ListObserver,
     LogLevel,
     LogLine,
@@ -49,9 +66,9 @@ from ._native.rejoin import (  # noqa: E402
     Peer,
     PendingCounts,
     PresenceObserver,
-    QuarantinedChange,
     QuarantineReason,
-    RejoinError,
+    QuarantinedChange,
+    Removal,
     Role,
     SessionObserver,
     SessionState,
@@ -63,12 +80,16 @@ from ._native.rejoin import (  # noqa: E402
     SyncSummary,
     SyncTrouble,
     TokenProvider,
-    TokenProviderError,
     repair_store,
 )
+if TYPE_CHECKING:
+    from ._errors import RejoinError, TokenProviderError
+else:
+    from ._native.rejoin import RejoinError, TokenProviderError
+
 from ._paths import Path, Step, path, steps  # noqa: E402
 from ._provider import TokenSource  # noqa: E402
 from ._values import Counter, Text, Timestamp, Value  # noqa: E402
 from ._watch import Changes, Watch  # noqa: E402
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [name for name in dir() if not name.startswith("_") and name != "TYPE_CHECKING"]

@@ -90,6 +90,11 @@ class Client(_native.RejoinClient):  # type: ignore[misc]
         if watches is not None:
             watches.close()
 
+    async def leave(self, how: _native.Leave) -> None:
+        """Shuts the client, and keeps or deletes its store. ``RejoinError.Unsent``: nothing has happened, and it goes on."""
+        await super().leave(how)
+        self.close()
+
     def __enter__(self) -> Client:
         return self
 
@@ -141,6 +146,24 @@ class Client(_native.RejoinClient):  # type: ignore[misc]
         """Calls ``observer`` when documents of a space came or went: the list has to be read again."""
         subscribe = super().observe_documents
         return self._watches.observe(observer, _native.ListObserver, "on_list", lambda told: subscribe(space, told))
+
+    def observe_collection(
+        self,
+        space: uuid.UUID,
+        collection: str | None,
+        observer: Callable[[_native.CollectionEvent], Any] | _native.CollectionObserver,
+    ) -> Watch:
+        """Calls ``observer`` with which documents of a space, or of one collection in it, came, changed or went.
+
+        Observe first and list second, then nothing is missed.
+        """
+        subscribe = super().observe_collection
+        return self._watches.observe(
+            observer,
+            _native.CollectionObserver,
+            "on_collection",
+            lambda told: subscribe(space, collection, told),
+        )
 
     def observe_access(self, space: uuid.UUID, observer: Callable[[], Any] | _native.AccessObserver) -> Watch:
         """Calls ``observer`` when access to a space was lost or came back, or a change was refused for want of it."""

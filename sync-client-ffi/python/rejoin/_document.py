@@ -64,6 +64,10 @@ class Edit:
         """Adds to a counter."""
         return self.op(_native.EditOp.INCREMENT(pointer(path), by))
 
+    def move(self, path: Path, from_index: int, to_index: int) -> Edit:
+        """Moves an element of a list; what others do to it at the same time is done to the old one, and lost."""
+        return self.op(_native.EditOp.MOVE(pointer(path), from_index, to_index))
+
     def __enter__(self) -> Edit:
         return self
 
@@ -113,6 +117,10 @@ class Document(_native.Document):
         """One edit that inserts elements into a list, before the index that ends the path."""
         return self.edit([_native.EditOp.INSERT(pointer(path), list(values))])
 
+    def move(self, path: Path, from_index: int, to_index: int) -> int:
+        """One edit that moves an element of a list."""
+        return self.edit([_native.EditOp.MOVE(pointer(path), from_index, to_index)])
+
     def splice(self, path: Path, at: int, remove: int = 0, insert: str = "") -> int:
         """One edit that replaces a part of a text. Positions count characters, as ``len`` does."""
         return int(super().splice(pointer(path), at, remove, insert))
@@ -138,6 +146,10 @@ class Document(_native.Document):
         """The value at a path as JSON: bytes become base64, counters and times numbers. ``None`` if there is none."""
         return super().json(pointer(path))
 
+    def json_at(self, path: Path, hashes: list[str]) -> str | None:
+        """The same as it was when exactly these changes of its `history`, and those they were made upon, were there."""
+        return super().json_at(pointer(path), hashes)
+
     def text(self, path: Path) -> str | None:
         """The text at a path; ``None`` if there is none."""
         return super().text(pointer(path))
@@ -156,6 +168,10 @@ class Document(_native.Document):
         What it raises is logged (``logging.getLogger("rejoin")``), and the next event comes all the same.
         """
         return self._watches.observe(observer, _native.DocumentObserver, "on_event", super().observe)
+
+    def observe_edits(self, observer: Callable[[_native.EditEvent], Any] | _native.EditObserver) -> Watch:
+        """Calls ``observer`` with what becomes of this device's edits of the document, from now on."""
+        return self._watches.observe(observer, _native.EditObserver, "on_edits", super().observe_edits)
 
     def changes(self, waiting_max: int = _watch.WAITING_MAX) -> Changes[_native.DocumentEvent]:
         """Every change as an async iterator: ``async for event in doc.changes(): …``. Ends when the document is deleted.

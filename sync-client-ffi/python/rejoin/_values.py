@@ -234,6 +234,12 @@ def _write(value: Any, to: Builder) -> None:
     _put(value, to, 0)
 
 
+def _lower(value: Any) -> Any:
+    builder = Builder()
+    _put(value, builder, 0)
+    return builder.finalize()
+
+
 def check(value: Any) -> None:
     """Raises what writing this value would."""
     if type(value) in (str, Text, bool, float, bytes, type(None)):
@@ -246,5 +252,6 @@ def install() -> None:
     converter = _native._UniffiFfiConverterTypeValue
     converter.read = staticmethod(_get)
     converter.write = staticmethod(_write)
+    converter.lower = staticmethod(_lower)
     # Whatever is wrong shows when it is written, before anything is called.
     converter.check_lower = staticmethod(lambda value: None)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 WAITING_MAX = 256
 
 
-class Watch:
+class Watch(_native.Watch):
     """Something observed, until ``cancel`` is called, a ``with`` block over it ends, or its client is closed."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
@@ -79,7 +79,7 @@ class Watches:
         self._watches: set[Watch] = set()
         self._streams: weakref.WeakSet[Changes[Any]] = weakref.WeakSet()
 
-    def observe(self, call: Callable[..., Any], kind: type, method: str, subscribe: Callable[[Any], Any]) -> Watch:
+    def observe(self, call: Any, kind: type, method: str, subscribe: Callable[[Any], Any]) -> Watch:
         """Observes with a callable, or with an object of the generated observer class ``kind``."""
         if isinstance(call, kind):
             call = getattr(call, method)

@@ -20,7 +20,19 @@ _I32, _U32 = struct.Struct(">i"), struct.Struct(">I")
 _I64, _U64 = struct.Struct(">q"), struct.Struct(">Q")
 _F32, _F64 = struct.Struct(">f"), struct.Struct(">d")
 
-_CHARS = ctypes.POINTER(ctypes.c_char)
+_Status = _native._UniffiRustCallStatus
+
+
+class _Borrowed(ctypes.Structure):
+    """Bytes of Python's for the time of a call: laid out as `_UniffiForeignBytes`, and made without a cast."""
+
+    _fields_ = [("len", ctypes.c_int32), ("data", ctypes.c_char_p)]
+
+
+# By its name anew: the generated one takes arguments of its own types.
+_from_bytes = _native._UniffiLib["ffi_sync_client_ffi_rustbuffer_from_bytes"]
+_from_bytes.argtypes = (_Borrowed, ctypes.POINTER(_Status))
+_from_bytes.restype = _native._UniffiRustBuffer
 
 
 class Builder:
@@ -33,17 +45,7 @@ class Builder:
 
     def finalize(self) -> Any:
         """The library's own buffer with what was written."""
-        size = len(self.data)
-        if size > 0x7FFF_FFFF:
-            raise ValueError("a call takes at most 2 GiB")
-        foreign = _native._UniffiForeignBytes()
-        foreign.len = size
-        if size:
-            foreign.data = ctypes.cast(ctypes.c_char_p(bytes(self.data)), _CHARS)
-        status = _native._UniffiRustCallStatus()
-        buffer = _native._UniffiLib.ffi_sync_client_ffi_rustbuffer_from_bytes(foreign, ctypes.byref(status))
-        _native._uniffi_check_call_status(None, status)
-        return buffer
+        return _buffer(bytes(self.data))
 
     def discard(self) -> None:
         """Nothing of the library's was taken yet."""
@@ -147,10 +149,26 @@ class Stream:
         return float(self._unpack(_F64))
 
 
+def _buffer(data: bytes) -> Any:
+    if len(data) > 0x7FFF_FFFF:
+        raise ValueError("a call takes at most 2 GiB")
+    return _call(None, _from_bytes, _Borrowed(len(data), data))
+
+
 def _lower_text(value: str) -> Any:
-    builder = Builder()
-    builder.data += value.encode("utf-8")
-    return builder.finalize()
+    return _buffer(value.encode("utf-8"))
+
+
+def _call(error_converter: Any, function: Any, *arguments: Any) -> Any:
+    status = _Status()
+    result = function(*arguments, ctypes.byref(status))
+    if status.code:
+        _native._uniffi_check_call_status(error_converter, status)
+    return result
+
+
+def _plain_call(function: Any, *arguments: Any) -> Any:
+    return _call(None, function, *arguments)
 
 
 @contextlib.contextmanager
@@ -164,3 +182,5 @@ def install() -> None:
     _native._UniffiRustBufferStream = Stream
     _native._UniffiRustBuffer.alloc_with_builder = staticmethod(_built)
     _native._UniffiFfiConverterString.lower = staticmethod(_lower_text)
+    _native._uniffi_rust_call_with_error = _call
+    _native._uniffi_rust_call = _plain_call

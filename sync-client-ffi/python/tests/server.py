@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import uuid
 from pathlib import Path
@@ -65,7 +66,9 @@ class Server:
         which = str(device) if device else "new"
         command = [binary(), "token", *self._arguments(), "--user", user, "--device", which, "--ttl", ttl]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.strip(), device or uuid.UUID(done.stderr.split()[-1])
+        said = re.search(r"^device:? +([0-9a-f-]{36})$", done.stderr, re.M)
+        assert said, done.stderr
+        return done.stdout.strip(), uuid.UUID(said[1])
 
     def foreign_token(self, user: str, device: uuid.UUID) -> str:
         """A token that this server does not take: another one signed it."""

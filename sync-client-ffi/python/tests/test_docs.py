@@ -49,3 +49,18 @@ def test_the_table_names_every_error_and_no_other() -> None:
         if isinstance(variant, type) and issubclass(variant, rejoin.RejoinError)
     ]
     assert sorted(listed) == sorted(there)
+
+
+def test_type_checkers_see_every_error_with_its_fields() -> None:
+    stub = ast.parse((Path(rejoin.__file__).parent / "_errors.pyi").read_text())
+    (seen,) = [node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "RejoinError"]
+    classes = [node for node in seen.body if isinstance(node, ast.ClassDef)]
+    listed = {
+        node.name: ["text", *(line.target.id for line in node.body if isinstance(line, ast.AnnAssign))] for node in classes
+    }
+    there = {
+        name: [field for field in inspect.signature(variant.__init__).parameters if field != "self"]
+        for name, variant in vars(rejoin.RejoinError).items()
+        if isinstance(variant, type) and issubclass(variant, rejoin.RejoinError)
+    }
+    assert listed == there

@@ -243,3 +243,42 @@ async def test_a_call_that_is_given_up_leaves_the_store_to_be_opened_again(store
                     return
             except RejoinError.StoreLocked:
                 await asyncio.sleep(0)
+
+
+def test_elements_move_and_history_tells_of_it(offline: rejoin.Client) -> None:
+    doc = offline.create("notes", {"items": ["milk", "bread", "salt"]})
+    doc.move("items", 0, 2)
+    assert doc["items"] == ["bread", "salt", "milk"]
+    with doc.edit() as edit:
+        edit.move("items", 2, 0)
+    assert doc["items"] == ["milk", "bread", "salt"]
+    history = doc.history()
+    assert history and all(entry.own for entry in history)
+    assert json.loads(doc.json_at("items", [history[0].hash])) == ["milk", "bread", "salt"]
+
+
+def test_documents_come_in_pages(offline: rejoin.Client) -> None:
+    made = [offline.create("notes").id() for _ in range(5)]
+    found, after = [], None
+    while True:
+        page = offline.document_page(offline.personal_space(), "notes", after, 2)
+        assert len(page.documents) <= 2
+        found += [entry.document for entry in page.documents]
+        if (after := page.next) is None:
+            break
+    assert found == made
+
+
+async def test_leaving_keeps_or_deletes_the_store(store: Path) -> None:
+    client = rejoin.open(store, user="ann", device=uuid.uuid4())
+    doc = client.create("notes", {"title": "a"})
+    with pytest.raises(RejoinError.Unsent) as error:
+        await client.leave(rejoin.Leave.WIPE_WHEN_SENT)
+    assert error.value.edits + error.value.changes > 0
+    assert doc["title"] == "a"
+    changes = doc.changes()
+    await client.leave(rejoin.Leave.WIPE_NOW)
+    assert [event async for event in changes] == []
+    assert not store.exists()
+    with pytest.raises(RejoinError.Closed):
+        doc["title"]

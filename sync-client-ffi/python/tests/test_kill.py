@@ -33,8 +33,8 @@ async def test_twenty_kills_lose_no_reported_edit(person: Person, child: Callabl
                 reported.append(int(writer.stdout.readline()))
             writer.send_signal(signal.SIGKILL)
             # What it still said before it died was reported, too. A line that breaks off was not.
-            rest, errors = writer.communicate(timeout=PATIENCE)
-            assert writer.returncode == -signal.SIGKILL, errors
+            rest = writer.stdout.read()
+            assert writer.wait(PATIENCE) == -signal.SIGKILL, writer.stderr.read()
             reported += [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
 
             async with await person.open("laptop") as laptop:

@@ -250,3 +250,19 @@ async def test_presence(person: Person) -> None:
             laptop.set_presence(space, bytes(1 << 20), 1000)
         with pytest.raises(TypeError):
             laptop.set_presence(space, "text", 1000)
+
+
+async def test_collections_and_edits_are_observed(person: Person) -> None:
+    async with await person.open("laptop") as client:
+        listed: queue.Queue[rejoin.CollectionEvent] = queue.Queue()
+        saved: queue.Queue[rejoin.EditEvent] = queue.Queue()
+        client.observe_collection(client.personal_space(), "notes", listed.put)
+        doc = client.create("notes")
+        event = await asyncio.to_thread(listed.get, timeout=PATIENCE)
+        assert isinstance(event, rejoin.CollectionEvent.CHANGED) and event.added == [doc.id()]
+        doc.observe_edits(saved.put)
+        number = doc.put("title", "a")
+        client.start()
+        assert (await doc.wait_for_edit(number, PATIENCE_MS)).is_DURABLE()
+        event = await asyncio.to_thread(saved.get, timeout=PATIENCE)
+        assert isinstance(event, rejoin.EditEvent.CHANGED) and event.changes[0].first == number
