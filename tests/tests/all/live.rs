@@ -9,6 +9,7 @@ use sync_tests::seen::Seen;
 mod blocked;
 mod crowd;
 mod edits;
+mod faces;
 mod hostile;
 mod lists;
 mod network;
