@@ -198,7 +198,7 @@ impl Account {
 
     /// The user's devices, the oldest first.
     pub async fn devices(&self) -> Result<Vec<Device>, RejoinError> {
-        Ok(self.ask(|account| account.devices()).await?.into_iter().map(Into::into).collect())
+        Ok(self.ask(account::Account::devices).await?.into_iter().map(Into::into).collect())
     }
 
     /// Gives a device another name.
@@ -213,7 +213,7 @@ impl Account {
 
     /// The spaces that the user may enter.
     pub async fn spaces(&self) -> Result<Vec<SpaceInfo>, RejoinError> {
-        Ok(self.ask(|account| account.spaces()).await?.into_iter().map(Into::into).collect())
+        Ok(self.ask(account::Account::spaces).await?.into_iter().map(Into::into).collect())
     }
 
     /// Makes a space that the user owns.

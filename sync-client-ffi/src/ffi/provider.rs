@@ -44,7 +44,7 @@ pub trait TokenProvider: Send + Sync {
 
 struct Provider {
     client: Mutex<Option<Client>>,
-    provider: Arc<dyn TokenProvider>,
+    source: Arc<dyn TokenProvider>,
     busy: AtomicBool,
     flight: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
@@ -53,7 +53,7 @@ struct Provider {
 pub(super) fn attach(client: &Client, provider: Arc<dyn TokenProvider>) -> Arc<Watch> {
     let provider = Arc::new(Provider {
         client: Mutex::new(Some(client.clone())),
-        provider,
+        source: provider,
         busy: AtomicBool::new(false),
         flight: Mutex::new(None),
     });
@@ -93,7 +93,7 @@ impl Provider {
             let Some(client) = lock(&self.client).clone() else { return };
             let refused = client.token();
             drop(client);
-            match tokio::time::timeout(PATIENCE, self.provider.token(refused.clone())).await {
+            match tokio::time::timeout(PATIENCE, self.source.token(refused.clone())).await {
                 // The same one again would be refused again: the provider has kept it too long.
                 Ok(Ok(token)) if Some(&token) == refused.as_ref() => {
                     tracing::warn!("the token provider gave a token that was refused");

@@ -164,6 +164,15 @@ fn foreign_newer_and_damaged_files_are_left_as_they_are() {
     assert!(matches!(open(&foreign), Err(OpenError::NotAStore { .. })));
     assert_eq!(fs::read(&foreign).unwrap(), letter);
 
+    // A database of somebody else's that has neither a version nor a name.
+    let nameless = folder.path().join("nameless");
+    let mut bytes = sound.clone();
+    bytes[60..64].fill(0);
+    bytes[68..72].fill(0);
+    fs::write(&nameless, &bytes).unwrap();
+    assert!(matches!(open(&nameless), Err(OpenError::NotAStore { .. })));
+    assert_eq!(fs::read(&nameless).unwrap(), bytes);
+
     let newer = folder.path().join("newer");
     let mut bytes = sound.clone();
     bytes[60..64].copy_from_slice(&99u32.to_be_bytes());

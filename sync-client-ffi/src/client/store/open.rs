@@ -80,8 +80,9 @@ pub(super) fn look(path: &Path, damaged: impl Fn() -> OpenError) -> std::result:
         let ours = header.iter().all(|byte| *byte == 0) || number(68) == APPLICATION_ID as u32;
         return Err(if ours { damaged() } else { OpenError::NotAStore { path: path.to_owned() } });
     }
-    let (version, application) = (number(60), number(68));
-    if application != APPLICATION_ID as u32 && (application != 0 || version != 0) {
+    let (version, application, pages) = (number(60), number(68), number(28));
+    // One page is no table yet: a store that was killed while it was made.
+    if application != APPLICATION_ID as u32 && (application != 0 || version != 0 || pages > 1) {
         return Err(OpenError::NotAStore { path: path.to_owned() });
     }
     let supported = MIGRATIONS.len() as u32;

@@ -39,18 +39,8 @@ impl ExportObserver for Stops {
 fn what_phones_see_of_it_works_and_a_shut_client_says_so() {
     let rig = Rig::start();
     let path = rig.folder().join("phone.sqlite").display().to_string();
-    let options = OpenOptions {
-        path: path.clone(),
-        session: None,
-        server: Some(rig.url()),
-        token: Some(rig.token("ann", device(1))),
-        token_provider: None,
-        user: None,
-        device: None,
-        live: true,
-        platform: None,
-        app_version: None,
-    };
+    let token = Some(rig.token("ann", device(1)));
+    let options = OpenOptions { server: Some(rig.url()), token, ..OpenOptions::at(path.clone()) };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = RejoinClient::open_blocking(options).unwrap();
     let space = client.personal_space().unwrap();
