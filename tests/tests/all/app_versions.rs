@@ -1,5 +1,7 @@
 //! An app that has become too old for its server: it is told, and where to update, and keeps what is written.
 
+use std::time::Instant;
+
 use sync_client_ffi::account::{Account, AccountError, CredentialsFile, NewDevice, Proof, Refresher};
 use sync_client_ffi::{Client, OpenError, Status, SyncError, Trouble, Value};
 use sync_server::store::Store as _;
@@ -131,5 +133,10 @@ fn who_does_not_say_what_it_is_is_served_and_nonsense_is_refused_at_once() {
         assert!(matches!(opened, Err(OpenError::BadApp { .. })), "{platform} {version}");
     }
     set_minimum(&rig, None);
-    phone(&rig, 4, "1.0").sync_once(PATIENCE).unwrap();
+    let phone = phone(&rig, 4, "1.0");
+    let began = Instant::now();
+    // Until the server has looked.
+    while let Err(error) = phone.sync_once(PATIENCE) {
+        assert!(matches!(error, SyncError::UpgradeRequired { .. }) && began.elapsed() < PATIENCE, "{error}");
+    }
 }
