@@ -397,6 +397,6 @@ impl Drop for Shared {
 }
 
 /// A panic under the lock leaves what SQLite and the pure core hold whole: both change in one step at the end.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! Accounts, devices and shared spaces.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sync_core::id::{DeviceId, SpaceId};
 
@@ -9,6 +9,7 @@ use super::error::RejoinError;
 use super::http::trust;
 use super::session::{CredentialsStore, Session};
 use crate::client::account::{self, AccountError, CompanionCode, NewDevice, Proof};
+use crate::client::lock;
 
 /// Who somebody is.
 #[derive(Clone, uniffi::Enum)]
@@ -310,7 +311,7 @@ impl Companion {
         let (account, device, mut code) = (self.account.clone(), self.device.clone(), self.code());
         let asked = blocking(move || Ok::<_, RejoinError>((account.poll_companion(&mut code, &device), code))).await?;
         let (answer, code) = asked;
-        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = code;
+        *lock(&self.code) = code;
         let trust = self.account.trusts();
         match answer? {
             Some(credentials) => blocking(move || Session::begin(store, credentials, trust)).await.map(Some),
@@ -321,7 +322,7 @@ impl Companion {
 
 impl Companion {
     fn code(&self) -> CompanionCode {
-        self.code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.code).clone()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Observers that apps implement, and the handles that end them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use sync_core::document::{Action, Patch};
 use sync_core::id::{DeviceId, DocId, SpaceId};
@@ -9,7 +9,7 @@ use sync_core::id::{DeviceId, DocId, SpaceId};
 use super::path;
 use super::status::SyncStatus;
 use super::value::FfiValue;
-use crate::client::{DocEvent, EventKind, Origin, PeerInfo, Subscription};
+use crate::client::{DocEvent, EventKind, Origin, PeerInfo, Subscription, lock};
 
 /// Something observed, until `cancel` is called or this is no longer referred to.
 #[derive(uniffi::Object)]
@@ -31,7 +31,7 @@ impl Watch {
 impl Watch {
     /// Observes no longer. What is under way comes to its end. May be called from within the observer, and again.
     pub fn cancel(&self) {
-        drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.held).take());
     }
 }
 

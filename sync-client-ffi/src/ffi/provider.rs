@@ -1,12 +1,12 @@
 //! Tokens of the app's own: it is asked for one shortly before the last runs out, and when the server does not take it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::background;
 use super::observe::Watch;
-use crate::client::Client;
+use crate::client::{Client, lock};
 
 /// A provider that does not answer for so long has failed: it is asked again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -120,8 +120,4 @@ impl Drop for Idle<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

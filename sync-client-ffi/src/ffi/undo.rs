@@ -1,11 +1,11 @@
 //! Undo and redo of this device's edits of a document.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::background::guarded;
 use super::document::Document;
 use super::error::RejoinError;
-use crate::client;
+use crate::client::{self, lock};
 
 /// Undoes and redoes what this device edits while this lives, whatever others do meanwhile. An undo is a new edit: it changes
 /// what was edited back, wherever that is by now, and leaves alone what others have replaced or deleted since.
@@ -64,7 +64,7 @@ impl UndoManager {
 
     /// Keeps nothing any more.
     pub fn release(&self) {
-        drop(self.undo.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.undo).take());
     }
 }
 
@@ -73,7 +73,7 @@ impl UndoManager {
         &self,
         work: impl FnOnce(&client::Undo) -> Result<T, E>,
     ) -> Result<T, RejoinError> {
-        let undo = self.undo.lock().unwrap_or_else(PoisonError::into_inner);
+        let undo = lock(&self.undo);
         let undo = undo.as_ref().ok_or_else(RejoinError::closed)?;
         guarded(|| work(undo))
     }
