@@ -50,15 +50,16 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     // This reader copies nothing, but does not say how far it came: at the end alone it finds no marker of a next value.
     match <()>::deserialize(&mut reader) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(frame),
-        _ => Err(trailing::<T>(bytes)),
+        _ => Err(trailing(bytes)),
     }
 }
 
-/// How much stands behind the frame.
-fn trailing<T: DeserializeOwned>(bytes: &[u8]) -> FrameError {
+/// How much stands behind the frame. It is passed over as any value, and not read as what it is: that would be the code of
+/// all frames once more.
+fn trailing(bytes: &[u8]) -> FrameError {
     let mut reader = rmp_serde::Deserializer::new(Cursor::new(bytes));
     reader.set_max_depth(DEPTH_MAX);
-    match T::deserialize(&mut reader) {
+    match IgnoredAny::deserialize(&mut reader) {
         Ok(_) => FrameError::Trailing { bytes: bytes.len() as u64 - reader.position() },
         Err(error) => error.into(),
     }
