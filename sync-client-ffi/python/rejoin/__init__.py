@@ -89,6 +89,7 @@ else:
 
 from ._paths import Path, Step, path, steps  # noqa: E402
 from ._provider import TokenSource  # noqa: E402
+from ._undo import UndoManager  # noqa: E402
 from ._values import Counter, Text, Timestamp, Value  # noqa: E402
 from ._watch import Changes, Watch  # noqa: E402
 

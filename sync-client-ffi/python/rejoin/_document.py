@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
-from . import _values, _watch
+from . import _undo, _values, _watch
 from ._native import rejoin as _native
 from ._paths import Path, pointer
 from ._values import Value
@@ -161,6 +161,13 @@ class Document(_native.Document):
     async def wait_for_text(self, path: Path, wanted: str, timeout_ms: int = 30_000) -> bool:
         """Waits until the text at a path contains something. ``False`` if it does not in time. For tests and scripts."""
         return bool(await super().wait_for_text(pointer(path), wanted, timeout_ms))
+
+    def undo_manager(self) -> _undo.UndoManager:
+        """Keeps the edits of this document from now on, at most 200 of them, so that they can be undone.
+
+        All managers of a document share one list, which is gone with the last of them.
+        """
+        return adopt(_undo.UndoManager, super().undo_manager())
 
     def observe(self, observer: Callable[[_native.DocumentEvent], Any] | _native.DocumentObserver) -> Watch:
         """Calls ``observer`` with every change, in order, on a thread of the library's own, until the watch is cancelled.

@@ -81,6 +81,7 @@ fun main(args: Array<String>) {
     tests.values()
     val failed = Server.start().use { server ->
         tests.edits(server)
+        tests.undo()
         tests.observers(server)
         tests.flows(server)
         tests.sync(server)
