@@ -18,6 +18,7 @@ mod json;
 mod op;
 mod patch;
 mod read;
+mod restore;
 mod undo;
 mod write;
 

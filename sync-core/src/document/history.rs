@@ -109,11 +109,5 @@ impl Document {
 
 pub(super) fn marks(doc: &impl ReadDoc, path: &Path) -> Option<Vec<Marked>> {
     let (id, automerge::ObjType::Text) = super::read::object(doc, &path.0)? else { return None };
-    let marked = |mark: &automerge::marks::Mark| Marked {
-        start: mark.start as u64,
-        end: mark.end as u64,
-        name: mark.name().to_owned(),
-        value: super::read::scalar(mark.value()),
-    };
-    Some(doc.marks(&id).ok()?.iter().map(marked).collect())
+    View::now(doc).marks(&id)
 }

@@ -4,6 +4,7 @@ use automerge::iter::{ListRange, MapRange, MapRangeItem};
 use automerge::{ChangeHash, ObjId, ObjType, Prop, ROOT, ReadDoc, ScalarValue, ScalarValueRef, ValueRef};
 use serde_bytes::ByteBuf;
 
+use super::history::Marked;
 use super::json;
 use crate::limits::NESTING_DEPTH_MAX;
 use crate::value::{Path, Step, Value};
@@ -24,7 +25,7 @@ pub(super) fn scalar(value: &ScalarValue) -> Value {
     }
 }
 
-fn scalar_ref(value: &ScalarValueRef<'_>) -> Value {
+pub(super) fn scalar_ref(value: &ScalarValueRef<'_>) -> Value {
     match value {
         ScalarValueRef::Bytes(bytes) => Value::Bytes(ByteBuf::from(bytes.to_vec())),
         ScalarValueRef::Str(text) => Value::Str(text.to_string()),
@@ -70,7 +71,7 @@ impl<'d, D: ReadDoc> View<'d, D> {
     }
 
     /// The object at a path; `None` if there is none.
-    fn object(&self, path: &[Step]) -> Option<(ObjId, ObjType)> {
+    pub(super) fn object(&self, path: &[Step]) -> Option<(ObjId, ObjType)> {
         let mut at = (ROOT, ObjType::Map);
         for step in path {
             at = match self.get(&at, step)? {
@@ -81,7 +82,7 @@ impl<'d, D: ReadDoc> View<'d, D> {
         Some(at)
     }
 
-    fn get(&self, (id, kind): &(ObjId, ObjType), step: &Step) -> Option<(automerge::Value<'d>, ObjId)> {
+    pub(super) fn get(&self, (id, kind): &(ObjId, ObjType), step: &Step) -> Option<(automerge::Value<'d>, ObjId)> {
         let prop: Prop = match (step, kind) {
             (Step::Key(key), ObjType::Map | ObjType::Table) => key.as_str().into(),
             (Step::Index(index), ObjType::List) => usize::try_from(*index).ok()?.into(),
@@ -95,7 +96,7 @@ impl<'d, D: ReadDoc> View<'d, D> {
         .flatten()
     }
 
-    fn text(&self, id: &ObjId) -> String {
+    pub(super) fn text(&self, id: &ObjId) -> String {
         match self.heads {
             None => self.doc.text(id),
             Some(heads) => self.doc.text_at(id, heads),
@@ -103,16 +104,31 @@ impl<'d, D: ReadDoc> View<'d, D> {
         .unwrap_or_default()
     }
 
+    /// The marks on a text.
+    pub(super) fn marks(&self, text: &ObjId) -> Option<Vec<Marked>> {
+        let marks = match self.heads {
+            None => self.doc.marks(text),
+            Some(heads) => self.doc.marks_at(text, heads),
+        };
+        let marked = |mark: &automerge::marks::Mark| Marked {
+            start: mark.start as u64,
+            end: mark.end as u64,
+            name: mark.name().to_owned(),
+            value: scalar(mark.value()),
+        };
+        Some(marks.ok()?.iter().map(marked).collect())
+    }
+
     // One pass over a whole object: a lookup for each key or index costs many times that.
 
-    fn fields(&self, id: &'d ObjId) -> MapRange<'d> {
+    pub(super) fn fields(&self, id: &ObjId) -> MapRange<'d> {
         match self.heads {
             None => self.doc.map_range(id, ..),
             Some(heads) => self.doc.map_range_at(id, .., heads),
         }
     }
 
-    fn items(&self, id: &ObjId) -> ListRange<'d> {
+    pub(super) fn items(&self, id: &ObjId) -> ListRange<'d> {
         match self.heads {
             None => self.doc.list_range(id, ..),
             Some(heads) => self.doc.list_range_at(id, .., heads),

@@ -23,6 +23,7 @@ mod network;
 mod pastes;
 mod patches;
 mod replicas;
+mod restore;
 mod rng;
 mod server;
 mod sessions;
