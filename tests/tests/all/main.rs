@@ -19,4 +19,5 @@ mod services;
 mod store;
 mod sync;
 mod tidy;
+mod upgrades;
 mod window;
