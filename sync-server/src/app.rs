@@ -23,6 +23,7 @@ use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::store::Store;
 use crate::store::registry::Registry;
+use crate::validation::Validator;
 use crate::versions::Manifest;
 use crate::writer::Writer;
 
@@ -58,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) addresses: Addresses,
     pub(crate) audit: Arc<Keeper>,
     pub(crate) flags: Flags,
+    /// `None` where the app has no say.
+    pub(crate) validator: Option<Validator>,
 }
 
 impl Deref for App {

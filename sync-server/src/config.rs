@@ -17,6 +17,7 @@ pub(crate) mod oauth;
 mod spaces;
 mod storage;
 mod token;
+mod validation;
 mod versions;
 
 pub use accounts::Accounts;
@@ -31,6 +32,8 @@ pub use spaces::Spaces;
 pub(crate) use spaces::TOKEN;
 pub use storage::{Database, Redis, Secret, Sqlite};
 pub use token::{Token, TokenIssuer};
+pub(crate) use validation::key as webhook_key;
+pub use validation::{OnFailure, Validation};
 pub use versions::Versions;
 
 /// The defaults, each with its reason: `sync-server config` prints them.
@@ -68,6 +71,8 @@ pub struct Config {
     pub limits: Limits,
     /// Which versions of apps are served.
     pub versions: Versions,
+    /// Asking the app whether changes may be taken.
+    pub validation: Validation,
     /// What was done, as it is kept.
     pub audit: Audit,
     /// What is flagged for people to look at.
@@ -103,6 +108,7 @@ impl Default for Config {
             redis: Redis::default(),
             limits: Limits::default(),
             versions: Versions::default(),
+            validation: Validation::default(),
             audit: Audit::default(),
             flags: Flags::default(),
             metrics: Metrics::default(),
@@ -182,6 +188,7 @@ impl Config {
         self.redis.validate()?;
         self.limits.validate()?;
         self.versions.validate()?;
+        self.validation.validate()?;
         self.audit.validate()?;
         self.flags.validate()
     }

@@ -52,7 +52,10 @@ pub(crate) fn admissible(run: &Run, caller: &Caller, bytes_max: usize) -> Result
 /// Checks a run, has it committed, and answers after the commit.
 pub(crate) async fn take(app: &App, caller: &Caller, space: SpaceId, run: Run) -> Result<PushAnswer, ApiError> {
     let user = caller.user.clone();
-    let push = aside(!is_short(&run), move || Push::check(user, run)).await?;
+    let mut push = aside(!is_short(&run), move || Push::check(user, run)).await?;
+    if let Some(validator) = &app.validator {
+        validator.look(space, &mut push).await?;
+    }
     let answer = app.writer.submit(space, push).await?;
     metrics::pushed(&answer);
     Ok(answer)

@@ -39,7 +39,7 @@ use crate::auth::accounts::Accounts;
 use crate::auth::callers::Callers;
 use crate::auth::devices::DeviceGate;
 use crate::auth::grants::clients::Clients;
-use crate::auth::issuers::{Identity, Issuers, TlsError};
+use crate::auth::issuers::{Identity, Issuers};
 use crate::auth::keys::{KeyError, Keys};
 use crate::auth::sessions::{self, NotBegun};
 use crate::auth::token::{TokenError, Tokens};
@@ -51,6 +51,7 @@ use crate::limiter::Limiter;
 use crate::limiter::memory::MemoryLimiter;
 use crate::limiter::redis::{RedisLimiter, RedisOptions};
 use crate::live::Live;
+use crate::outbound::TlsError;
 use crate::router::address::Addresses;
 use crate::router::gate::Gate;
 use crate::router::limit::Limits;
@@ -61,6 +62,7 @@ use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
 use crate::store::{Store, StoreError};
+use crate::validation::{Validate, Validator, Webhook};
 use crate::versions::Manifest;
 use crate::writer::Writer;
 
@@ -77,12 +79,14 @@ mod handlers;
 mod levels;
 pub mod limiter;
 mod live;
+mod outbound;
 pub mod probe;
 mod random;
 mod router;
 pub mod seed;
 pub mod store;
 pub mod telemetry;
+pub mod validation;
 pub mod versions;
 pub mod writer;
 
@@ -108,9 +112,9 @@ pub enum BuildError {
     /// Postgres is.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
-    /// Asking OpenID providers is.
+    /// Asking others is: OpenID providers, or the app itself.
     #[error(transparent)]
-    Issuers(#[from] TlsError),
+    Outbound(#[from] TlsError),
     /// The URL of Redis is.
     #[error(transparent)]
     Redis(#[from] UrlError),
@@ -151,6 +155,7 @@ pub struct ServerBuilder {
     store: Option<Arc<dyn Store>>,
     registry: Option<Arc<dyn Registry>>,
     bus: Option<Arc<dyn Bus>>,
+    hook: Option<Arc<dyn Validate>>,
     clock: Clock,
 }
 
@@ -198,9 +203,29 @@ impl ServerBuilder {
         self
     }
 
+    /// Asks the app whether changes may be taken, instead of the webhook that the configuration names; its bounds and its policy
+    /// apply all the same. The function is called before changes are taken and must not block; what takes longer implements
+    /// [`Validate`].
+    ///
+    /// ```
+    /// use sync_server::Server;
+    /// use sync_server::validation::{Proposal, Refusal, What};
+    ///
+    /// let builder = Server::builder().validate(|proposal: &Proposal| {
+    ///     let private = |what: &What| matches!(what, What::Create { collection } if collection == "private");
+    ///     let refused = proposal.items.iter().filter(|item| private(&item.what));
+    ///     Ok(refused.map(|item| Refusal { n: item.n, reason: "a reserved collection".into() }).collect())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn validate(mut self, hook: impl Validate) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
+    }
+
     /// Opens keys and store, creating and migrating what is needed.
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { config, store, registry, bus, clock } = self;
+        let Self { config, store, registry, bus, hook, clock } = self;
         config.validate()?;
         let folder = config.keys_folder().to_owned();
         let keys = aside({
@@ -246,8 +271,13 @@ impl ServerBuilder {
         let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let audit =
             Arc::new(Keeper::new(Arc::clone(&registry) as Arc<dyn Audit>, clock.clone(), config.audit.keep_days));
+        let hook = match hook {
+            Some(hook) => Some(hook),
+            None => Webhook::new(&config.validation, &clock)?.map(|webhook| Arc::new(webhook) as Arc<dyn Validate>),
+        };
         let parts = Parts {
             manifest,
+            validator: hook.map(|hook| Validator::new(hook, &config.validation)),
             writer: Writer::audited(Arc::clone(&store), publisher, Arc::clone(&audit)),
             store,
             live,

@@ -7,7 +7,6 @@ use jsonwebtoken::{Algorithm, Header};
 
 use self::cache::{KeyCache, Missing};
 use self::fetch::Source;
-pub use self::fetch::TlsError;
 use super::jwt;
 use super::token::{Access, TokenError};
 use crate::clock::Clock;

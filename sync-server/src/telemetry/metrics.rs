@@ -26,6 +26,7 @@ const CONNECTIONS_ENDED: &str = "rejoin_live_connections_ended_total";
 const AUDIT_EVENTS: &str = "rejoin_audit_events_total";
 const AUDIT_FAILURES: &str = "rejoin_audit_failures_total";
 const AUDIT_LOST: &str = "rejoin_audit_lost_total";
+const VALIDATIONS: &str = "rejoin_validation_duration_seconds";
 const BUILD: &str = "rejoin_build_info";
 const IN_FLIGHT: &str = "rejoin_requests_in_flight";
 const WRITER_QUEUE: &str = "rejoin_writer_queue_pushes";
@@ -62,9 +63,13 @@ pub enum MetricsError {
 /// then, or that [`render`] is.
 pub fn install() -> Result<(), MetricsError> {
     let mut builder = PrometheusBuilder::new();
-    for (name, buckets) in
-        [(REQUESTS, &SECONDS[..]), (COMMITS, &SECONDS), (LOG_LAG, &SECONDS), (GROUP_PUSHES, &PUSHES_IN_GROUP)]
-    {
+    for (name, buckets) in [
+        (REQUESTS, &SECONDS[..]),
+        (COMMITS, &SECONDS),
+        (LOG_LAG, &SECONDS),
+        (VALIDATIONS, &SECONDS),
+        (GROUP_PUSHES, &PUSHES_IN_GROUP),
+    ] {
         let with = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets);
         builder = with.map_err(|error| MetricsError::Buckets(error.to_string()))?;
     }
@@ -109,6 +114,11 @@ fn describe() {
     describe_counter!(AUDIT_EVENTS, "Events of the audit log, by kind");
     describe_counter!(AUDIT_FAILURES, "Times that the audit log could not be written; it is tried again");
     describe_counter!(AUDIT_LOST, "Events that are in the process's log alone");
+    describe_histogram!(
+        VALIDATIONS,
+        Unit::Seconds,
+        "Time that the app took to say whether a push may be taken, by what it said"
+    );
     describe_gauge!(BUILD, "1, with the version");
     describe_gauge!(IN_FLIGHT, "Requests that are worked on");
     describe_gauge!(WRITER_QUEUE, "Pushes that wait for their commit, or are being committed");
@@ -162,6 +172,11 @@ pub(crate) fn refused(code: String) {
 /// A rule of the limits refused a request.
 pub(crate) fn rate_limited(rule: &str) {
     counter!(RATE_LIMITED, "rule" => rule.to_owned()).increment(1);
+}
+
+/// The app was asked about a push: it accepted it whole, refused something, or failed to say.
+pub(crate) fn validated(said: &'static str, took: Duration) {
+    histogram!(VALIDATIONS, "said" => said).record(took.as_secs_f64());
 }
 
 /// A push was answered.

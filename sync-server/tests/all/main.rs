@@ -33,5 +33,6 @@ mod strict;
 mod sync;
 mod timing;
 mod tokens;
+mod validation;
 mod version;
 mod world;
