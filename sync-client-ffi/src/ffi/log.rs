@@ -32,7 +32,7 @@ pub enum LogLevel {
     Warn,
     /// What happens.
     Info,
-    /// And how.
+    /// And how: for who works on the library. What phones download is built without such lines.
     Debug,
 }
 

@@ -11,7 +11,7 @@ use sync_core::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT_MS};
 use sync_core::wire::{self, ErrorCode, ErrorResponse};
 
 use super::AccountError;
-use crate::client::transport::http::{HTTP, MSGPACK, bounded_body, build, common, retry_after_ms};
+use crate::client::transport::http::{MSGPACK, bounded_body, build, common, retry_after_ms};
 use crate::client::transport::{App, Meter, Trust};
 use crate::client::{clock, lock};
 
@@ -176,7 +176,7 @@ impl Requests {
         let client = self.client.get_or_init(|| {
             // Each call has a runtime of its own, so no connection outlives its call.
             build(
-                common(&self.trusts(), HTTP)?
+                common(&self.trusts())?
                     .timeout(REQUEST_TIMEOUT)
                     .connect_timeout(CONNECT_TIMEOUT)
                     .pool_max_idle_per_host(0),

@@ -1,4 +1,5 @@
-//! Plain requests over HTTP/1.1 or HTTP/2, with TLS where the address says so.
+//! Plain requests over HTTP/1.1, with TLS where the address says so. HTTP/2 would save a client nothing that makes one request
+//! at a time and is live over a WebSocket, and cost the app a tenth of a megabyte.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -52,17 +53,17 @@ impl Http {
     fn requests(&self) -> Option<&reqwest::Client> {
         let client = self.requests.get_or_init(|| {
             let timeout = Duration::from_millis(REQUEST_TIMEOUT_MS);
-            build(common(&self.trust, HTTP)?.timeout(timeout).connect_timeout(timeout / 3))
+            build(common(&self.trust)?.timeout(timeout).connect_timeout(timeout / 3))
         });
         client.as_ref()
     }
 
-    /// For live connections: an upgrade needs HTTP/1.1, and each is to be a connection of its own.
+    /// For live connections: each is to be a connection of its own.
     fn upgrades(&self) -> Option<&reqwest::Client> {
         let client = self.upgrades.get_or_init(|| {
             // Sooner than the whole may take, so that a server out of reach is not taken for one behind a barrier.
             let timeout = Duration::from_millis(LIVE_OPEN_TIMEOUT_MS / 5 * 4);
-            build(common(&self.trust, HTTP_1)?.http1_only().pool_max_idle_per_host(0).connect_timeout(timeout))
+            build(common(&self.trust)?.pool_max_idle_per_host(0).connect_timeout(timeout))
         });
         client.as_ref()
     }
@@ -121,15 +122,11 @@ pub(super) fn understand(status: u16, header_ms: Option<u64>, body: &[u8], app: 
     Err(Failure::Refused { code, retry_after_ms })
 }
 
-/// Protocols of a TLS connection.
-pub(in crate::client) const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
-const HTTP_1: &[&[u8]] = &[b"http/1.1"];
-
 /// What all requests have in common.
-pub(in crate::client) fn common(trust: &Trust, protocols: &[&[u8]]) -> Option<reqwest::ClientBuilder> {
+pub(in crate::client) fn common(trust: &Trust) -> Option<reqwest::ClientBuilder> {
     tls::settle_provider();
     let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(trust.config(protocols)?)
+        .tls_backend_preconfigured(trust.config()?)
         .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")));

@@ -89,7 +89,7 @@ impl Socket {
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", &key);
         let response = app.sign(request).send().await.map_err(|error| {
-            tracing::debug!(%error, "no live connection");
+            tracing::info!(%error, "no live connection");
             // A server that cannot be reached is not reached by requests either.
             if error.is_connect() { Ending::Lost } else { Ending::Blocked }
         })?;
@@ -238,7 +238,7 @@ fn closed(frame: Option<&CloseFrame>) -> Ending {
 }
 
 fn ending(error: &Error) -> Ending {
-    tracing::debug!(%error, "the live connection ended");
+    tracing::info!(%error, "the live connection ended");
     match error {
         Error::Capacity(_) => refused(ErrorCode::TooLarge),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => Ending::Lost,

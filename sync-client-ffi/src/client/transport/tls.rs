@@ -80,8 +80,8 @@ impl Trust {
         *self == Self::default()
     }
 
-    /// What TLS needs to know; `protocols` as ALPN names them.
-    pub(in crate::client) fn config(&self, protocols: &[&[u8]]) -> Option<ClientConfig> {
+    /// What TLS needs to know.
+    pub(in crate::client) fn config(&self) -> Option<ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = authorities().clone();
         for root in &self.roots {
@@ -93,7 +93,7 @@ impl Trust {
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.inspect_err(|error| tracing::error!(%error, "no TLS")).ok()?;
         let mut config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Some(config)
     }
 }
