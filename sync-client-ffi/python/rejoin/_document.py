@@ -150,6 +150,13 @@ class Document(_native.Document):
         """The same as it was when exactly these changes of its `history`, and those they were made upon, were there."""
         return super().json_at(pointer(path), hashes)
 
+    def restore(self, path: Path, hashes: list[str]) -> int | None:
+        """One edit that makes the value at a path what it was then; gives its number, ``None`` where it is so already.
+
+        What is there in both states stays as it is, so that what others do to it meanwhile is kept.
+        """
+        return super().restore(pointer(path), hashes)
+
     def text(self, path: Path) -> str | None:
         """The text at a path; ``None`` if there is none."""
         return super().text(pointer(path))

@@ -257,6 +257,20 @@ def test_elements_move_and_history_tells_of_it(offline: rejoin.Client) -> None:
     assert json.loads(doc.json_at("items", [history[0].hash])) == ["milk", "bread", "salt"]
 
 
+def test_a_version_is_restored_by_a_new_edit(offline: rejoin.Client) -> None:
+    doc = offline.create("notes", {"items": ["milk", "bread"], "likes": rejoin.Counter(1)})
+    before = [doc.history(1)[0].hash]
+    with doc.edit() as edit:
+        edit.delete(("items", 0)).increment("likes", 4).put("new", True)
+    assert doc.restore("items", before) == doc.edits()
+    assert doc.to_dict() == {"items": ["milk", "bread"], "likes": 5, "new": True}
+    assert doc.restore("", before) == doc.edits()
+    assert doc.to_dict() == {"items": ["milk", "bread"], "likes": 1}
+    assert doc.restore("", before) is None
+    with pytest.raises(RejoinError.Invalid):
+        doc.restore("", ["not a hash"])
+
+
 def test_documents_come_in_pages(offline: rejoin.Client) -> None:
     made = [offline.create("notes").id() for _ in range(5)]
     found, after = [], None

@@ -1,10 +1,11 @@
-//! What a document was.
+//! What a document was, and making it so again.
 
-use sync_core::document::Revision;
-use sync_core::id::Hash;
+use sync_core::document::{Op, Revision};
+use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::value::Path;
 
 use super::Doc;
+use super::engine::Engine;
 use super::error::ClientError;
 
 /// A change of a document, as its history tells of it.
@@ -50,5 +51,46 @@ impl Doc {
             Some(unknown) => Err(ClientError::NoChange(*unknown)),
             None => Ok(document.json_at(path, at)),
         })?
+    }
+
+    /// Makes the value at a path what it was when exactly the changes `at`, and those that they were made upon, were there, by a
+    /// new edit; gives its number, `None` where it is so already. Texts and lists keep what is there in both states, so what
+    /// others do to that meanwhile still meets it, and counters count back. It can be undone like any edit.
+    ///
+    /// ```no_run
+    /// # fn f(doc: &sync_client_ffi::Doc) -> Result<(), sync_client_ffi::ClientError> {
+    /// let before: Vec<_> = doc.history(10)?.iter().take(1).flat_map(|last| last.revision.deps.clone()).collect();
+    /// doc.restore("body", &before)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn restore(&self, path: impl Into<Path>, at: &[Hash]) -> Result<Option<u64>, ClientError> {
+        let number = {
+            let mut engine = self.client.engine();
+            let ops = engine.restoring(self.space(), self.id(), &path.into(), at)?;
+            if ops.is_empty() {
+                return Ok(None);
+            }
+            let (number, patches) = engine.edit(self.space(), self.id(), ops)?;
+            self.told(&engine, number, patches);
+            number
+        };
+        self.client.shared.inbox.edited(self.space());
+        Ok(Some(number))
+    }
+}
+
+impl Engine {
+    /// The operations of that edit.
+    fn restoring(&mut self, space: SpaceId, doc: DocId, path: &Path, at: &[Hash]) -> Result<Vec<Op>, ClientError> {
+        self.may_edit(space)?;
+        self.loaded(space, doc)?;
+        self.seal(space, Some(doc))?;
+        let document = self.documents.get(&(space, doc)).and_then(|open| open.document.as_ref());
+        let document = document.ok_or(ClientError::NoDocument(doc))?;
+        match at.iter().find(|hash| !document.has_change(**hash)) {
+            Some(unknown) => Err(ClientError::NoChange(*unknown)),
+            None => document.restoring(path.clone(), at).ok_or(ClientError::NoDocument(doc)),
+        }
     }
 }

@@ -47,10 +47,20 @@ impl Document {
     /// The value at a path as JSON, as it was when exactly these changes, and those that they were made upon, were there: for
     /// one change, what its author saw after it. Nothing if nothing was there.
     pub fn json_at(&self, path: &str, hashes: Vec<String>) -> Result<Option<String>, RejoinError> {
-        let path = parse(path)?;
-        let hash =
-            |text: &String| text.parse::<Hash>().map_err(|_| RejoinError::invalid(format!("not a hash: {text}")));
-        let at = hashes.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
+        let (path, at) = (parse(path)?, hashes_of(&hashes)?);
         self.with(|doc| doc.json_at(path, &at))
     }
+
+    /// Makes the value at a path what it was when exactly these changes, and those that they were made upon, were there: by a new
+    /// edit, whose number it gives; nothing where it is so already. What is there in both states stays as it is, so that what
+    /// others do to it meanwhile is kept. It can be undone like any edit.
+    pub fn restore(&self, path: &str, hashes: Vec<String>) -> Result<Option<u64>, RejoinError> {
+        let (path, at) = (parse(path)?, hashes_of(&hashes)?);
+        self.with(|doc| doc.restore(path, &at))
+    }
+}
+
+fn hashes_of(texts: &[String]) -> Result<Vec<Hash>, RejoinError> {
+    let hash = |text: &String| text.parse::<Hash>().map_err(|_| RejoinError::invalid(format!("not a hash: {text}")));
+    texts.iter().map(hash).collect()
 }

@@ -223,3 +223,43 @@ fn a_long_history_is_bounded_and_what_is_open_is_in_it() {
     assert_eq!(doc.json_at("number", &[history[0].revision.hash]).unwrap().as_deref(), Some(r#""open""#));
     assert_eq!(doc.json_at("number", &[history[7].revision.hash]).unwrap(), Some((HISTORY_MAX - 6).to_string()));
 }
+
+#[test]
+fn a_version_is_restored_for_everybody_and_that_is_undone_like_any_edit() {
+    let rig = Rig::start();
+    let (ann, other) = (rig.phone("ann", 1), rig.phone("ann", 2));
+    let space = ann.personal_space();
+    let doc = ann.create(space, "notes").unwrap();
+    doc.edit(|edit| {
+        edit.put("body", Value::Text("milk and bread".into())).put("likes", Value::Counter(1));
+    })
+    .unwrap();
+    let then = doc.heads().unwrap();
+    ann.sync_once(PATIENCE).unwrap();
+    other.sync_once(PATIENCE).unwrap();
+    let theirs = other.open_doc(space, doc.id()).unwrap();
+    let undo = doc.undoable().unwrap();
+    doc.edit(|edit| {
+        edit.splice("body", 0, 8, "oats, ").increment("likes", 4).put("new", true);
+    })
+    .unwrap();
+    // Meanwhile, elsewhere, in what is kept.
+    theirs.edit(|edit| _ = edit.splice("body", 14, 0, " rolls")).unwrap();
+
+    let number = doc.restore(path!(), &then).unwrap();
+    assert_eq!(number, Some(doc.edits().unwrap()));
+    assert_eq!(doc.json(path!()).unwrap().unwrap(), r#"{"body":"milk and bread","likes":1}"#);
+    assert_eq!(doc.restore(path!(), &then).unwrap(), None);
+    let unknown = Hash([9; 32]);
+    assert!(matches!(doc.restore(path!(), &[unknown]), Err(ClientError::NoChange(hash)) if hash == unknown));
+
+    for phone in [&ann, &other, &ann] {
+        phone.sync_once(PATIENCE).unwrap();
+    }
+    let both = r#"{"body":"milk and bread rolls","likes":1}"#;
+    for doc in [&doc, &theirs] {
+        assert_eq!(doc.json(path!()).unwrap().unwrap(), both);
+    }
+    undo.undo().unwrap().unwrap();
+    assert_eq!(doc.json(path!()).unwrap().unwrap(), r#"{"body":"oats, bread rolls","likes":5,"new":true}"#);
+}

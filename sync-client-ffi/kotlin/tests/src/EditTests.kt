@@ -68,6 +68,10 @@ fun Tests.edits(server: Server) {
             doc.edit { move("/items", from = 0, to = 2) }
             checkEqual(doc.json("/items"), """["b","c","a"]""")
             checkThrows<RejoinException.BadEdit> { doc.edit { move("/items", 0, 7) } }
+            checkEqual(doc.restore("/items", listOf(before.hash)), doc.edits())
+            checkEqual(doc.json("/items"), """["a","b","c"]""")
+            checkEqual(doc.restore("/items", listOf(before.hash)), null)
+            doc.edit { move("/items", from = 0, to = 2) }
             check(before.own && before.device == phone.device()) { "$before" }
             checkEqual(doc.jsonAt("/items", listOf(before.hash)), """["a","b","c"]""")
             checkThrows<RejoinException.Invalid> { doc.jsonAt("/items", listOf("no hash")) }

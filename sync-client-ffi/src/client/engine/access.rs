@@ -14,7 +14,7 @@ impl Engine {
     }
 
     /// Refuses edits where nobody would ever see them.
-    pub(super) fn may_edit(&self, space: SpaceId) -> Result<()> {
+    pub(in crate::client) fn may_edit(&self, space: SpaceId) -> Result<()> {
         self.check_writable()?;
         if self.is_barred(space)? { Err(ClientError::NoAccess(space)) } else { Ok(()) }
     }
