@@ -7,7 +7,8 @@
 //!
 //! - what replaced a value that is gone replaces what that value had replaced;
 //! - what was typed behind the edge of a mark that is gone is typed where the edge was;
-//! - an operation that a change which holds has already, under the same id and with the same content, is not made again.
+//! - an operation that a change which holds has already, under the same id, with the same content and from the same journal,
+//!   is not made again. Without the journal's random bits one could not be told from another one that does the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
@@ -35,8 +36,6 @@ pub struct Reauthor {
     fates: BTreeMap<Hash, Fate>,
     /// Where their operations are, by author and first counter.
     ranges: BTreeMap<ActorId, BTreeMap<u64, Hash>>,
-    /// Authors who wrote something else than what holds of them; what they wrote behind that is none of it either.
-    diverged: BTreeSet<ActorId>,
 }
 
 /// Upon what a change is made anew.
@@ -108,7 +107,7 @@ impl Reauthor {
             holds.add(&guard::inspect(bytes).map_err(NoChange)?, Some(bytes));
         }
         let (fates, ranges) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { author: author.into(), held: holds, fates, ranges, diverged: BTreeSet::new() })
+        Ok(Self { author: author.into(), held: holds, fates, ranges })
     }
 
     /// Whether a change holds.
@@ -124,16 +123,13 @@ impl Reauthor {
             return Ok(guarded.hash);
         }
         let expanded = guard::verify(bytes, &guarded).map_err(NoChange)?.decode();
-        let ExpandedChange { actor_id: actor, start_op, operations, deps, .. } = expanded;
+        let ExpandedChange { actor_id: actor, start_op, operations, deps, time, .. } = expanded;
         let (start, ops): (u64, Arc<[Op]>) = (start_op.get(), operations.into());
-        let mut same = if self.diverged.contains(&actor) { 0 } else { self.held.shared(&actor, start, &ops) };
+        let mut same = self.held.shared(&actor, start, time, &ops);
         // The two ends of a mark stay together.
         if same < ops.len() && same.checked_sub(1).is_some_and(|last| matches!(ops[last].action, OpType::MarkBegin(_)))
         {
             same -= 1;
-        }
-        if same < ops.len() {
-            self.diverged.insert(actor.clone());
         }
         if !ops.is_empty() {
             self.ranges.entry(actor.clone()).or_default().insert(start, guarded.hash);

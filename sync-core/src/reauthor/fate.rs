@@ -100,24 +100,16 @@ impl Held {
         Some(self.stretch(actor, counter)?.1.hash)
     }
 
-    /// How many of these operations, from the first on, hold under the same ids with the same content.
-    pub(super) fn shared(&self, actor: &ActorId, start: u64, ops: &[Op]) -> usize {
-        let mut count = 0;
-        while count < ops.len() {
-            let at = start + count as u64;
-            let Some((from, stretch)) = self.stretch(actor, at) else { break };
-            let Some(bytes) = &stretch.bytes else { break };
-            let parsed = guard::inspect(bytes).and_then(|guarded| guard::verify(bytes, &guarded));
-            let Ok(parsed) = parsed else { break };
-            let theirs = parsed.decode().operations;
-            let theirs = &theirs[((at - from) as usize).min(theirs.len())..];
-            let same = theirs.iter().zip(&ops[count..]).take_while(|(theirs, ours)| theirs == ours).count();
-            count += same;
-            if same == 0 || same < theirs.len() {
-                break;
-            }
+    /// How many of these operations, from the first on, hold under the same ids with the same content, and come from the same
+    /// journal.
+    pub(super) fn shared(&self, actor: &ActorId, start: u64, time: i64, ops: &[Op]) -> usize {
+        let Some((from, Stretch { bytes: Some(bytes), .. })) = self.stretch(actor, start) else { return 0 };
+        let parsed = guard::inspect(bytes).and_then(|guarded| guard::verify(bytes, &guarded));
+        let Ok(theirs) = parsed.map(|parsed| parsed.decode()) else { return 0 };
+        if from != start || theirs.time != time {
+            return 0;
         }
-        count
+        theirs.operations.iter().zip(ops).take_while(|(theirs, ours)| theirs == ours).count()
     }
 }
 

@@ -210,48 +210,59 @@ proptest! {
         load(renewed(7), &all);
     }
 
-    /// A journal that came back: what was sent of it before is not made again, wherever it was cut into changes.
+    /// A journal that came back: what was sent of it before is not made again; and what only looks like it is.
     #[test]
-    fn what_came_back_under_the_same_ids_is_said_once(seed: u64, more: bool) {
+    fn what_came_back_of_a_journal_that_was_sent_is_said_once(seed: u64, same: bool, further in 0..3usize) {
         let mut rng = Rng(seed);
         let base = vec![sealed(&mut Document::new(actor(9)), edits::beginning(), &mut rng)];
         let (mut sent, mut back) = (load(renewed(1), &base), load(renewed(1), &base));
-        let (mut theirs, mut ours) = (base.clone(), Vec::new());
+        let (mark, other) = (rng.next(), rng.next());
         for _ in 0..=rng.below(6) {
             let op = edits::op(&sent.get(Path::root()).unwrap(), &mut rng);
-            sent.edit(vec![op.clone()], &mut || rng.next()).unwrap();
-            back.edit(vec![op], &mut || rng.next()).unwrap();
-            if rng.chance(40) {
-                theirs.extend(sent.seal(&mut || rng.next()).map(|sealed| sealed.bytes));
-            }
-            if rng.chance(40) {
-                ours.extend(back.seal(&mut || rng.next()).map(|sealed| sealed.bytes));
-            }
+            sent.edit(vec![op.clone()], &mut || mark).unwrap();
+            back.edit(vec![op], &mut || if same { mark } else { other }).unwrap();
         }
-        let shown = sent.get(Path::root());
-        if more {
-            back.edit(vec![put("after", "all")], &mut || rng.next()).unwrap();
+        let ours = back.seal(&mut || rng.next()).unwrap();
+        for at in 0..further {
+            sent.edit(vec![put(&format!("further{at}"), 1i64)], &mut || mark).unwrap();
         }
-        theirs.extend(sent.seal(&mut || rng.next()).map(|sealed| sealed.bytes));
-        ours.extend(back.seal(&mut || rng.next()).map(|sealed| sealed.bytes));
-        let mut reauthor = reauthor(7, &theirs);
-        let mut all = theirs;
-        let mut made_operations = 0;
-        for bytes in &ours {
-            let made = reauthor.make(bytes, Upon::Same, None, &mut || rng.next()).unwrap();
-            prop_assert_eq!(&made.left_out, &vec![]);
-            made_operations += made.change.as_ref().map_or(0, |change| change.indices.len());
-            all.extend(made.change.map(|change| change.bytes));
-        }
-        prop_assert_eq!(made_operations, usize::from(more));
+        let theirs = sent.seal(&mut || rng.next()).unwrap();
+        let behind = sealed(&mut back, vec![put("behind", 1i64)], &mut rng);
+        prop_assert_eq!(ours.hash == theirs.hash, same && further == 0);
+
+        let mut all: Vec<Vec<u8>> = base.into_iter().chain([theirs.bytes]).collect();
+        let mut reauthor = reauthor(7, &all);
+        let journal = reauthor.make(&ours.bytes, Upon::Same, None, &mut || rng.next()).unwrap();
+        prop_assert_eq!(&journal.left_out, &vec![]);
+        prop_assert_eq!(u64::from(journal.held), if same { ours.operations } else { 0 });
+        prop_assert_eq!(journal.change.is_none(), same || ours.operations == 0);
+        let behind = reauthor.make(&behind, Upon::Same, None, &mut || rng.next()).unwrap();
+        prop_assert_eq!((&behind.left_out, behind.held), (&vec![], 0));
+        all.extend(journal.change.into_iter().chain(behind.change).map(|change| change.bytes));
         accepted(&all);
         let merged = load(renewed(7), &all);
-        if more {
-            prop_assert_eq!(merged.get("after"), Some("all".into()));
-        } else {
-            prop_assert_eq!(merged.get(Path::root()), shown);
+        prop_assert_eq!(merged.get("behind"), Some(1i64.into()));
+        for at in 0..further {
+            prop_assert_eq!(merged.get(format!("further{at}").as_str()), Some(1i64.into()));
+        }
+        if same {
+            sent.edit(vec![put("behind", 1i64)], &mut || 1).unwrap();
+            prop_assert_eq!(merged.get(Path::root()), sent.get(Path::root()));
         }
     }
+}
+
+#[test]
+fn two_lives_that_count_alike_count_twice() {
+    let mut rng = Rng(1);
+    let mut all = vec![sealed(&mut Document::new(actor(9)), vec![put("n", Value::Counter(0))], &mut rng)];
+    let count = || vec![Op::Increment { path: "n".into(), by: 1 }];
+    let [theirs, ours] = [1, 2].map(|_| sealed(&mut load(renewed(1), &all), count(), &mut rng));
+    all.push(theirs);
+    let made = reauthor(7, &all).make(&ours, Upon::Same, None, &mut || 7).unwrap();
+    all.push(made.change.unwrap().bytes);
+    accepted(&all);
+    assert_eq!(load(renewed(7), &all).get("n"), Some(Value::Counter(2)));
 }
 
 /// Two changes upon a beginning, of which the first is refused.
