@@ -30,6 +30,7 @@ mod moving;
 mod observe;
 mod presence;
 mod push;
+mod quarantine;
 mod runner;
 mod store;
 mod transport;
@@ -51,6 +52,7 @@ pub use observe::{
 };
 pub use presence::PeerInfo;
 pub use push::PushError;
+pub use quarantine::QuarantinedExport;
 pub use runner::SyncReport;
 pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 pub use undo::Undo;
@@ -221,6 +223,32 @@ impl Client {
         self.shared.observers.observe_token(Arc::new(callback))
     }
 
+    /// The device that this store goes on as, since it was restored from a backup or copied, while there is no token for
+    /// it. The app gets one from its server, for this device or for any other that is new, and [sets](Self::set_token) it; or
+    /// its user signs in once more, as a device without an id
+    /// ([`Refresher::signed_in_again`](crate::account::Refresher::signed_in_again)). Edits go on meanwhile, and nothing is exchanged.
+    pub fn wanted_device(&self) -> Option<DeviceId> {
+        self.engine().wanted_device()
+    }
+
+    /// Calls `callback` with the [device](Self::wanted_device) for which a token is wanted, each time that it is.
+    ///
+    /// ```no_run
+    /// # fn token_for(device: sync_client_ffi::DeviceId) -> String { String::new() }
+    /// # fn f(client: &sync_client_ffi::Client) {
+    /// let registering = client.clone();
+    /// let subscription = client.on_device_wanted(move |device| registering.set_token(token_for(device)));
+    /// # drop(subscription);
+    /// # }
+    /// ```
+    pub fn on_device_wanted(&self, callback: impl Fn(DeviceId) + Send + Sync + 'static) -> Subscription {
+        let shared = Arc::downgrade(&self.shared);
+        self.on_token_wanted(move || {
+            let wanted = shared.upgrade().and_then(|shared| lock(&shared.engine).wanted_device());
+            wanted.into_iter().for_each(&callback);
+        })
+    }
+
     /// Tells the client that the operating system's network came, went or changed. What is open is looked at at once, and
     /// replaced if it does not answer.
     pub fn network_changed(&self, online: bool) {
@@ -276,7 +304,10 @@ impl Client {
         let engine = self.engine();
         let state = engine.space(space)?;
         let mut version = state.feeds.vector();
-        version.advance(engine.device, state.row.own.n);
+        // What is to be written anew has no place in any feed yet.
+        if engine.feed_of(space)? == engine.device {
+            version.advance(engine.device, state.row.own.n);
+        }
         Ok(version)
     }
 
@@ -299,7 +330,7 @@ impl Client {
     pub fn refused(&self, space: SpaceId) -> Result<Vec<Refused>, ClientError> {
         let engine = self.engine();
         engine.space(space)?;
-        let refused = engine.store.read().refused(space, engine.device)?;
+        let refused = engine.store.read().refused(space)?;
         Ok(refused.into_iter().map(|(n, doc, code)| Refused { n, doc, code }).collect())
     }
 
@@ -309,7 +340,11 @@ impl Client {
         let id = ChangeId { device, n };
         self.wait_until(timeout, |engine| {
             let Ok(state) = engine.space(space) else { return false };
-            if device == engine.device { state.row.acked.n >= n } else { state.feeds.vector().contains(id) }
+            if engine.feed_of(space).is_ok_and(|feed| feed == device) {
+                state.row.acked.n >= n
+            } else {
+                state.feeds.vector().contains(id)
+            }
         })
     }
 
@@ -351,8 +386,7 @@ impl Client {
     }
 
     /// Whether the store was restored from a backup or copied from another device, as its [marker](ClientBuilder::marker)
-    /// shows. It can be read and edited; it is not synchronised, so that nothing which was written since the backup
-    /// is mistaken for something else.
+    /// shows. It goes on as [another device](Self::wanted_device), and what it had not sent is written anew.
     pub fn is_restored(&self) -> bool {
         self.shared.restored
     }
@@ -377,11 +411,23 @@ impl Shared {
         tracing::info!("the server wants a new access token");
         self.observers.token_wanted();
         if let Some(refresher) = &self.refresher {
-            refresher.want(lock(&self.token).clone());
+            // For another device the user has to sign in.
+            if lock(&self.engine).wanted_device().is_none() {
+                refresher.want(lock(&self.token).clone());
+            }
         }
     }
 
     fn set_token(&self, token: String) {
+        match lock(&self.engine).takes_token(&token) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("a token of a device that this store was is of no use");
+                return;
+            }
+            // It is asked for again.
+            Err(error) => return tracing::error!(%error, "the token's device could not be stored"),
+        }
         *lock(&self.token) = Some(token);
         self.observers.token_came();
         self.inbox.token_changed();

@@ -43,13 +43,13 @@ pub use leave::{Leave, Removal};
 pub use list::{CollectionEvent, CollectionObserver, DocumentPage};
 pub use log::{LogLevel, LogLine, LogSink, log_stop, log_to};
 pub use observe::{
-    AccessObserver, DocumentEvent, DocumentObserver, DocumentStep, ListObserver, Peer, PresenceObserver,
-    StatusObserver, StepKind, Watch,
+    AccessObserver, DeviceObserver, DocumentEvent, DocumentObserver, DocumentStep, ListObserver, Peer,
+    PresenceObserver, StatusObserver, StepKind, Watch,
 };
 pub use path::{path_of, path_steps};
 pub use provider::{TokenProvider, TokenProviderError};
 pub use saved::{EditChange, EditEvent, EditObserver};
 pub use session::{CredentialsStore, CredentialsStoreError, Session, SessionObserver, SessionState};
-pub use status::{QuarantineReason, QuarantinedChange, SyncStatus, SyncSummary, SyncTrouble};
+pub use status::{QuarantineReason, QuarantinedChange, QuarantinedExport, SyncStatus, SyncSummary, SyncTrouble};
 pub use undo::UndoManager;
 pub use value::FfiValue;

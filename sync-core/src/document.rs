@@ -54,6 +54,8 @@ enum Body {
 
 #[derive(Debug, Default)]
 struct OpenJournal {
+    /// What its change will hold in place of a time.
+    mark: Option<u32>,
     ops: Vec<Op>,
     edits: u64,
     operations: u64,
@@ -235,6 +237,7 @@ impl Document {
         if self.overflows(&op) {
             sealed.extend(self.seal(random));
         }
+        self.journal.mark.get_or_insert_with(|| random() as u32);
         let noted = match &recorder {
             Some(_) => reading!(self, doc => Some(undo::before(doc, &op)), None),
             None => None,
@@ -316,9 +319,10 @@ impl Document {
         };
         let (doc, _) = transaction.rollback();
         self.body = Body::Sealed(doc);
-        let edits = self.journal.edits;
+        let (edits, mark) = (self.journal.edits, self.journal.mark);
         let mut ops = std::mem::take(&mut self.journal).ops;
         ops.truncate(kept);
+        self.journal.mark = mark.filter(|_| kept > 0);
         for op in ops {
             if self.write(&op).is_err() {
                 self.body = Body::Lost;
@@ -329,7 +333,14 @@ impl Document {
         self.journal.edits = edits;
     }
 
-    /// Makes one change of all open edits; `None` if there are none. The change's `time` holds 32 random bits.
+    /// The random bits by which a journal that comes back after a crash is known for what it was; `None` if none is open. They
+    /// are the first that [`edit`](Self::edit) draws for it.
+    pub fn journal_mark(&self) -> Option<u32> {
+        self.journal.mark
+    }
+
+    /// Makes one change of all open edits; `None` if there are none. The change's `time` holds 32 random bits, which were drawn
+    /// when the journal was opened.
     pub fn seal(&mut self, random: Random<'_>) -> Option<Sealed> {
         if !matches!(self.body, Body::Open(_)) {
             return None;
@@ -339,7 +350,7 @@ impl Document {
         };
         let journal = std::mem::take(&mut self.journal);
         // An edit that changes nothing (deleting no characters) still needs a change to be counted in.
-        let time = i64::from(random() as u32);
+        let time = i64::from(journal.mark.unwrap_or_else(|| random() as u32));
         let (mut doc, hash, _) = transaction.commit_with(CommitOptions::default().with_time(time));
         let hash = hash.unwrap_or_else(|| doc.empty_commit(CommitOptions::default().with_time(time)));
         let change = doc.get_change_by_hash(&hash);

@@ -19,6 +19,8 @@ mod leb128;
 pub mod ledger;
 pub mod limits;
 pub mod log;
+pub mod quarantine;
+pub mod reauthor;
 #[cfg(feature = "openapi")]
 mod schema;
 pub mod session;

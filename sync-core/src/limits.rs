@@ -94,6 +94,12 @@ pub const UNDO_STEPS_MAX: usize = 200;
 pub const UNDO_BYTES_MAX: usize = 1 << 20;
 /// Changes that a look into a document's history gives.
 pub const HISTORY_MAX: usize = 1_000;
+/// What was refused for a cause that can clear is offered again when a session begins, and then waits so long for the next time …
+pub const OFFER_AGAIN_BASE_MS: u64 = 60_000;
+/// … twice as long each time, up to a day …
+pub const OFFER_AGAIN_CAP_MS: u64 = 86_400_000;
+/// … so often: each time costs a place in the feed. After that the app decides.
+pub const OFFERS_MAX: u64 = 32;
 /// Documents in one page of a list.
 pub const DOCUMENT_PAGE_MAX: usize = 1_000;
 /// Steps of one document that wait for its observers; when there are more, they are replaced by "look again".

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sync_core::code::RejectCode;
-use sync_core::id::{DocId, SpaceId};
+use sync_core::id::{DeviceId, DocId, SpaceId};
 
 use super::error::ClientError;
 use super::{Client, Subscription};
@@ -13,6 +13,8 @@ use super::{Client, Subscription};
 pub struct Quarantined {
     /// Its place in this device's feed.
     pub n: u64,
+    /// Whose feed: this device's, or one that it was [before](Client::former_devices).
+    pub device: DeviceId,
     /// The document.
     pub doc: DocId,
     /// Why.
@@ -20,6 +22,8 @@ pub struct Quarantined {
     /// Whether it still is in its document here, and is sent as it is once there is access again. Otherwise the server has
     /// decided about it, and it is out of the document.
     pub waits: bool,
+    /// Whether all of it is. Otherwise the rest was made anew, and is in the document.
+    pub whole: bool,
 }
 
 /// Why a change is in quarantine.
@@ -38,9 +42,11 @@ impl Client {
         Ok(!self.engine().is_barred(space)?)
     }
 
-    /// Own changes that did not take effect for others: those that the server [refused](Self::refused), and where it has
-    /// taken the access to the space away, those that it has not got as far as is known here. The latter are sent as they
-    /// are once the user is a member again and the server is asked: by [`add_space`](Self::add_space), by
+    /// Own changes that did not take effect for others: those that the server [refused](Self::refused), with what was made
+    /// upon them as far as it makes no sense without; and where it has taken the access to the space away, those that it
+    /// has not got as far as is known here. The former are [exported](Self::export_quarantined),
+    /// [applied again](Self::apply_quarantined) or [dropped](Self::drop_quarantined), and those refused for want of access, for a
+    /// quota or by the app's own validation are offered again by themselves, ever more seldom. The latter are sent as they are once the user is a member again and the server is asked: by [`add_space`](Self::add_space), by
     /// [`sync_once`](Self::sync_once), with a new token, or by a session that begins.
     pub fn quarantine(&self, space: SpaceId) -> Result<Vec<Quarantined>, ClientError> {
         self.engine().quarantine(space)

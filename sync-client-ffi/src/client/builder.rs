@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex};
 
 use sync_core::id::{DeviceId, SpaceId};
-use sync_core::session::{Status, Trouble};
+use sync_core::session::Status;
 
 use super::account::Refresher;
 use super::engine::Engine;
@@ -122,7 +122,8 @@ impl ClientBuilder {
 
     /// A file that backups leave out, in which the store leaves a mark: on Android in `noBackupFilesDir`, on iOS with
     /// `isExcludedFromBackup` set. Where the store is there without it, it was restored from a backup or copied from another
-    /// device: it [says so](Client::is_restored), and is not synchronised. Give it at each opening.
+    /// device: it [says so](Client::is_restored), and goes on as [another device](Client::wanted_device). Give it at each
+    /// opening. Without it that is found out when the server is asked.
     pub fn marker(mut self, path: impl Into<PathBuf>) -> Self {
         self.marker = Some(path.into());
         self
@@ -196,28 +197,38 @@ impl ClientBuilder {
             other => other,
         })?;
         let personal = SpaceId::personal(&identity.user);
-        let restored = match self.marker.filter(|_| !self.read_only) {
-            Some(path) => !marker::check(&mut store, &path, is_new)?,
+        let marker = self.marker.filter(|_| !self.read_only);
+        let restored = match &marker {
+            Some(path) => !marker::check(&mut store, path, is_new)?,
             None => false,
         };
-        if restored {
-            tracing::warn!("this store was restored from a backup or copied: it is not synchronised");
-        }
         let mut engine = Engine::open(store, identity.user, identity.device).map_err(damaged)?;
         if !self.read_only {
             engine.recover().map_err(damaged)?;
             engine.add_space(personal).map_err(damaged)?;
         }
+        if restored {
+            tracing::warn!("this store was restored from a backup or copied");
+            engine.begin_anew().map_err(damaged)?;
+        }
+        if let Some(path) = marker.filter(|_| restored) {
+            marker::check(&mut engine.store, &path, false)?;
+        }
+        // With a token of a device that this store was, nothing would be exchanged as this one.
+        let token = match self.token {
+            Some(token) if self.read_only || engine.takes_token(&token).map_err(damaged)? => Some(token),
+            _ => None,
+        };
         let spaces: Vec<SpaceId> = engine.spaces.keys().copied().collect();
         let shared = Shared {
             engine: Mutex::new(engine),
             arrived: Condvar::new(),
             observers: Arc::default(),
             inbox: Arc::new(Inbox::new(spaces)),
-            token: Mutex::new(self.token),
+            token: Mutex::new(token),
             transport,
             live: self.live,
-            status: Mutex::new(if restored { Status::Error(Trouble::RolledBack) } else { Status::Offline }),
+            status: Mutex::new(Status::Offline),
             runner: Mutex::new(None),
             stops: AtomicU64::new(0),
             watch: Watch::default(),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::code::RejectCode;
-use sync_core::feed::Run;
+use sync_core::feed::{ChangeId, Run};
 use sync_core::id::{DocId, SpaceId};
 use sync_core::log::Verdict;
 
 use super::engine::{Decided, Engine};
 use super::error::ClientError;
 use super::observe::EditEvent;
-use super::store::OwnItem;
+use super::store::StoreError;
 use super::{Doc, Shared, Subscription};
 
 /// What has become of an edit.
@@ -80,11 +80,20 @@ impl Doc {
 impl Engine {
     fn edit_state(&self, space: SpaceId, doc: DocId, edit: u64) -> Result<EditState, ClientError> {
         let sent_n = self.space(space)?.sent_n;
-        let item = self.store.read().item_of_edit(space, self.device, doc, edit)?;
-        Ok(match item {
-            Some(OwnItem { decided: Some((seq, verdict)), .. }) => decided(seq, verdict),
-            Some(OwnItem { n, decided: None }) if n <= sent_n => EditState::Sent,
-            _ => EditState::Local,
+        let read = self.store.read();
+        let Some(mut id) = read.item_of_edit(space, doc, edit)? else { return Ok(EditState::Local) };
+        // It counts what says it now.
+        while let Some(copy) = read.copy_of(space, id)? {
+            id = copy;
+        }
+        Ok(match read.decided(space, id)? {
+            Some((seq, verdict)) => decided(seq, verdict),
+            None if read.is_out(space, id)? => {
+                let kept = read.quarantine(space, Some(doc))?.into_iter().find(|entry| entry.id == id);
+                EditState::Rejected { code: kept.map_or(RejectCode::DependencyRefused, |entry| entry.code) }
+            }
+            None if id.device == self.feed_of(space)? && id.n <= sent_n => EditState::Sent,
+            None => EditState::Local,
         })
     }
 }
@@ -100,22 +109,22 @@ impl Shared {
     /// Notes for whoever observes edits that a run goes out; what is in front of `sent_n` did so before.
     pub(super) fn edits_sent(&self, engine: &Engine, space: SpaceId, run: &Run, sent_n: u64) {
         for (item, n) in run.items.iter().zip(run.base.n + 1..).filter(|(_, n)| *n > sent_n) {
-            self.edits_became(engine, space, item.doc, n, EditState::Sent);
+            self.edits_became(engine, space, item.doc, ChangeId { device: run.device, n }, EditState::Sent);
         }
     }
 
     /// Notes for whoever observes edits what the server has decided.
     pub(super) fn edits_decided(&self, engine: &Engine, space: SpaceId, news: &[Decided]) {
-        for Decided { n, doc, seq, verdict } in news {
-            self.edits_became(engine, space, *doc, *n, decided(*seq, *verdict));
+        for Decided { id, doc, seq, verdict } in news {
+            self.edits_became(engine, space, *doc, *id, decided(*seq, *verdict));
         }
     }
 
-    fn edits_became(&self, engine: &Engine, space: SpaceId, doc: DocId, n: u64, state: EditState) {
+    fn edits_became(&self, engine: &Engine, space: SpaceId, doc: DocId, id: ChangeId, state: EditState) {
         if !self.observers.watches_edits(space, doc) {
             return;
         }
-        match engine.store.read().edits_of_item(space, engine.device, doc, n) {
+        match edits_of(engine, space, doc, id) {
             Ok(Some((first, last))) => self.observers.edits(space, doc, first, last, state),
             Ok(None) => {}
             Err(error) => {
@@ -124,4 +133,17 @@ impl Shared {
             }
         }
     }
+}
+
+/// The edits whose state an item tells: none if another one says them now.
+fn edits_of(engine: &Engine, space: SpaceId, doc: DocId, id: ChangeId) -> Result<Option<(u64, u64)>, StoreError> {
+    let read = engine.store.read();
+    if read.copy_of(space, id)?.is_some() || (read.is_out(space, id)? && read.decided(space, id)?.is_none()) {
+        return Ok(None);
+    }
+    let mut first = id;
+    while let Some(original) = read.original_of(space, first)? {
+        first = original;
+    }
+    read.edits_of_item(space, doc, first)
 }

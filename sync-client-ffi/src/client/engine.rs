@@ -21,12 +21,15 @@ mod load;
 mod merge;
 mod page;
 mod readonly;
+mod remake;
+mod rollback;
 mod undo;
 
 pub(super) use intake::{Progress, Stored};
 pub(super) use load::new_actor;
 pub(super) use merge::{Begun, Merge, Swap};
 pub(super) use page::Decided;
+pub(super) use rollback::AWAITED;
 pub(super) use undo::Turning;
 
 pub(super) type Result<T> = std::result::Result<T, ClientError>;
@@ -49,6 +52,10 @@ pub(super) struct Engine {
     stale: Option<readonly::Stale>,
     /// The store was taken away.
     left: bool,
+    /// Devices that this store was, and labels of what it did not send under their names.
+    former: BTreeSet<DeviceId>,
+    /// There is no token of this device's yet.
+    awaits: bool,
 }
 
 /// A space that this device takes part in.
@@ -68,6 +75,8 @@ pub(super) struct Space {
     barred: bool,
     /// Documents that others have changed in the store, which observers do not know yet.
     behind: BTreeSet<DocId>,
+    /// Its feed begins anew when the log is read to its end; until then what is written here is kept under this label.
+    label: Option<DeviceId>,
     /// It was removed once and is read from the beginning, with what this device wrote.
     regaining: bool,
     /// Another one each time that the space is added, so that what was on its way into the one before is known.
@@ -107,6 +116,13 @@ struct Made<T> {
     with: T,
 }
 
+/// With what a journal begins.
+struct Begins<'a> {
+    heads: &'a [Hash],
+    actor: Actor,
+    mark: Option<u32>,
+}
+
 /// What a merge that is under way has to know when it is done.
 struct Merging {
     /// Which one; another one may have begun since.
@@ -126,6 +142,7 @@ impl Space {
             sent: row.acked,
             barred: false,
             behind: BTreeSet::new(),
+            label: None,
             regaining: false,
             life: 0,
         }
@@ -154,7 +171,10 @@ impl Engine {
             seen: None,
             stale: None,
             left: false,
+            former: BTreeSet::new(),
+            awaits: false,
         };
+        engine.read_identity()?;
         engine.read_spaces()?;
         Ok(engine)
     }
@@ -214,9 +234,17 @@ impl Engine {
         if let Some((own, acked)) = removed {
             (row.own, row.acked) = (own, acked);
         }
-        self.store.transaction(|writer| writer.set_space(space, &row))?;
+        // Which device this is, a token is yet to say.
+        let label = self.awaits.then(rollback::new_device);
+        self.store.transaction(|writer| {
+            writer.set_space(space, &row)?;
+            label.map_or(Ok(()), |label| writer.begin_healing(space, label))
+        })?;
+        if let Some(label) = label {
+            self.former.insert(label);
+        }
         self.uses += 1;
-        let fresh = Space { regaining: removed.is_some(), life: self.uses, ..Space::new(row) };
+        let fresh = Space { label, regaining: removed.is_some(), life: self.uses, ..Space::new(row) };
         self.spaces.insert(space, fresh);
         Ok(())
     }
@@ -232,8 +260,7 @@ impl Engine {
         self.minted_ms = clock::wall_ms().max(self.minted_ms + 1);
         let doc = DocId::mint(self.minted_ms, random);
         self.seal(space, None)?;
-        let device = self.device;
-        let mut row = self.space(space)?.row;
+        let (device, mut row) = (self.feed_of(space)?, self.space(space)?.row);
         self.store.transaction(|writer| {
             writer.add_document(space, doc, collection)?;
             let payload = Some(collection.as_bytes());
@@ -247,8 +274,7 @@ impl Engine {
         self.may_edit(space)?;
         self.loaded(space, doc)?;
         self.seal(space, None)?;
-        let device = self.device;
-        let mut row = self.space(space)?.row;
+        let (device, mut row) = (self.feed_of(space)?, self.space(space)?.row);
         self.store.transaction(|writer| {
             writer.set_deleted(space, doc, true)?;
             append(writer, space, device, &mut row, ItemKind::Delete, doc, delete_hash(doc), None, 0)
@@ -315,7 +341,8 @@ impl Engine {
             return Err(ClientError::Corrupt);
         };
         let stored = if edited.sealed.is_empty() {
-            self.note(space, doc, edit, &encoded, begins.as_deref(), &actor)
+            let mark = document.journal_mark();
+            self.note(space, doc, edit, &encoded, begins.as_deref().map(|heads| Begins { heads, actor, mark }))
         } else {
             self.overflow(space, doc, edited.sealed)
         };
@@ -335,24 +362,16 @@ impl Engine {
         }
     }
 
-    fn note(
-        &mut self,
-        space: SpaceId,
-        doc: DocId,
-        edit: u64,
-        ops: &[u8],
-        begins: Option<&[Hash]>,
-        actor: &Actor,
-    ) -> Result<()> {
+    fn note(&mut self, space: SpaceId, doc: DocId, edit: u64, ops: &[u8], begins: Option<Begins<'_>>) -> Result<()> {
         let opened = self.space(space)?.journals_opened + 1;
         self.store.transaction(|writer| {
-            if let Some(heads) = begins {
-                writer.open_journal(space, doc, opened, heads, actor)?;
+            if let Some(Begins { heads, actor, mark }) = &begins {
+                writer.open_journal(space, doc, opened, heads, actor, *mark)?;
                 writer.set_actor(space, doc, Some(actor))?;
             }
             writer.add_edit(space, doc, edit, ops)
         })?;
-        if let (Some(_), Some(state)) = (begins, self.spaces.get_mut(&space)) {
+        if let (Some(_), Some(state)) = (&begins, self.spaces.get_mut(&space)) {
             state.journals.push(doc);
             state.journals_opened = opened;
         }
@@ -396,8 +415,7 @@ impl Engine {
     }
 
     fn write_sealed(&mut self, space: SpaceId, work: Vec<(DocId, Vec<Sealed>)>) -> Result<()> {
-        let device = self.device;
-        let mut row = self.space(space)?.row;
+        let (device, mut row) = (self.feed_of(space)?, self.space(space)?.row);
         let written = self.store.transaction(|writer| {
             for (doc, sealed) in &work {
                 let mut edits = writer.document(space, *doc)?.map_or(0, |stored| stored.edits);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sync_core::document::EditError;
+use sync_core::feed::ChangeId;
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::session::Trouble;
 
@@ -148,9 +149,6 @@ pub enum ClientError {
     /// The app was updated, and has brought the store to a version that this library does not know.
     #[error("the store has version {0} now, which this library does not read: update the app, or start it again")]
     StoreNewer(u32),
-    /// The store was restored from a backup, or copied from another device.
-    #[error("this store was restored from a backup or copied: it can be read and edited, and is not synchronised")]
-    Restored,
     /// The server has not got everything that was written here.
     #[error("the server has not got {edits} edits and {changes} changes: send them first, or say that they may go")]
     Unsent {
@@ -159,6 +157,9 @@ pub enum ClientError {
         /// Changes that the server has not acknowledged.
         changes: u64,
     },
+    /// No such change is in quarantine.
+    #[error("the change {0} is not in quarantine (any more)")]
+    NotInQuarantine(ChangeId),
     /// The document has no such change here (yet).
     #[error("the document has no change {0} here (yet)")]
     NoChange(Hash),
@@ -202,6 +203,12 @@ pub enum SyncError {
     /// The token is missing, expired, or of another device.
     #[error("the server wants a new access token: call set_token")]
     NeedsAuth,
+    /// The store was restored from a backup or copied, and goes on as another device, of which there is no token yet.
+    #[error(
+        "this store was restored from a backup or copied, so it goes on as another device: set a token for {0}, or for a \
+         device that is new otherwise"
+    )]
+    NeedsDevice(DeviceId),
     /// The server no longer serves this version of the app. What is written goes on being kept.
     #[error("the app must be updated{}", at(.update_url.as_deref()))]
     UpgradeRequired {

@@ -9,7 +9,7 @@ use std::sync::MutexGuard;
 use serde::Serialize;
 use sync_core::document::Document;
 use sync_core::feed::{ChangeId, ItemKind};
-use sync_core::id::{DeviceId, DocId, SpaceId};
+use sync_core::id::{DocId, SpaceId};
 use sync_core::limits::DOCUMENT_PAGE_MAX;
 
 use super::access::{Quarantined, Reason};
@@ -201,7 +201,7 @@ impl<P: FnMut(ExportProgress) -> ControlFlow<()>> Export<'_, P> {
         write!(index, "{{\"format\":{FORMAT},\"user\":{},\"device\":{},\"spaces\":[", text(&user)?, text(&device)?)?;
         for (place, space) in spaces.into_iter().enumerate() {
             comma(&mut index, place)?;
-            self.space(&mut index, space, device, total)?;
+            self.space(&mut index, space, total)?;
         }
         index.write_all(b"]}\n")?;
         index.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
@@ -209,13 +209,7 @@ impl<P: FnMut(ExportProgress) -> ControlFlow<()>> Export<'_, P> {
         Ok(self.report)
     }
 
-    fn space(
-        &mut self,
-        index: &mut impl Write,
-        space: SpaceId,
-        device: DeviceId,
-        total: u64,
-    ) -> Result<(), ExportError> {
+    fn space(&mut self, index: &mut impl Write, space: SpaceId, total: u64) -> Result<(), ExportError> {
         let folder = self.root.join(space.to_string());
         fs::create_dir(&folder)?;
         let (access, quarantine) = {
@@ -247,7 +241,7 @@ impl<P: FnMut(ExportProgress) -> ControlFlow<()>> Export<'_, P> {
         }
         for (place, change) in quarantine.into_iter().enumerate() {
             comma(index, place)?;
-            self.change(index, &folder, space, device, change)?;
+            self.change(index, &folder, space, change)?;
         }
         index.write_all(b"]}")?;
         sync_folder(&folder)?;
@@ -298,10 +292,9 @@ impl<P: FnMut(ExportProgress) -> ControlFlow<()>> Export<'_, P> {
         index: &mut impl Write,
         folder: &Path,
         space: SpaceId,
-        device: DeviceId,
         change: Quarantined,
     ) -> Result<(), ExportError> {
-        let Quarantined { n, doc, reason, waits } = change;
+        let Quarantined { n, device, doc, reason, waits, .. } = change;
         let id = ChangeId { device, n };
         let kind = self.engine().store.read().kind(space, id)?;
         let payload = match kind {

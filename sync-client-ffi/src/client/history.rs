@@ -33,10 +33,10 @@ impl Doc {
     /// ```
     pub fn history(&self, limit: usize) -> Result<Vec<HistoryEntry>, ClientError> {
         self.seal()?;
-        let device = self.client.device();
         let revisions = self.with(|_, document| document.history(limit))?;
+        let engine = self.client.engine();
         let entry = |revision: Revision| {
-            let own = revision.actor.is_some_and(|actor| actor.device() == device);
+            let own = revision.actor.is_some_and(|actor| engine.is_own(actor.device()));
             HistoryEntry { revision, own }
         };
         Ok(revisions.into_iter().map(entry).collect())

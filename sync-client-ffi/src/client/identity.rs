@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use sync_core::id::DeviceId;
 
+use super::engine::AWAITED;
 use super::error::OpenError;
 use super::store::{Store, StoreError};
 
@@ -29,6 +30,11 @@ impl Identity {
     }
 }
 
+fn is_other_name(store: &Store, claimed: &Identity) -> Result<bool, StoreError> {
+    let awaited = store.read().meta(AWAITED)?.is_some_and(|value| !value.is_empty());
+    Ok(awaited || store.read().former()?.contains(&claimed.device))
+}
+
 /// Compares what the app says with what the store knows; a new store learns it.
 pub(super) fn settle(store: &mut Store, claimed: Option<Identity>) -> Result<Identity, OpenError> {
     let row = || StoreError::Row { table: "meta" };
@@ -40,6 +46,8 @@ pub(super) fn settle(store: &mut Store, claimed: Option<Identity>) -> Result<Ide
             let device = DeviceId::from_slice(&device).map_err(|_| row())?;
             let known = Identity { user, device };
             match claimed {
+                // A token of a device that this store was, or one that settles which it is.
+                Some(claimed) if claimed.user == known.user && is_other_name(store, &claimed)? => Ok(known),
                 Some(claimed) if claimed != known => {
                     Err(OpenError::OtherIdentity { user: known.user, device: known.device })
                 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::clock;
-use super::store::{Store, StoreError};
+use super::store::{Store, StoreError, Writer};
 
 /// In the store: the token, and whether the file has it.
 const TOKEN: &str = "instance";
@@ -34,6 +34,17 @@ pub(super) fn check(store: &mut Store, path: &Path, is_new: bool) -> Result<bool
             mark(store, path, &token).map(|()| true)
         }
     }
+}
+
+/// The next [`check`] makes the mark anew: the file may be another installation's.
+pub(super) fn forget(writer: &Writer<'_>) -> Result<(), StoreError> {
+    if writer.meta(TOKEN)?.is_none() {
+        return Ok(());
+    }
+    let mut token = [0; TOKEN_BYTES];
+    clock::fill(&mut token);
+    writer.set_meta(TOKEN, &token)?;
+    writer.set_meta(STATE, b"")
 }
 
 fn mark(store: &mut Store, path: &Path, token: &[u8]) -> Result<(), StoreError> {

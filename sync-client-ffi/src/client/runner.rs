@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use sync_core::session::{Status, Trouble, Window};
+use sync_core::session::{Status, Window};
 
 use super::error::{ClientError, SyncError};
 use super::transport::{Traffic, Transport};
@@ -70,9 +70,6 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ClientError> {
     if lock(&shared.engine).is_read_only() {
         return Err(ClientError::ReadOnly);
     }
-    if shared.restored {
-        return Err(ClientError::Restored);
-    }
     if shared.transport.is_none() {
         return Err(ClientError::NoServer);
     }
@@ -116,12 +113,13 @@ pub(super) fn sync_once(shared: &Arc<Shared>, allowance: Allowance) -> Result<Sy
     if lock(&shared.engine).is_read_only() {
         return Err(SyncError::ReadOnly);
     }
-    if shared.restored {
-        return Err(SyncError::Trouble(Trouble::RolledBack));
-    }
     let transport = shared.transport.as_ref().ok_or(SyncError::NoServer)?;
     exchange(shared, transport, allowance).map_err(|error| match error {
         SyncError::UpgradeRequired { .. } => SyncError::UpgradeRequired { update_url: transport.update_url() },
+        SyncError::NeedsAuth => match lock(&shared.engine).wanted_device() {
+            Some(device) => SyncError::NeedsDevice(device),
+            None => SyncError::NeedsAuth,
+        },
         other => other,
     })
 }

@@ -9,14 +9,17 @@ mod feeds;
 mod held;
 mod journal;
 mod open;
+mod quarantine;
 mod readonly;
 mod removed;
+mod rollback;
 mod spaces;
 mod wipe;
 
-pub(super) use feeds::{NewItem, OwnItem};
+pub(super) use feeds::NewItem;
 pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};
+pub(super) use quarantine::{KeptEntry, StoredChange};
 pub(super) use readonly::{Stamp, open_read_only};
 pub(super) use spaces::SpaceRow;
 

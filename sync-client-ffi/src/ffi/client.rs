@@ -3,16 +3,19 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use sync_core::feed::ChangeId;
 use sync_core::id::{DeviceId, DocId, SpaceId};
 
 use super::background::{blocking, guarded};
 use super::document::Document;
 use super::error::RejoinError;
 use super::http::{HttpTransport, Stack, trust};
-use super::observe::{AccessObserver, ListObserver, Peer, PresenceObserver, StatusObserver, Watch, told};
+use super::observe::{
+    AccessObserver, DeviceObserver, ListObserver, Peer, PresenceObserver, StatusObserver, Watch, told,
+};
 use super::provider::{self, TokenProvider};
 use super::session::Session;
-use super::status::{QuarantinedChange, SyncStatus, SyncSummary};
+use super::status::{QuarantinedChange, QuarantinedExport, SyncStatus, SyncSummary};
 use crate::client::{Client, DocumentInfo, SyncError};
 
 /// How a store is opened.
@@ -223,6 +226,32 @@ impl RejoinClient {
         Ok(self.with(|client| client.quarantine(space))?.into_iter().map(Into::into).collect())
     }
 
+    /// A change in quarantine, with its operations as readable text.
+    pub fn export_quarantined(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        n: u64,
+    ) -> Result<QuarantinedExport, RejoinError> {
+        self.with(|client| client.export_quarantined(space, ChangeId { device, n })).map(Into::into)
+    }
+
+    /// Makes a change that is in quarantine anew, as an edit upon what its document is now; it goes to the server like any
+    /// other. What of it makes no sense there stays in quarantine: `false` if anything does.
+    pub fn apply_quarantined(&self, space: SpaceId, device: DeviceId, n: u64) -> Result<bool, RejoinError> {
+        self.with(|client| client.apply_quarantined(space, ChangeId { device, n }))
+    }
+
+    /// Forgets what a change in quarantine says, for good. Its place, its hash and the reason stay.
+    pub fn drop_quarantined(&self, space: SpaceId, device: DeviceId, n: u64) -> Result<(), RejoinError> {
+        self.with(|client| client.drop_quarantined(space, ChangeId { device, n }))
+    }
+
+    /// Devices that this store was before it was restored from a backup or copied.
+    pub fn former_devices(&self) -> Result<Vec<DeviceId>, RejoinError> {
+        self.with(Client::former_devices)
+    }
+
     /// Starts exchanging changes in the background.
     pub fn start(&self) -> Result<(), RejoinError> {
         self.with(Client::start)
@@ -263,9 +292,22 @@ impl RejoinClient {
         self.with(|client| client.on_push(payload))
     }
 
-    /// Whether the store was restored from a backup or copied, as its marker shows: then it is not synchronised.
+    /// Whether the store was restored from a backup or copied, as its marker shows: then it goes on as another device.
     pub fn is_restored(&self) -> Result<bool, RejoinError> {
         self.with(|client| Ok::<_, RejoinError>(client.is_restored()))
+    }
+
+    /// The device that the store goes on as, since it was restored from a backup or copied, while there is no token for it: get one
+    /// for it, or for any other device that is new, and call `set_token`. Who is signed in signs in once more, as a device without
+    /// an id. Edits go on meanwhile, and nothing is exchanged.
+    pub fn wanted_device(&self) -> Result<Option<DeviceId>, RejoinError> {
+        self.with(|client| Ok::<_, RejoinError>(client.wanted_device()))
+    }
+
+    /// Tells an observer of that device, each time that a token for it is wanted.
+    pub fn observe_wanted_device(&self, observer: Arc<dyn DeviceObserver>) -> Result<Arc<Watch>, RejoinError> {
+        let client = self.open.client()?;
+        Ok(Watch::of(client.on_device_wanted(move |device| told(|| observer.on_device_wanted(device)))))
     }
 
     /// Whether it was opened for reading alone.

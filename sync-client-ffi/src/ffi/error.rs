@@ -159,6 +159,15 @@ pub enum RejoinError {
         /// What happened, and what to do.
         text: String,
     },
+    /// The store was restored from a backup or copied, and goes on as another device: set a token for that one, or sign in
+    /// as a new one.
+    #[error("{text}")]
+    NeedsDevice {
+        /// What happened, and what to do.
+        text: String,
+        /// The device; any other that is new will do.
+        device: DeviceId,
+    },
     /// The server no longer serves this version of the app.
     #[error("{text}")]
     UpgradeRequired {
@@ -317,9 +326,8 @@ impl From<ClientError> for RejoinError {
             ClientError::NoServer => Self::NoServer { text },
             ClientError::ReadOnly => Self::ReadOnly { text },
             ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
-            ClientError::Restored => Self::Trouble { text, trouble: SyncTrouble::RolledBack },
             ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
-            ClientError::NoChange(_) => Self::NotFound { text },
+            ClientError::NoChange(_) | ClientError::NotInQuarantine(_) => Self::NotFound { text },
             ClientError::PersonalSpace => Self::Invalid { text },
             ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },
@@ -356,6 +364,7 @@ impl From<SyncError> for RejoinError {
             SyncError::Offline => Self::Offline { text },
             SyncError::Deadline | SyncError::Budget { .. } => Self::Deadline { text },
             SyncError::NeedsAuth => Self::NeedsAuth { text },
+            SyncError::NeedsDevice(device) => Self::NeedsDevice { text, device },
             SyncError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
             SyncError::Trouble(trouble) => Self::Trouble { text, trouble: trouble.into() },
             SyncError::NoServer => Self::NoServer { text },

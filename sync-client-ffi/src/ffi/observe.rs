@@ -72,6 +72,13 @@ pub trait AccessObserver: Send + Sync {
     fn on_access(&self) -> Result<(), super::RejoinError>;
 }
 
+/// Hears that the store goes on as another device, since it was restored from a backup or copied.
+#[uniffi::export(with_foreign)]
+pub trait DeviceObserver: Send + Sync {
+    /// A token is wanted for that device; one for any other that is new will do.
+    fn on_device_wanted(&self, device: DeviceId) -> Result<(), super::RejoinError>;
+}
+
 /// Hears who else is in a space.
 #[uniffi::export(with_foreign)]
 pub trait PresenceObserver: Send + Sync {

@@ -1,9 +1,9 @@
 //! How synchronisation stands, and what it did.
 
-use sync_core::id::DocId;
+use sync_core::id::{DeviceId, DocId};
 use sync_core::session::{Status, Trouble};
 
-use crate::client::{Quarantined, Reason, SyncReport};
+use crate::client::{self, Quarantined, Reason, SyncReport};
 
 /// How synchronisation stands, for the app to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
@@ -98,14 +98,35 @@ impl From<SyncReport> for SyncSummary {
 /// An own change that did not take effect for others. It is kept.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct QuarantinedChange {
-    /// Its place in this device's feed.
+    /// Its place in the feed.
     pub n: u64,
+    /// Whose feed: this device's, or one that it was before its store was restored from a backup or copied.
+    pub device: DeviceId,
     /// The document.
     pub document: DocId,
     /// Why.
     pub reason: QuarantineReason,
     /// Whether it still is in its document here, and is sent as it is once there is access again.
     pub waits: bool,
+    /// Whether all of it is. Otherwise the rest was made anew, and is in the document.
+    pub whole: bool,
+}
+
+/// A change in quarantine, to keep or to show.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct QuarantinedExport {
+    /// The automerge change, as it was made; nothing for the making or the deleting of a document.
+    pub bytes: Option<Vec<u8>>,
+    /// What and why, and the change's operations, as JSON text. `kept` names those of them that are in quarantine; all of
+    /// them where it is null.
+    pub json: String,
+}
+
+impl From<client::QuarantinedExport> for QuarantinedExport {
+    fn from(export: client::QuarantinedExport) -> Self {
+        let client::QuarantinedExport { bytes, json } = export;
+        Self { bytes, json }
+    }
 }
 
 /// Why a change is in quarantine.
@@ -126,6 +147,7 @@ impl From<Quarantined> for QuarantinedChange {
             Reason::NoAccess => QuarantineReason::NoAccess,
             Reason::Refused(code) => QuarantineReason::Refused { code: code.as_str().to_owned() },
         };
-        Self { n: change.n, document: change.doc, reason, waits: change.waits }
+        let Quarantined { n, device, doc: document, waits, whole, .. } = change;
+        Self { n, device, document, reason, waits, whole }
     }
 }

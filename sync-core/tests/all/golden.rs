@@ -55,12 +55,12 @@ pub fn changes() -> Vec<Item> {
         sealed.bytes
     };
     let text = Op::Put { path: "text".into(), value: Value::Text("Grüße".into()) };
-    ann.edit(vec![text, Op::Put { path: "hits".into(), value: Value::Counter(1) }], &mut || 0).unwrap();
+    ann.edit(vec![text, Op::Put { path: "hits".into(), value: Value::Counter(1) }], &mut || 0x0102_0304).unwrap();
     let first = seal(&mut ann, 0x0102_0304);
     let (mut bob, _) = Document::load(actor(2), None, &[&first]).unwrap();
     ann.edit(vec![Op::Splice { path: "text".into(), at: 5, delete: 0, insert: ", Welt".into() }], &mut || 0).unwrap();
     seal(&mut ann, 0);
-    bob.edit(vec![Op::Increment { path: "hits".into(), by: 2 }], &mut || 0).unwrap();
+    bob.edit(vec![Op::Increment { path: "hits".into(), by: 2 }], &mut || u64::from(u32::MAX)).unwrap();
     let third = seal(&mut bob, u64::from(u32::MAX));
     ann.apply(&[third]).unwrap();
     let mark = Op::Mark {
@@ -71,7 +71,7 @@ pub fn changes() -> Vec<Item> {
         value: true.into(),
         expand: Expand::After,
     };
-    ann.edit(vec![mark], &mut || 0).unwrap();
+    ann.edit(vec![mark], &mut || 7).unwrap();
     seal(&mut ann, 7);
     items
 }

@@ -22,6 +22,8 @@ mod mirror;
 mod network;
 mod pastes;
 mod patches;
+mod quarantine;
+mod reauthor;
 mod replicas;
 mod restore;
 mod rng;

@@ -12,6 +12,7 @@ mod live;
 mod nodes;
 mod oidc;
 mod postgres;
+mod quarantine;
 mod reader;
 mod restored;
 mod schemathesis;

@@ -9,7 +9,6 @@ import dev.rejoin.HttpTransport
 import dev.rejoin.OpenOptions
 import dev.rejoin.RejoinClient
 import dev.rejoin.RejoinException
-import dev.rejoin.SyncTrouble
 import dev.rejoin.edit
 import dev.rejoin.syncOnce
 import java.io.File
@@ -111,7 +110,7 @@ fun Tests.stack(server: Server) {
         }
     }
 
-    test("a restored store is known by its marker, read, and not exchanged") {
+    test("a restored store is known by its marker, read, and goes on as another device") {
         val marker = server.file(server.unique("marker"))
         val options = server.options(server.unique("ann")).copy(markerPath = marker)
         val id = RejoinClient.openBlocking(options).use { phone ->
@@ -127,8 +126,8 @@ fun Tests.stack(server: Server) {
         RejoinClient.openBlocking(elsewhere).use { phone ->
             check(phone.isRestored()) { "its marker is not there" }
             checkEqual(phone.document(phone.personalSpace(), id).json("/n"), "1")
-            val refused = checkThrows<RejoinException.Trouble> { timed { phone.syncOnce(1.seconds) } }
-            checkEqual(refused.trouble, SyncTrouble.ROLLED_BACK)
+            val refused = checkThrows<RejoinException.NeedsDevice> { timed { phone.syncOnce(1.seconds) } }
+            checkEqual(refused.device, phone.wantedDevice())
         }
     }
 

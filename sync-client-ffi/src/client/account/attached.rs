@@ -35,6 +35,12 @@ pub(in crate::client) fn sync_once(
     refresher: &Refresher,
     allowance: Allowance,
 ) -> Result<SyncReport, SyncError> {
+    // A session of a device that the store was is of no use: the user signs in as a new one.
+    if let Some(device) = client.wanted_device()
+        && lock(&client.shared.engine).is_own(refresher.credentials().device)
+    {
+        return Err(SyncError::NeedsDevice(device));
+    }
     let token = in_time(refresher, allowance, Refresher::token)?;
     client.shared.take_token(&token.0);
     let before = client.traffic();

@@ -51,6 +51,11 @@ impl Credentials {
         self.access_expires_ms.saturating_sub(clock::wall_ms())
     }
 
+    /// Whether both are of the same user of the same server.
+    pub(super) fn is_same_user(&self, other: &Self) -> bool {
+        (&self.server, &self.user) == (&other.server, &other.user)
+    }
+
     /// Whether both are of the same user on the same device of the same server.
     pub(super) fn is_same_device(&self, other: &Self) -> bool {
         (&self.server, &self.user, self.device) == (&other.server, &other.user, other.device)

@@ -63,7 +63,8 @@ impl Refresher {
         self.keeping.requests.trusts()
     }
 
-    /// The same user signed in again on the same device, after the session had ended: what is open goes on.
+    /// The same user signed in again, after the session had ended or because a store goes on as
+    /// [another device](crate::Client::wanted_device): what is open goes on.
     pub fn signed_in_again(&self, credentials: Credentials) -> Result<(), AccountError> {
         self.keeping.begin_again(credentials)
     }

@@ -1,6 +1,7 @@
 //! Access to spaces: what happens here when the server takes it away, and when it gives it back.
 
 use sync_core::code::RejectCode;
+use sync_core::feed::ChangeId;
 use sync_core::id::SpaceId;
 
 use super::{Engine, Result};
@@ -52,19 +53,29 @@ impl Engine {
         if self.is_barred(space)? && !self.is_read_only() {
             self.seal(space, None)?;
         }
-        let refused = self.store.read().refused(space, self.device)?.into_iter().map(|(n, doc, code)| {
-            let reason = if code == RejectCode::NotAWriter { Reason::NoAccess } else { Reason::Refused(code) };
-            Quarantined { n, doc, reason, waits: false }
+        let kept = self.store.read().quarantine(space, None)?.into_iter().map(|entry| Quarantined {
+            n: entry.id.n,
+            device: entry.id.device,
+            doc: entry.doc,
+            reason: if entry.code == RejectCode::NotAWriter { Reason::NoAccess } else { Reason::Refused(entry.code) },
+            waits: false,
+            whole: entry.operations.is_none(),
         });
-        let mut all: Vec<Quarantined> = refused.collect();
+        let mut all: Vec<Quarantined> = kept.collect();
         let state = self.space(space)?;
         if state.barred {
-            let unsent = self.store.read().unsent(space, self.device, state.row.acked.n)?;
-            all.extend(unsent.into_iter().map(|(n, doc)| Quarantined {
+            let feed = self.feed_of(space)?;
+            let unsent = self.store.read().unsent(space, feed, state.row.acked.n)?;
+            let in_document =
+                |n: &u64| !self.store.read().is_out(space, ChangeId { device: feed, n: *n }).unwrap_or(false);
+            let unsent = unsent.into_iter().filter(|(n, _)| in_document(n));
+            all.extend(unsent.map(|(n, doc)| Quarantined {
                 n,
+                device: feed,
                 doc,
                 reason: Reason::NoAccess,
                 waits: true,
+                whole: true,
             }));
         }
         Ok(all)

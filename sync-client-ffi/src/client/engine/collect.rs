@@ -19,13 +19,13 @@ impl Engine {
         again: bool,
     ) -> Result<Collected> {
         self.seal(space, None)?;
-        let device = self.device;
+        let device = self.feed_of(space)?;
         let state = self.space(space)?;
         let row = state.row;
         // Another life of the connection may have brought more to the server than this one has sent.
         let base = if again || state.sent.n < row.acked.n { row.acked } else { state.sent };
         // Who is not let in asks whether that is still so, and sends nothing before it knows.
-        let run = if row.own.n > base.n && !state.barred {
+        let run = if row.own.n > base.n && !state.barred && state.label.is_none() {
             let run = self.store.read().outbox(space, device, base, bytes_max, items_max)?;
             (!run.items.is_empty()).then_some(run)
         } else {
@@ -49,7 +49,7 @@ impl Engine {
         if n > own.n {
             return Ok(None);
         }
-        let chain = self.store.read().own_chain(space, self.device, n)?;
+        let chain = self.store.read().own_chain(space, self.feed_of(space)?, n)?;
         Ok(chain.map(|chain| FeedHead { n, chain }))
     }
 

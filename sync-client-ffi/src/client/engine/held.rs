@@ -26,7 +26,7 @@ impl Engine {
         for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
             let chunk = Chunk::read(payload).map_err(|_| ClientError::Corrupt)?;
             let guarded = sync_core::guard::inspect(payload).map_err(|_| ClientError::Corrupt)?;
-            if guarded.actor.device() == self.device {
+            if self.is_own(guarded.actor.device()) {
                 own.push(*hash);
             }
             deps.insert(*hash, chunk.deps().collect());
@@ -61,7 +61,7 @@ impl Engine {
         let arrival = open.arrival;
         let mut found = Vec::new();
         for range in open.merged.missing(version) {
-            if range.device != self.device {
+            if range.device != self.feed_of(space)? {
                 found.extend(self.store.read().changes_of(space, doc, range.device, range.after, range.through)?);
             }
         }

@@ -11,6 +11,7 @@ use sync_core::version::FeedHeads;
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PullAnswer, PushAnswer, SyncResponse};
 
 use super::page::{Decided, Effects, Fit, goes_away};
+use super::remake::Feed;
 use super::{Engine, Result};
 use crate::client::error::ClientError;
 use crate::client::store::{SpaceRow, StoreError, Writer};
@@ -131,7 +132,7 @@ impl Engine {
         intake: &mut Intake,
         stored: &mut Stored,
     ) -> Result<Progress> {
-        let device = self.device;
+        let (device, of_actors) = (self.feed_of(space)?, self.device);
         // The rest of a page of a space that was removed meanwhile, and maybe added again.
         if self.space(space)?.life != intake.life {
             return Err(ClientError::NoSpace);
@@ -168,6 +169,8 @@ impl Engine {
                         break;
                     }
                 }
+                let mut feed = Feed { space, label: device, device: of_actors, row: &mut row };
+                feed.rebuild(writer, &effects.refused)?;
                 writer.set_space(space, &row)?;
                 Ok::<_, StoreError>(row)
             })?;
@@ -180,8 +183,11 @@ impl Engine {
         if !last {
             return Ok(Progress::Again);
         }
-        let outcome = self.outcome(space, &intake.end)?;
         self.regain(space, &intake.end)?;
+        if matches!(intake.end, End::Page { more: false, .. }) {
+            stored.refused.extend(self.heal(space)?);
+        }
+        let outcome = self.outcome(space, &intake.end)?;
         Ok(Progress::Done(outcome))
     }
 
@@ -253,7 +259,8 @@ impl Engine {
         };
         // What is under way needs no further push.
         let gone = state.sent.n.max(state.row.acked.n);
-        Ok(StoreOutcome::Done { more: more || state.row.own.n > gone, at: state.row.cursor.seq })
+        let unsent = state.label.is_none() && state.row.own.n > gone;
+        Ok(StoreOutcome::Done { more: more || unsent, at: state.row.cursor.seq })
     }
 }
 

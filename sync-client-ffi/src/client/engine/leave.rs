@@ -4,7 +4,7 @@ use sync_core::id::SpaceId;
 
 use super::{Engine, Result};
 use crate::client::error::ClientError;
-use crate::client::store::Store;
+use crate::client::store::{SpaceRow, Store};
 
 impl Engine {
     /// Refuses what comes after the store was taken away.
@@ -24,7 +24,9 @@ impl Engine {
 
     /// Takes a space away, with all that is unsent.
     pub(in crate::client) fn remove_space(&mut self, space: SpaceId) -> Result<()> {
-        let row = self.space(space)?.row;
+        let state = self.space(space)?;
+        // Under a label nothing was sent.
+        let row = if state.label.is_some() { SpaceRow::new(space, self.device) } else { state.row };
         if space == SpaceId::personal(&self.user) {
             return Err(ClientError::PersonalSpace);
         }

@@ -106,13 +106,15 @@ impl Engine {
             return Err(ClientError::Corrupt);
         }
         let mut sealed = Vec::new();
+        let mut mark = journal.mark;
+        let mut random = || mark.take().map_or_else(clock::random, u64::from);
         for edit in &journal.edits {
             let ops = decode_ops(edit).map_err(|_| ClientError::from(StoreError::Row { table: "journal_edits" }))?;
-            sealed.extend(document.edit(ops, &mut clock::random)?.sealed);
+            sealed.extend(document.edit(ops, &mut random)?.sealed);
         }
         let overflown = !sealed.is_empty();
         if overflown {
-            sealed.extend(document.seal(&mut clock::random));
+            sealed.extend(document.seal(&mut random));
         }
         let open: &mut OpenDocument = self.documents.entry((space, doc)).or_default();
         open.document = Some(document);

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use sync_core::chunk::Chunk;
 use sync_core::code::RejectCode;
 use sync_core::feed::{Body, ChangeId, FeedHead, ItemKind};
-use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
+use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::log::{Cursor, Entry, Header, Verdict};
 use sync_core::session::Trouble;
 use sync_core::version::FeedHeads;
 use sync_core::wire::{Page, PageEntry};
 
 use super::{Engine, Result};
-use crate::client::store::{NewItem, StoreError, Writer};
+use crate::client::clock;
+use crate::client::store::{KeptEntry, NewItem, StoreError, Writer};
 
 /// How a page lies to what is stored.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +40,8 @@ pub(super) fn goes_away(entry: &PageEntry, device: DeviceId) -> bool {
 impl Engine {
     /// Checks a page against the chain before anything of it is stored.
     pub(super) fn fit(&self, space: SpaceId, page: &Page) -> Result<Fit> {
-        let mut cursor = self.space(space)?.row.cursor;
+        let row = self.space(space)?.row;
+        let mut cursor = row.cursor;
         let entries = &page.entries.0;
         // What the page says of itself is not believed: its chain must lead from our cursor to its end.
         let Some(begins) = page.next.seq.checked_sub(entries.len() as u64) else {
@@ -54,12 +56,18 @@ impl Engine {
         let known = (cursor.seq - begins) as usize;
         for entry in entries.iter().skip(known) {
             let Some(hash) = self.hash_of(space, entry)? else {
-                // An entry of our own that this store does not hold: it was rolled back.
-                return Ok(Fit::Trouble(Trouble::RolledBack));
+                // An entry of our own that this store does not hold: it was rolled back. But an answer to what was asked under
+                // an earlier name leaves out what that one knew.
+                let own = entry.id.device == self.feed_of(space)?;
+                return Ok(if own { Fit::Trouble(Trouble::RolledBack) } else { Fit::Gap });
             };
             cursor = cursor.next(&header(entry, hash));
         }
+        let feed = self.feed_of(space)?;
+        let undecided = |entry: &PageEntry| entry.id.device == feed && entry.id.n > row.acked.n;
         Ok(match cursor == page.next {
+            // What another life of this device wrote in the place of what is unsent here.
+            false if entries.iter().skip(known).any(undecided) => Fit::Trouble(Trouble::Forked),
             false => Fit::Trouble(Trouble::BrokenLog),
             true if known == entries.len() && known > 0 => Fit::Stale,
             true => Fit::Behind { known },
@@ -67,7 +75,7 @@ impl Engine {
     }
 
     fn hash_of(&self, space: SpaceId, entry: &PageEntry) -> Result<Option<Hash>> {
-        if entry.id.device != self.device {
+        if entry.id.device != self.feed_of(space)? {
             return Ok(entry.hash);
         }
         let own = self.store.read().item(space, entry.id)?.map(|(_, hash, _)| hash);
@@ -82,7 +90,7 @@ fn header(entry: &PageEntry, hash: Hash) -> Header {
 /// What the server has decided about an own item.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Decided {
-    pub(in crate::client) n: u64,
+    pub(in crate::client) id: ChangeId,
     pub(in crate::client) doc: DocId,
     pub(in crate::client) seq: u64,
     pub(in crate::client) verdict: Verdict,
@@ -157,19 +165,19 @@ impl Effects {
             return Ok(());
         }
         writer.decide(space, id, seq, verdict)?;
-        self.decided.push(Decided { n: id.n, doc, seq, verdict });
-        if matches!(verdict, Verdict::Rejected(_)) {
-            // What follows the refused change cannot follow on in its actor's sequence: the device writes on under a new
-            // one, unless it does so already.
-            let author = writer
-                .payload(space, id)?
-                .and_then(|bytes| Chunk::read(&bytes).ok().and_then(|chunk| Actor::from_slice(chunk.actor()).ok()));
-            if author.is_some() && writer.document(space, doc)?.is_some_and(|document| document.actor == author) {
-                writer.set_actor(space, doc, None)?;
-            }
-            self.refused.insert(doc);
-            self.not_a_writer |= verdict == Verdict::Rejected(RejectCode::NotAWriter);
+        self.decided.push(Decided { id, doc, seq, verdict });
+        let Verdict::Rejected(code) = verdict else { return Ok(()) };
+        self.not_a_writer |= code == RejectCode::NotAWriter;
+        // It went out of its document when what it was made upon did.
+        if writer.is_out(space, id)? {
+            return Ok(());
         }
+        if writer.kind(space, id)? != Some(ItemKind::Change) {
+            let (offers, since_ms) = (writer.offers(space, id)?, clock::wall_ms());
+            writer.take_out(space, id)?;
+            writer.set_quarantine(space, &KeptEntry { id, doc, code, operations: None, offers, since_ms })?;
+        }
+        self.refused.insert(doc);
         Ok(())
     }
 
@@ -200,8 +208,8 @@ impl Effects {
         let known = self.feeds.get(&device).copied().or_else(|| feeds.get(device));
         let at = known.unwrap_or_else(|| FeedHead::start(space, device));
         if header.id.n <= at.n {
-            // It came by another way before.
-            return writer.decide(space, header.id, seq, header.verdict);
+            // It came by another way before, or this device wrote it under an earlier name.
+            return self.decide_own(writer, space, header.id, seq, header.verdict);
         }
         let next = at.next(header.kind, header.doc, header.hash);
         if next.n != header.id.n {

@@ -75,6 +75,11 @@ impl Engine {
                 state.barred = true;
             }
         }
+        for (space, label) in self.store.read().healing()? {
+            if let Some(state) = spaces.get_mut(&space) {
+                state.label = Some(label);
+            }
+        }
         self.spaces = spaces;
         Ok(())
     }

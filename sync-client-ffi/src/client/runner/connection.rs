@@ -44,6 +44,15 @@ impl Connection {
         self.say(link, &LiveRequest::Token { token })
     }
 
+    /// The server is not talked to under this name any more.
+    pub(super) fn give_up(&mut self) -> Option<Event> {
+        let (Self::Open { link, .. } | Self::Opening { link, .. }) = self else { return None };
+        let ending = Ending::Refused { code: ErrorCode::WrongDevice, retry_after_ms: None };
+        let closed = Event::Closed(*link, ending);
+        self.hang_up();
+        Some(closed)
+    }
+
     pub(super) fn shut(&mut self, link: u64) {
         match self {
             Self::Open { link: open, .. } | Self::Opening { link: open, .. } if *open == link => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sync_core::id::SpaceId;
 use sync_core::limits::REQUEST_TIMEOUT_MS;
 use sync_core::session::{Collected, Effect, Event, Failure, Session, Status, StoreOutcome, Trouble, Window};
-use sync_core::wire::SyncResponse;
+use sync_core::wire::{ErrorCode, SyncResponse};
 
 use super::connection::Connection;
 use super::pace::Pace;
@@ -41,6 +41,8 @@ pub(super) struct Runner {
     progress: bool,
     /// The call for an exchange that is being answered, 0 if none is.
     round: u64,
+    /// The end of a connection that was given up.
+    given_up: Option<Event>,
 }
 
 impl Runner {
@@ -62,6 +64,7 @@ impl Runner {
             pace: Pace::default(),
             progress: false,
             round: 0,
+            given_up: None,
         }
     }
 
@@ -84,11 +87,15 @@ impl Runner {
         let Some(inbox) = weak.upgrade().map(|shared| shared.inbox.clone()) else { return Ok(true) };
         if let Some(shared) = weak.upgrade() {
             shared.show(self.session.status());
+            offer_again(&shared);
         }
         loop {
             let Some(shared) = weak.upgrade() else { return Ok(true) };
             let Some(events) = inbox.events(&mut self.round) else { return Ok(true) };
             for event in events {
+                if matches!(event, Event::Foreground(true)) {
+                    offer_again(&shared);
+                }
                 self.handle(&shared, event);
             }
             self.pace.merge_due(&shared);
@@ -180,6 +187,7 @@ impl Runner {
             for effect in self.session.handle(event, self.clock.now_ms(), &mut clock::random) {
                 events.extend(self.take_effect(shared, effect));
             }
+            events.extend(self.given_up.take());
         }
     }
 
@@ -215,6 +223,10 @@ impl Runner {
             Effect::Send { id, request, answer_bytes_max, patience_ms } => {
                 let (transport, token) = (shared.transport.clone(), lock(&shared.token).clone());
                 let patience = patience_ms.map_or(REQUEST_TIMEOUT, Duration::from_millis);
+                if token.is_none() && lock(&shared.engine).wanted_device().is_some() {
+                    let failure = Failure::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None };
+                    return Some(Event::Answered(id, Err(failure)));
+                }
                 let sending = async move {
                     let Some(transport) = &transport else { return Err(Failure::Unreachable) };
                     let sent = transport.send(&request, token, answer_bytes_max);
@@ -243,18 +255,39 @@ impl Runner {
         None
     }
 
+    /// This store's feed was written elsewhere too: it goes on as another device, as soon as there is a token for that.
+    fn begin_anew(&mut self, shared: &Arc<Shared>, outcome: StoreOutcome) -> StoreOutcome {
+        let begun = lock(&shared.engine).begin_anew();
+        match begun {
+            Ok(()) => {
+                *lock(&shared.token) = None;
+                self.given_up = self.connection.give_up();
+                StoreOutcome::Failed
+            }
+            Err(error) => {
+                tracing::error!(%error, "this store cannot go on as another device now");
+                outcome
+            }
+        }
+    }
+
     fn store(&mut self, shared: &Arc<Shared>, space: SpaceId, response: SyncResponse, lets_in: bool) -> StoreOutcome {
         let mut stored = Stored::default();
         let before = place(shared, space);
-        let admitted = if lets_in { lock(&shared.engine).admit(space) } else { Ok(false) };
-        let taken = admitted.and_then(|admitted| {
-            stored.access = admitted;
+        let admission = if lets_in { lock(&shared.engine).admit(space) } else { Ok(false) };
+        let mut admitted = false;
+        let taken = admission.and_then(|admission| {
+            (admitted, stored.access) = (admission, admission);
             take(shared, space, response, &mut stored)
         });
         let outcome = taken.unwrap_or_else(|error| {
             tracing::error!(%error, "an answer could not be stored");
             StoreOutcome::Failed
         });
+        let outcome = match outcome {
+            StoreOutcome::Trouble(Trouble::RolledBack | Trouble::Forked) => self.begin_anew(shared, outcome),
+            other => other,
+        };
         // Whoever cannot store what comes gets nowhere, whatever came before.
         self.progress = outcome != StoreOutcome::Failed && (self.progress || before != place(shared, space));
         {
@@ -274,6 +307,9 @@ impl Runner {
         if stored.access {
             shared.observers.access(space);
         }
+        if admitted {
+            shared.offer_again(space, true);
+        }
         if !stored.created.is_empty() || !stored.deleted.is_empty() {
             shared.observers.listed(space);
         }
@@ -285,6 +321,13 @@ impl Runner {
         self.pace.merge_due(shared);
         shared.arrived.notify_all();
         outcome
+    }
+}
+
+fn offer_again(shared: &Arc<Shared>) {
+    let spaces: Vec<SpaceId> = lock(&shared.engine).spaces.keys().copied().collect();
+    for space in spaces {
+        shared.offer_again(space, false);
     }
 }
 

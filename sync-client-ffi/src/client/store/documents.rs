@@ -115,7 +115,7 @@ impl Writer<'_> {
     pub(in crate::client) fn changes(&self, space: SpaceId, doc: DocId, after: u64) -> Result<Changes> {
         let mut statement = self.connection.prepare_cached(
             "SELECT arrival, hash, payload FROM items WHERE space_id = ?1 AND doc_id = ?2 AND arrival > ?3 AND kind = ?4 \
-             AND payload IS NOT NULL AND (verdict IS NULL OR verdict = 0) ORDER BY arrival",
+             AND payload IS NOT NULL AND out = 0 AND (verdict IS NULL OR verdict = 0) ORDER BY arrival",
         )?;
         let mut rows = statement.query(params![space.as_bytes(), doc.as_bytes(), after, ItemKind::Change.number()])?;
         let mut changes = Changes { hashes: Vec::new(), payloads: Vec::new(), last_arrival: after };

@@ -24,12 +24,6 @@ pub(in crate::client) struct NewItem<'a> {
     pub(in crate::client) own: Option<(u64, Hash)>,
 }
 
-/// An own item, and what the server has decided about it.
-pub(in crate::client) struct OwnItem {
-    pub(in crate::client) n: u64,
-    pub(in crate::client) decided: Option<(u64, Verdict)>,
-}
-
 impl Writer<'_> {
     pub(in crate::client) fn add_item(&self, space: SpaceId, item: &NewItem<'_>) -> Result<()> {
         self.run(
@@ -111,7 +105,8 @@ impl Writer<'_> {
         items_max: usize,
     ) -> Result<Run> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT kind, doc_id, hash, payload FROM items WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 ORDER BY n",
+            "SELECT kind, doc_id, hash, payload, out FROM items WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 \
+             ORDER BY n",
         )?;
         let mut rows = statement.query(params![space.as_bytes(), device.as_bytes(), base.n])?;
         let mut run = Run { device, base, items: Vec::new() };
@@ -122,6 +117,8 @@ impl Writer<'_> {
             let kind = ItemKind::from_number(kind).ok_or(ROW)?;
             let doc = DocId::from_slice(&doc).map_err(|_| ROW)?;
             let body = match (kind, payload) {
+                // It is said otherwise by now, or was made upon what was refused.
+                (kind, _) if row.get(4)? => Body::Void { kind, code: RejectCode::DependencyRefused },
                 (ItemKind::Create, Some(name)) => {
                     Body::Create { collection: String::from_utf8(name).map_err(|_| ROW)? }
                 }
@@ -143,12 +140,12 @@ impl Writer<'_> {
         Ok(run)
     }
 
-    /// Own items that were refused: the quarantine.
-    pub(in crate::client) fn refused(&self, space: SpaceId, device: DeviceId) -> Result<Vec<(u64, DocId, RejectCode)>> {
+    /// Own items that were refused.
+    pub(in crate::client) fn refused(&self, space: SpaceId) -> Result<Vec<(u64, DocId, RejectCode)>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT n, doc_id, verdict FROM items WHERE space_id = ?1 AND device_id = ?2 AND verdict > 0 ORDER BY n",
+            "SELECT n, doc_id, verdict FROM items WHERE space_id = ?1 AND chain IS NOT NULL AND verdict > 0 ORDER BY arrival",
         )?;
-        let mut rows = statement.query(params![space.as_bytes(), device.as_bytes()])?;
+        let mut rows = statement.query(params![space.as_bytes()])?;
         let mut refused = Vec::new();
         while let Some(row) = rows.next()? {
             let doc: Vec<u8> = row.get(1)?;
@@ -158,49 +155,53 @@ impl Writer<'_> {
         Ok(refused)
     }
 
-    /// The first and the last edit that end in an item of this device; `None` if none does.
+    /// The first and the last edit that end in an own item; `None` if none does.
     pub(in crate::client) fn edits_of_item(
         &self,
         space: SpaceId,
-        device: DeviceId,
         doc: DocId,
-        n: u64,
+        id: ChangeId,
     ) -> Result<Option<(u64, u64)>> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT last_edit FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3")?;
-        let key = params![space.as_bytes(), device.as_bytes(), n];
-        let last: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?.flatten();
+            .prepare_cached("SELECT arrival, last_edit FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3")?;
+        let key = params![space.as_bytes(), id.device.as_bytes(), id.n];
+        let found: Option<(u64, Option<u64>)> =
+            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((arrival, last)) = found else { return Ok(None) };
+        // Under whatever device: edits are counted on from one to the next.
         let mut statement = self.connection.prepare_cached(
-            "SELECT last_edit FROM items WHERE space_id = ?1 AND doc_id = ?2 AND device_id = ?3 AND n < ?4 \
-             AND last_edit > 0 ORDER BY arrival DESC LIMIT 1",
+            "SELECT last_edit FROM items WHERE space_id = ?1 AND doc_id = ?2 AND arrival < ?3 AND last_edit > 0 \
+             ORDER BY arrival DESC LIMIT 1",
         )?;
-        let key = params![space.as_bytes(), doc.as_bytes(), device.as_bytes(), n];
+        let key = params![space.as_bytes(), doc.as_bytes(), arrival];
         let before: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?;
         let first = before.unwrap_or(0) + 1;
         Ok(last.filter(|last| *last >= first).map(|last| (first, last)))
     }
 
-    /// The item in which an edit of a document ended: its `n`, and what the server decided.
-    pub(in crate::client) fn item_of_edit(
-        &self,
-        space: SpaceId,
-        device: DeviceId,
-        doc: DocId,
-        edit: u64,
-    ) -> Result<Option<OwnItem>> {
+    /// The item in which an edit of a document ended.
+    pub(in crate::client) fn item_of_edit(&self, space: SpaceId, doc: DocId, edit: u64) -> Result<Option<ChangeId>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT n, seq, verdict FROM items WHERE space_id = ?1 AND doc_id = ?2 AND device_id = ?3 AND last_edit >= ?4 \
-             ORDER BY n LIMIT 1",
+            "SELECT device_id, n FROM items WHERE space_id = ?1 AND doc_id = ?2 AND last_edit >= ?3 ORDER BY arrival LIMIT 1",
         )?;
-        let key = params![space.as_bytes(), doc.as_bytes(), device.as_bytes(), edit];
-        let row: Option<(u64, Option<u64>, Option<u8>)> =
-            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        let Some((n, seq, verdict)) = row else { return Ok(None) };
-        let decided = match (seq, verdict) {
-            (Some(seq), Some(number)) => Some((seq, Verdict::from_number(number).ok_or(ROW)?)),
+        let key = params![space.as_bytes(), doc.as_bytes(), edit];
+        let row: Option<(Vec<u8>, u64)> = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((device, n)) = row else { return Ok(None) };
+        Ok(Some(ChangeId { device: DeviceId::from_slice(&device).map_err(|_| ROW)?, n }))
+    }
+
+    /// What the server has decided about an item.
+    pub(in crate::client) fn decided(&self, space: SpaceId, id: ChangeId) -> Result<Option<(u64, Verdict)>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq, verdict FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3")?;
+        let key = params![space.as_bytes(), id.device.as_bytes(), id.n];
+        let row: Option<(Option<u64>, Option<u8>)> =
+            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        Ok(match row {
+            Some((Some(seq), Some(number))) => Some((seq, Verdict::from_number(number).ok_or(ROW)?)),
             _ => None,
-        };
-        Ok(Some(OwnItem { n, decided }))
+        })
     }
 }

@@ -19,7 +19,7 @@ impl Writer<'_> {
     ) -> Result<Vec<(u64, Vec<u8>)>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT arrival, payload FROM items WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 AND n <= ?4 \
-             AND doc_id = ?5 AND kind = ?6 AND payload IS NOT NULL AND (verdict IS NULL OR verdict = 0) ORDER BY n",
+             AND doc_id = ?5 AND kind = ?6 AND payload IS NOT NULL AND out = 0 AND (verdict IS NULL OR verdict = 0) ORDER BY n",
         )?;
         let rows = statement.query_map(
             params![space.as_bytes(), device.as_bytes(), after, through, doc.as_bytes(), ItemKind::Change.number()],

@@ -15,6 +15,8 @@ pub(in crate::client) struct StoredJournal {
     pub(in crate::client) heads: Vec<Hash>,
     /// Under which actor.
     pub(in crate::client) actor: Actor,
+    /// By what the change that it becomes is known; nothing where an earlier version of this library began it.
+    pub(in crate::client) mark: Option<u32>,
     /// The encoded operations of each edit, in order.
     pub(in crate::client) edits: Vec<Vec<u8>>,
 }
@@ -27,11 +29,12 @@ impl Writer<'_> {
         opened: u64,
         heads: &[Hash],
         actor: &Actor,
+        mark: Option<u32>,
     ) -> Result<()> {
         let heads: Vec<u8> = heads.iter().flat_map(|hash| hash.0).collect();
         self.run(
-            "INSERT INTO journals VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![space.as_bytes(), doc.as_bytes(), opened, heads, actor.as_bytes()],
+            "INSERT INTO journals VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![space.as_bytes(), doc.as_bytes(), opened, heads, actor.as_bytes(), mark],
         )?;
         Ok(())
     }
@@ -67,17 +70,18 @@ impl Writer<'_> {
 
     pub(in crate::client) fn journal(&self, space: SpaceId, doc: DocId) -> Result<Option<StoredJournal>> {
         let key = params![space.as_bytes(), doc.as_bytes()];
-        let mut statement =
-            self.connection.prepare_cached("SELECT heads, actor FROM journals WHERE space_id = ?1 AND doc_id = ?2")?;
-        let row: Option<(Vec<u8>, Vec<u8>)> =
-            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((heads, actor)) = row else { return Ok(None) };
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT heads, actor, mark FROM journals WHERE space_id = ?1 AND doc_id = ?2")?;
+        let row: Option<(Vec<u8>, Vec<u8>, Option<u32>)> =
+            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        let Some((heads, actor, mark)) = row else { return Ok(None) };
         let heads = heads.chunks(32).map(|bytes| hash(bytes, "journals")).collect::<Result<_>>()?;
         let actor = Actor::from_slice(&actor).map_err(|_| ROW)?;
         let mut statement = self
             .connection
             .prepare_cached("SELECT ops FROM journal_edits WHERE space_id = ?1 AND doc_id = ?2 ORDER BY id")?;
         let edits = statement.query_map(key, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        Ok(Some(StoredJournal { heads, actor, edits }))
+        Ok(Some(StoredJournal { heads, actor, mark, edits }))
     }
 }

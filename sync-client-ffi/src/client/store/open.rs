@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V2__access.sql"),
     include_str!("../../../../migrations/client/V3__lists.sql"),
     include_str!("../../../../migrations/client/V4__removed.sql"),
+    include_str!("../../../../migrations/client/V5__quarantine.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
@@ -171,7 +172,11 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
         ("barred", ["space_id", "space_id"]),
         ("removed", ["space_id", "space_id"]),
         ("documents", ["space_id", "doc_id"]),
+        ("former", ["device_id", "device_id"]),
+        ("healing", ["space_id", "space_id"]),
         ("items", ["arrival", "arrival"]),
+        ("quarantine", ["device_id", "n"]),
+        ("remade", ["device_id", "n"]),
         ("journals", ["space_id", "doc_id"]),
         ("journal_edits", ["id", "id"]),
     ] {
@@ -210,9 +215,10 @@ fn salvage(into: &Connection, from: &Path, table: &str, [first, then]: [&str; 2]
         else {
             continue;
         };
-        let columns = rows.column_count();
+        // Those that the damaged file has: an earlier version of the library may have written it.
+        let (columns, names) = (rows.column_count(), rows.column_names().join(", "));
         let places = vec!["?"; columns].join(", ");
-        let mut insert = into.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES ({places})"))?;
+        let mut insert = into.prepare(&format!("INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})"))?;
         let Ok(mut rows) = rows.query([]) else { continue };
         while let Ok(Some(row)) = rows.next() {
             let values: rusqlite::Result<Vec<rusqlite::types::Value>> = (0..columns).map(|at| row.get(at)).collect();

@@ -236,7 +236,8 @@ impl Keeping {
     }
 
     pub(super) fn begin_again(&self, credentials: Credentials) -> Result<(), AccountError> {
-        if !credentials.is_same_device(&self.credentials()) {
+        let before = self.credentials();
+        if !credentials.is_same_device(&before) && !(credentials.is_same_user(&before) && self.wants_device()) {
             return Err(AccountError::OtherIdentity);
         }
         let mut state = self.alone(|| self.keychain.save(&credentials))?;
@@ -245,6 +246,12 @@ impl Keeping {
         state.pace.begin_again();
         self.tell(state, &before);
         Ok(())
+    }
+
+    /// Whether a client's store goes on as another device.
+    fn wants_device(&self) -> bool {
+        let clients: Vec<Arc<Shared>> = self.state().clients.iter().filter_map(Weak::upgrade).collect();
+        clients.iter().any(|client| lock(&client.engine).wanted_device().is_some())
     }
 
     pub(super) fn forget(&self) -> Result<(), AccountError> {

@@ -1,0 +1,221 @@
+//! A document without what was refused, and without what is unsent of a feed that cannot go on: which changes hold, which of
+//! the device's own are made anew at once, and what is left of them for the quarantine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::code::RejectCode;
+use crate::document::{Document, Random};
+use crate::guard;
+use crate::id::{Actor, Hash};
+use crate::reauthor::{LeftOut, Made, MadeChange, NoChange, Reauthor, Upon, Why};
+
+/// A change of the document, as it is stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its hash.
+    pub hash: Hash,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// How it stands.
+    pub state: State,
+    /// Changes in which operations of it were made anew, and which operations.
+    pub copies: Vec<(Hash, Vec<u32>)>,
+}
+
+/// How a change stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Others wrote it, or the server has taken it.
+    Settled,
+    /// This device wrote it, and nothing is known against it.
+    Own,
+    /// This device wrote it, and it cannot be sent as it is.
+    Unsent,
+    /// The server has refused it just now.
+    Refused(RejectCode),
+    /// It was taken out of the document before.
+    Out,
+}
+
+/// A change that goes out of the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Which of the changes that were given.
+    pub index: usize,
+    /// Why.
+    pub code: RejectCode,
+    /// The change that says it now, if there is one.
+    pub made: Option<MadeChange>,
+    /// What is not said any more, ascending: for the quarantine.
+    pub left: Left,
+}
+
+/// What is left of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// All of it.
+    Whole,
+    /// Some operations, or none.
+    Operations(Vec<LeftOut>),
+}
+
+impl Left {
+    /// Whether there is nothing that somebody could miss.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Operations(left) if left.iter().all(|left| left.why == Why::Moot))
+    }
+}
+
+/// Takes out of a document what was refused or cannot be sent, and makes anew, under `author`, what the device made upon that;
+/// what was refused for its own sake is not. The changes are in an order in which each follows what it was made upon. With
+/// `stands` false the document itself was refused: then nothing is made anew.
+pub fn rebuild(changes: &[Stored], author: Actor, stands: bool, random: Random<'_>) -> Result<Vec<Outgoing>, NoChange> {
+    let Sorted { held, out, unreadable } = sort(changes);
+    let mut maker = Maker::new(changes, author, &held)?;
+    let mut outgoing = Vec::new();
+    for index in unreadable {
+        let code = match changes[index].state {
+            State::Refused(code) => code,
+            State::Own | State::Unsent => RejectCode::Malformed,
+            State::Settled | State::Out => continue,
+        };
+        outgoing.push(Outgoing { index, code, made: None, left: Left::Whole });
+    }
+    for (index, upon_gone) in out {
+        let change = &changes[index];
+        let code = match change.state {
+            State::Refused(code) => code,
+            State::Settled | State::Own | State::Unsent | State::Out => RejectCode::DependencyRefused,
+        };
+        // Made upon nothing that is known to be refused, it would only be refused again.
+        let again = match change.state {
+            State::Refused(code) => code == RejectCode::DependencyRefused && upon_gone,
+            State::Own | State::Unsent => true,
+            State::Settled => false,
+            State::Out => {
+                maker.knows(change)?;
+                continue;
+            }
+        };
+        if !again || !stands {
+            maker.knows(change)?;
+            if change.state != State::Settled {
+                outgoing.push(Outgoing { index, code, made: None, left: Left::Whole });
+            }
+            continue;
+        }
+        let Made { change: made, left_out, .. } = maker.make(change, Upon::Same, None, random)?;
+        outgoing.push(Outgoing { index, code, made, left: Left::Operations(left_out) });
+    }
+    Ok(outgoing)
+}
+
+/// Makes a change that is out of the document, or `only` some of its operations, anew upon everything that holds.
+pub fn again(
+    changes: &[Stored],
+    author: Actor,
+    index: usize,
+    only: Option<&[u32]>,
+    random: Random<'_>,
+) -> Result<Made, NoChange> {
+    let Sorted { held, out, .. } = sort(changes);
+    let mut maker = Maker::new(changes, author, &held)?;
+    for (at, _) in out {
+        maker.knows(&changes[at])?;
+    }
+    maker.make(&changes[index], Upon::Everything, only, random)
+}
+
+struct Sorted {
+    held: Vec<usize>,
+    /// What does not hold, and whether it was made upon something that does not either.
+    out: Vec<(usize, bool)>,
+    unreadable: Vec<usize>,
+}
+
+/// What a change was made upon; `None` where the disk did not keep what it was given.
+fn deps(change: &Stored) -> Option<Vec<Hash>> {
+    let guarded = guard::inspect(&change.bytes).ok().filter(|guarded| guarded.hash == change.hash)?;
+    // Of others' changes nothing more is asked.
+    let own = change.state != State::Settled;
+    (!own || guard::verify(&change.bytes, &guarded).is_ok()).then_some(guarded.deps)
+}
+
+fn sort(changes: &[Stored]) -> Sorted {
+    let (mut holds, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    let mut sorted = Sorted { held: Vec::new(), out: Vec::new(), unreadable: Vec::new() };
+    for (index, change) in changes.iter().enumerate() {
+        let Some(deps) = deps(change) else {
+            gone.insert(change.hash);
+            sorted.unreadable.push(index);
+            continue;
+        };
+        let upon_gone = deps.iter().any(|dep| gone.contains(dep) && !holds.contains(dep));
+        if matches!(change.state, State::Settled | State::Own) && !upon_gone {
+            if holds.insert(change.hash) {
+                sorted.held.push(index);
+            }
+        } else {
+            gone.insert(change.hash);
+            sorted.out.push((index, upon_gone));
+        }
+    }
+    sorted
+}
+
+struct Maker<'a> {
+    reauthor: Reauthor,
+    document: Document,
+    by_hash: BTreeMap<Hash, &'a [u8]>,
+}
+
+impl<'a> Maker<'a> {
+    fn new(changes: &'a [Stored], author: Actor, held: &[usize]) -> Result<Self, NoChange> {
+        let bytes: Vec<&[u8]> = held.iter().map(|index| changes[*index].bytes.as_slice()).collect();
+        let reauthor = Reauthor::new(author, bytes.iter().copied())?;
+        let (document, _) = Document::load(author, None, &bytes).map_err(|_| NoChange(RejectCode::Malformed))?;
+        let by_hash = changes.iter().map(|change| (change.hash, change.bytes.as_slice())).collect();
+        Ok(Self { reauthor, document, by_hash })
+    }
+
+    /// A change that does not hold, with what became of it before.
+    fn knows(&mut self, change: &Stored) -> Result<(), NoChange> {
+        if self.reauthor.holds(change.hash) {
+            return Ok(());
+        }
+        self.reauthor.gone(&change.bytes)?;
+        for (copy, indices) in &change.copies {
+            if let Some(bytes) = self.by_hash.get(copy) {
+                self.reauthor.became(&change.bytes, bytes, indices)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make(
+        &mut self,
+        change: &Stored,
+        upon: Upon,
+        only: Option<&[u32]>,
+        random: Random<'_>,
+    ) -> Result<Made, NoChange> {
+        let mut made = self.reauthor.make(&change.bytes, upon, only, random)?;
+        let Some(new) = &made.change else { return Ok(made) };
+        // Nothing goes out that this device could not take itself.
+        if self.document.apply(&[&new.bytes]).is_ok_and(|applied| applied.left_out.is_empty()) {
+            return Ok(made);
+        }
+        let why = Why::Refused(RejectCode::Malformed);
+        made.left_out.extend(new.indices.iter().map(|index| LeftOut { index: *index, why }));
+        made.left_out.sort_unstable_by_key(|left| left.index);
+        made.change = None;
+        Ok(made)
+    }
+}
+
+/// A change's operations as JSON text, for people to read.
+pub fn describe(bytes: &[u8]) -> String {
+    let change = guard::inspect(bytes).and_then(|guarded| guard::verify(bytes, &guarded));
+    let text = change.ok().and_then(|change| serde_json::to_string(&change.decode()).ok());
+    text.unwrap_or_else(|| "null".to_owned())
+}
