@@ -12,6 +12,7 @@ use super::token::{Access, TokenError};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::ApiError;
+use crate::outbound::TlsError;
 
 mod access_token;
 mod cache;
