@@ -240,7 +240,7 @@ fn a_version_is_restored_for_everybody_and_that_is_undone_like_any_edit() {
     let theirs = other.open_doc(space, doc.id()).unwrap();
     let undo = doc.undoable().unwrap();
     doc.edit(|edit| {
-        edit.splice("body", 0, 8, "oats, ").increment("likes", 4).put("new", true);
+        edit.splice("body", 0, 9, "oats, ").increment("likes", 4).put("new", true);
     })
     .unwrap();
     // Meanwhile, elsewhere, in what is kept.
