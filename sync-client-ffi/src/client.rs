@@ -275,7 +275,7 @@ impl Client {
     pub fn version(&self, space: SpaceId) -> Result<VersionVector, ClientError> {
         let engine = self.engine();
         let state = engine.space(space)?;
-        let mut version = state.feeds.vector();
+        let mut version = state.shown_version();
         version.advance(engine.device, state.row.own.n);
         Ok(version)
     }
@@ -309,7 +309,7 @@ impl Client {
         let id = ChangeId { device, n };
         self.wait_until(timeout, |engine| {
             let Ok(state) = engine.space(space) else { return false };
-            if device == engine.device { state.row.acked.n >= n } else { state.feeds.vector().contains(id) }
+            if device == engine.device { state.row.acked.n >= n } else { state.shown_version().contains(id) }
         })
     }
 

@@ -15,6 +15,7 @@ use crate::auth::devices::DeviceGate;
 use crate::auth::grants::clients::Clients;
 use crate::auth::sessions::RefreshKey;
 use crate::clock::Clock;
+use crate::compaction::Compactor;
 use crate::config::{self, Http};
 use crate::live::Live;
 use crate::router::address::Addresses;
@@ -58,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) addresses: Addresses,
     pub(crate) audit: Arc<Keeper>,
     pub(crate) flags: Flags,
+    pub(crate) compactor: Arc<Compactor>,
 }
 
 impl Deref for App {

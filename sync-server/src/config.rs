@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 mod accounts;
 mod audit;
+mod compaction;
 mod flags;
 mod http;
 mod limits;
@@ -21,6 +22,7 @@ mod versions;
 
 pub use accounts::Accounts;
 pub use audit::Audit;
+pub use compaction::Compaction;
 pub use flags::Flags;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
@@ -64,6 +66,8 @@ pub struct Config {
     pub database: Database,
     /// Redis, between nodes.
     pub redis: Redis,
+    /// Compaction.
+    pub compaction: Compaction,
     /// How often callers may call.
     pub limits: Limits,
     /// Which versions of apps are served.
@@ -101,6 +105,7 @@ impl Default for Config {
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
+            compaction: Compaction::default(),
             limits: Limits::default(),
             versions: Versions::default(),
             audit: Audit::default(),
@@ -180,6 +185,7 @@ impl Config {
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;
+        self.compaction.validate()?;
         self.limits.validate()?;
         self.versions.validate()?;
         self.audit.validate()?;

@@ -11,6 +11,7 @@ mod journal;
 mod open;
 mod readonly;
 mod removed;
+mod snapshots;
 mod spaces;
 mod wipe;
 
@@ -18,6 +19,7 @@ pub(super) use feeds::{NewItem, OwnItem};
 pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};
 pub(super) use readonly::{Stamp, open_read_only};
+pub(super) use snapshots::{Held, Released};
 pub(super) use spaces::SpaceRow;
 
 /// The disk or the file failed.
