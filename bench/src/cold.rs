@@ -64,14 +64,14 @@ pub fn cold_start(server: &mut ServerProcess, folder: &Path) -> ColdStart {
     let space = SpaceId::personal("ann");
     let data = server.data().to_owned();
     let token_of = |number: u8| token(&data, "ann", device(number));
-    let items = documents();
+    let items = documents(DOCUMENTS);
     let (count, payload_bytes) = (items.len(), items.iter().map(Item::payload_bytes).sum::<usize>());
     let mut head = FeedHead::start(space, device(1));
     let began = Instant::now();
     for part in items.chunks(PAGE_CHANGES_MAX) {
         let run = Run { device: device(1), base: head, items: part.to_vec() };
         head = run.end();
-        let request = SyncRequest { schema: SCHEMA, space, push: Some(run), pull: None };
+        let request = SyncRequest { schema: SCHEMA, space, push: Some(run), pull: None, snapshot: None };
         let answer: SyncResponse = server.post(&token_of(1), &request).expect("an answer");
         assert!(matches!(answer.push, Some(PushAnswer::Taken { acked, .. }) if acked == head));
     }
@@ -99,7 +99,8 @@ pub fn cold_start(server: &mut ServerProcess, folder: &Path) -> ColdStart {
     ColdStart { median_s, worst_s, peak_mib, bytes, payload_bytes, uploaded_s, uploaded_per_s }
 }
 
-fn documents() -> Vec<Item> {
+/// So many documents of 1 KiB, each written in 20 changes.
+pub fn documents(count: u64) -> Vec<Item> {
     let prose: Vec<char> = PROSE.chars().collect();
     let mut state = 1u64;
     let mut random = || {
@@ -107,7 +108,7 @@ fn documents() -> Vec<Item> {
         state >> 16
     };
     let mut items = Vec::new();
-    for number in 0..DOCUMENTS {
+    for number in 0..count {
         let mut seed = [0; 10];
         seed[..8].copy_from_slice(&random().to_le_bytes());
         let id = DocId::mint(1_700_000_000_000 + number, seed);

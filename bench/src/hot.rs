@@ -95,7 +95,7 @@ fn keystrokes(space: SpaceId, device: DeviceId) -> Vec<Run> {
 }
 
 fn request(id: u64, space: SpaceId, run: &Run) -> LiveRequest {
-    LiveRequest::Sync { id, space, push: Some(run.clone()), pull: None, subscribe: false }
+    LiveRequest::Sync { id, space, push: Some(run.clone()), pull: None, subscribe: false, snapshot: None }
 }
 
 fn page(space: SpaceId, run: &Run, key: &ReceiptKey, cursor: &mut Cursor) -> LiveResponse {
@@ -106,7 +106,14 @@ fn page(space: SpaceId, run: &Run, key: &ReceiptKey, cursor: &mut Cursor) -> Liv
     let receipt = key.sign(space, cursor);
     LiveResponse::Page {
         space,
-        page: Page { entries: Entries(vec![entry]), next: *cursor, more: false, receipt, version: None },
+        page: Page {
+            entries: Entries(vec![entry]),
+            next: *cursor,
+            more: false,
+            receipt,
+            version: None,
+            snapshots: Vec::new(),
+        },
     }
 }
 
@@ -127,7 +134,7 @@ fn answer(id: u64, space: SpaceId, run: &Run) -> LiveResponse {
         version: None,
     };
     let push = PushAnswer::Taken { acked: run.end(), results, need: Vec::new() };
-    LiveResponse::Answer { id, space, push: Some(push), pull: Some(PullAnswer::Page(own)) }
+    LiveResponse::Answer { id, space, push: Some(push), pull: Some(PullAnswer::Page(own)), snapshot: None }
 }
 
 /// What the server hashes for an entry of its log.

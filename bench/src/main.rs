@@ -5,11 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use sync_server::Config;
+use sync_server::compaction::Workshop;
+use sync_server::{Config, Server};
 
 mod admit;
 mod calls;
 mod cold;
+mod compaction;
 mod edit;
 mod floor;
 mod hot;
@@ -19,7 +21,7 @@ mod phone;
 mod production;
 
 /// Measures Rejoin on this machine and prints a Markdown table: local edits, an offline session, a cold start, the dedupe
-/// rule, a keystroke's way through frames and checks, live connections, Postgres and several nodes (`production`, which
+/// rule, a keystroke's way through frames and checks, compaction in the background, live connections, Postgres and several nodes (`production`, which
 /// starts a Postgres and a Redis of its own), and the floors under them (an fsync, SHA-256).
 #[derive(Parser)]
 #[command(name = "sync-bench")]
@@ -35,6 +37,9 @@ enum Child {
     /// The server that is measured, as a process of its own.
     #[command(hide = true)]
     Serve { data: PathBuf, port: u16, config: Option<PathBuf> },
+    /// Folds documents for the server that is measured.
+    #[command(hide = true)]
+    CompactionWorker { memory_bytes: u64 },
     /// Makes the edits and reads that `python_costs.py` makes, on a new store, and prints what each costs.
     #[command(hide = true)]
     Calls { store: PathBuf },
@@ -74,13 +79,16 @@ fn main() {
     let arguments = Arguments::parse();
     match arguments.child {
         Some(Child::Serve { data, port, config }) => return serve(data, port, config.as_deref()),
+        Some(Child::CompactionWorker { memory_bytes }) => {
+            return sync_server::compaction::work(memory_bytes).expect("a worker");
+        }
         Some(Child::Calls { store }) => return calls::print(&store),
         Some(Child::Open { store }) => return phone::open(&store),
         None => {}
     }
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     type Measure = fn() -> Vec<Figure>;
-    let measurements: [(&str, Measure); 14] = [
+    let measurements: [(&str, Measure); 15] = [
         ("floor", floor::measure),
         ("edit", edit::measure),
         ("offline", offline::measure),
@@ -88,6 +96,7 @@ fn main() {
         ("phone", phone::measure),
         ("admit", admit::measure),
         ("hot", hot::measure),
+        ("compaction", compaction::measure),
         ("live-latency", live::latency::measure),
         ("live-throughput", live::throughput::measure),
         ("live-idle", live::idle::measure),
@@ -115,7 +124,9 @@ fn serve(data: PathBuf, port: u16, config: Option<&Path>) {
     runtime.block_on(async move {
         // All of a crowd's connections come from one address here.
         config.limits.rules.clear();
-        let server = sync_server::Server::builder().config(config).build().await.expect("a server");
+        let arguments = vec!["compaction-worker".to_owned(), config.compaction.worker_memory_bytes.to_string()];
+        let workshop = Workshop::Program { program: std::env::current_exe().expect("this program"), arguments };
+        let server = Server::builder().workshop(workshop).config(config).build().await.expect("a server");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = tokio::net::TcpListener::bind(address).await.expect("the port");
         println!("{}", listener.local_addr().expect("an address"));

@@ -303,7 +303,7 @@ impl Client {
     pub fn version(&self, space: SpaceId) -> Result<VersionVector, ClientError> {
         let engine = self.engine();
         let state = engine.space(space)?;
-        let mut version = state.feeds.vector();
+        let mut version = state.shown_version();
         // What is to be written anew has no place in any feed yet.
         if engine.feed_of(space)? == engine.device {
             version.advance(engine.device, state.row.own.n);
@@ -343,7 +343,7 @@ impl Client {
             if engine.feed_of(space).is_ok_and(|feed| feed == device) {
                 state.row.acked.n >= n
             } else {
-                state.feeds.vector().contains(id)
+                state.shown_version().contains(id)
             }
         })
     }

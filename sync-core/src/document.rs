@@ -1,7 +1,6 @@
 //! One automerge document: edits into an open transaction, sealing, applying what others wrote, reading, patches.
 
 use std::collections::BTreeSet;
-use std::panic::catch_unwind;
 
 use automerge::transaction::{CommitOptions, OwnedTransaction};
 use automerge::{Automerge, Change, ReadDoc};
@@ -13,6 +12,7 @@ use crate::limits::{
 use crate::value::{Path, Value};
 
 mod apply;
+mod fold;
 mod history;
 mod json;
 mod op;
@@ -23,6 +23,7 @@ mod undo;
 mod write;
 
 use apply::{attempt, sift, topological};
+pub use fold::{FoldError, Folded, changes_beyond, fold};
 pub use history::{Marked, Revision};
 pub use op::{Expand, Op, decode_ops, encode_ops};
 pub use patch::{Action, Patch};
@@ -134,12 +135,7 @@ impl Document {
         snapshot: Option<&[u8]>,
         changes: &[impl AsRef<[u8]>],
     ) -> Result<(Self, Applied), DocumentError> {
-        let base = match snapshot {
-            None => Automerge::new(),
-            Some(bytes) => catch_unwind(|| Automerge::load(bytes))
-                .map_err(|_| DocumentError::Snapshot)?
-                .map_err(|_| DocumentError::Snapshot)?,
-        };
+        let base = fold::open(snapshot).ok_or(DocumentError::Snapshot)?;
         let body = Body::Sealed(base.with_actor(actor.into()));
         let mut document = Self { body, actor, journal: OpenJournal::default() };
         // Nobody observes a document while it is loaded, so no patches are made.

@@ -37,6 +37,20 @@ pub const BODY_BYTES_MAX: usize = 12 << 20;
 pub const INFLATED_BYTES_MAX: usize = 64 << 20;
 /// And never more than this many times its encoded size; what compresses better is sent as it is.
 pub const INFLATED_RATIO_MAX: usize = 100;
+/// A snapshot, encoded: what its reader's memory and automerge take for it grows with it. A document that outgrows it is not
+/// folded any further.
+pub const SNAPSHOT_BYTES_MAX: usize = INFLATED_BYTES_MAX;
+/// A snapshot up to this size travels in its page; a larger one is fetched part by part, so that a broken connection costs a
+/// part and not the whole.
+pub const SNAPSHOT_INLINE_BYTES_MAX: usize = 32 << 10;
+/// A part of a snapshot, as it is stored and as it is fetched: no memory and no transaction holds more of one at a time.
+pub const SNAPSHOT_PART_BYTES_MAX: usize = 256 << 10;
+/// What an entry without its payload takes on the wire: its hash, and a little.
+pub const HEADER_BYTES: u64 = 36;
+/// Changes that are folded into a snapshot in one step, and their bytes: what a worker has to hold beside the snapshot.
+pub const FOLD_CHANGES_MAX: usize = 20_000;
+/// See [`FOLD_CHANGES_MAX`]; one change always fits.
+pub const FOLD_BYTES_MAX: usize = 16 << 20;
 /// Hashes that one `need` names; the client sends what it has of them and asks again.
 pub const NEED_HASHES_MAX: usize = 256;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::id::SpaceId;
 use crate::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX, POLL_IDLE_MAX_MS, SEAL_DELAY_MS, SESSION_SPACES_MAX};
-use crate::wire::{ErrorCode, LiveRequest, Pull, SCHEMA, SyncRequest};
+use crate::wire::{ErrorCode, LiveRequest, Pull, SCHEMA, SnapshotWish, SyncRequest};
 
 mod answer;
 mod backoff;
@@ -371,8 +371,11 @@ impl Session {
             // It grows with the devices that ever wrote, whatever the page may hold.
             version &= !window.is_counted();
         }
-        let pull = Pull { since: collected.cursor, bytes_max, own: collected.own, version };
-        let request = Box::new(SyncRequest { schema: SCHEMA, space, push: run, pull: Some(pull) });
+        // The page that follows a large snapshot is asked for when that is here, so that what is not shown yet stays little.
+        let snapshot = collected.wish.map(|wish| SnapshotWish { bytes_max, ..wish });
+        let (since, own, snapshots) = (collected.cursor, collected.own, collected.snapshots);
+        let pull = snapshot.is_none().then_some(Pull { since, bytes_max, own, version, snapshots });
+        let request = Box::new(SyncRequest { schema: SCHEMA, space, push: run, pull, snapshot });
         self.requests += 1;
         self.step = Step::Asking(space, self.requests);
         effects.push(Effect::Send { id: self.requests, request, answer_bytes_max, patience_ms });

@@ -16,12 +16,14 @@ mod live;
 mod pack;
 mod run;
 mod runs;
+mod snapshot;
 mod strict;
 
 pub use codec::{FrameError, at_fault, at_fault_json, decode, decode_json, encode, encode_json};
 pub use entries::{Entries, PageEntry};
 pub use live::{AccessToken, CloseCode, Limits, LiveRequest, LiveResponse, Peer, SpaceHead, Welcome};
 pub use runs::Runs;
+pub use snapshot::{Bytes, Snapshot, SnapshotPart, SnapshotWish};
 
 /// The version of the frames. The first field of each; a server answers in the version it was asked in.
 pub const SCHEMA: u16 = 1;
@@ -41,6 +43,9 @@ pub struct SyncRequest {
     /// What the device wants to read. The push is taken first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<Pull>,
+    /// A part of a snapshot that was too large for its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotWish>,
 }
 
 /// A wish for a page of the log.
@@ -62,6 +67,11 @@ pub struct Pull {
     /// Whether the answer should carry the server's version vector when the page reaches the end of the log.
     #[serde(default)]
     pub version: bool,
+    /// Says that the reader takes snapshots in place of payloads, and up to which `seq` it has the documents: where its
+    /// present catch-up began. From 0 on it gets a snapshot wherever that is shorter; further on only of documents whose
+    /// payloads behind that place are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<u64>,
 }
 
 /// The answer to [`SyncRequest`].
@@ -76,6 +86,9 @@ pub struct SyncResponse {
     /// The page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<PullAnswer>,
+    /// The part of a snapshot that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotPart>,
 }
 
 /// What became of a push.
@@ -175,6 +188,9 @@ pub struct Page {
     /// At the end of the log, if asked for: how far every feed has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<FeedHeads>,
+    /// Snapshots that cover entries up to one of this page, in the order of the log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// The answer to `GET /v1/spaces/{id}/version`.

@@ -15,6 +15,7 @@ use crate::auth::devices::DeviceGate;
 use crate::auth::grants::clients::Clients;
 use crate::auth::sessions::RefreshKey;
 use crate::clock::Clock;
+use crate::compaction::Compactor;
 use crate::config::{self, Http};
 use crate::live::Live;
 use crate::router::address::Addresses;
@@ -61,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) flags: Flags,
     /// `None` where the app has no say.
     pub(crate) validator: Option<Validator>,
+    pub(crate) compactor: Arc<Compactor>,
 }
 
 impl Deref for App {

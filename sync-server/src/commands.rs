@@ -10,6 +10,7 @@ use sync_server::telemetry::redacted;
 use sync_server::{config, probe};
 
 mod audit;
+mod compaction_worker;
 mod devices;
 mod keys;
 mod members;
@@ -76,6 +77,9 @@ pub enum Command {
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
         url: String,
     },
+    /// Fold documents for a server: it starts this itself
+    #[command(hide = true)]
+    CompactionWorker(compaction_worker::CompactionWorker),
     /// Print the default configuration, with the reason for each key
     Config,
 }
@@ -97,6 +101,7 @@ impl Command {
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys(command) => keys::keys(command),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),
+            Self::CompactionWorker(arguments) => compaction_worker::work(&arguments),
             Self::Config => print(config::DEFAULTS),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 mod accounts;
 mod audit;
+mod compaction;
 mod flags;
 mod http;
 mod limits;
@@ -22,6 +23,7 @@ mod versions;
 
 pub use accounts::Accounts;
 pub use audit::Audit;
+pub use compaction::Compaction;
 pub use flags::Flags;
 pub use http::Http;
 pub use limits::{LimitOf, LimitRule, Limits};
@@ -67,6 +69,8 @@ pub struct Config {
     pub database: Database,
     /// Redis, between nodes.
     pub redis: Redis,
+    /// Compaction.
+    pub compaction: Compaction,
     /// How often callers may call.
     pub limits: Limits,
     /// Which versions of apps are served.
@@ -106,6 +110,7 @@ impl Default for Config {
             sqlite: Sqlite::default(),
             database: Database::default(),
             redis: Redis::default(),
+            compaction: Compaction::default(),
             limits: Limits::default(),
             versions: Versions::default(),
             validation: Validation::default(),
@@ -186,6 +191,7 @@ impl Config {
         self.sqlite.validate()?;
         self.database.validate()?;
         self.redis.validate()?;
+        self.compaction.validate()?;
         self.limits.validate()?;
         self.versions.validate()?;
         self.validation.validate()?;

@@ -5,13 +5,14 @@ use sync_core::feed::{Body, FeedHead, Item, Run};
 use sync_core::guard;
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
-use sync_core::limits::PAGE_CHANGES_MAX;
-use sync_core::wire::{Entries, Page, Pull, PullAnswer, PushAnswer};
+use sync_core::limits::{PAGE_CHANGES_MAX, SNAPSHOT_PART_BYTES_MAX};
+use sync_core::wire::{Bytes, Entries, Page, Pull, PullAnswer, PushAnswer, Snapshot, SnapshotPart, SnapshotWish};
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::bus::ENTRY_BYTES;
 use crate::error::ApiError;
+use crate::store::snapshots::StoredSnapshot;
 use crate::store::{PageAnswer, PageRequest};
 use crate::telemetry::metrics;
 
@@ -20,6 +21,10 @@ use crate::telemetry::metrics;
 pub(crate) const INLINE_BYTES_MAX: usize = 4 << 10;
 /// And runs that claim no more operations than this: a hundred bytes may stand for a hundred thousand.
 const INLINE_OPERATIONS_MAX: u64 = 512;
+/// How often a snapshot's part is looked for that was just replaced.
+const PART_TRIES: u32 = 3;
+/// What a snapshot takes beside its bytes, about.
+const SNAPSHOT_BYTES: usize = 160;
 /// What an item costs whatever it carries, so that ten thousand empty ones do not count as nothing.
 const ITEM_BYTES: usize = 64;
 
@@ -103,23 +108,61 @@ pub(crate) async fn page(
         reader,
         own: pull.own,
         version: pull.version,
+        snapshots: pull.snapshots,
     };
+    app.compactor.note_reader(space, reader, pull.since.map_or(0, |since| since.seq));
     match app.store.page(space, request).await? {
         PageAnswer::Diverged { head } => Ok(PullAnswer::Diverged { head }),
+        PageAnswer::Folded => Err(ApiError::takes_no_snapshots()),
         PageAnswer::Page(page) => {
             metrics::pulled(page.entries.len(), page.payload_bytes);
             let receipt = app.receipts.sign(space, &page.next);
-            let (next, more, version) = (page.next, page.more, page.version);
-            Ok(PullAnswer::Page(Page { entries: Entries(page.entries), next, more, receipt, version }))
+            let (next, more, version, snapshots) = (page.next, page.more, page.version, page.snapshots);
+            Ok(PullAnswer::Page(Page { entries: Entries(page.entries), next, more, receipt, version, snapshots }))
         }
     }
+}
+
+/// The part of a snapshot that a reader wants; of the document's present one, from its beginning, where that is another one.
+/// One of no size where the document has none.
+pub(crate) async fn part(
+    app: &App,
+    space: SpaceId,
+    wish: &SnapshotWish,
+    bytes_max: usize,
+) -> Result<SnapshotPart, ApiError> {
+    let doc = wish.doc;
+    // It may be replaced between the two looks, but not for ever.
+    for _ in 0..PART_TRIES {
+        let state = app.registry.document_state(space, doc).await?;
+        let Some(StoredSnapshot { seq, hash, size, heads, .. }) = state.and_then(|state| state.snapshot) else {
+            let snapshot = Snapshot { doc, seq: 0, hash: wish.hash, size: 0, heads: Vec::new(), bytes: None };
+            return Ok(SnapshotPart { snapshot, offset: 0, bytes: Bytes::default() });
+        };
+        let offset = if wish.hash == hash && wish.offset < size { wish.offset } else { 0 };
+        let part = (offset / SNAPSHOT_PART_BYTES_MAX as u64) as u32;
+        let Some(bytes) = app.registry.snapshot_part(space, doc, hash, part).await? else { continue };
+        let begins = (offset % SNAPSHOT_PART_BYTES_MAX as u64) as usize;
+        let wanted = wish.bytes_max.map_or(bytes_max, |bytes| (bytes as usize).clamp(1, bytes_max));
+        let bytes = bytes.get(begins..).unwrap_or_default();
+        let bytes = Bytes(bytes[..bytes.len().min(wanted)].to_vec());
+        metrics::pulled(0, bytes.0.len());
+        let snapshot = Snapshot { doc, seq, hash, size, heads, bytes: None };
+        return Ok(SnapshotPart { snapshot, offset, bytes });
+    }
+    Err(ApiError::unavailable("the snapshot is being replaced"))
 }
 
 /// What a page takes in memory, about.
 pub(crate) fn weigh(page: &Page) -> usize {
     let payload = page.entries.0.iter().map(|entry| entry.body.as_ref().map_or(0, Body::payload_bytes));
     let version = page.version.as_ref().map_or(0, |version| version.iter().count());
-    payload.sum::<usize>() + page.entries.0.len() * ENTRY_BYTES + version * size_of::<(DeviceId, FeedHead)>()
+    let snapshots =
+        page.snapshots.iter().map(|snapshot| SNAPSHOT_BYTES + snapshot.bytes.as_ref().map_or(0, |bytes| bytes.0.len()));
+    payload.sum::<usize>()
+        + snapshots.sum::<usize>()
+        + page.entries.0.len() * ENTRY_BYTES
+        + version * size_of::<(DeviceId, FeedHead)>()
 }
 
 /// The same of the answer to a pull.

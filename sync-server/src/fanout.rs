@@ -206,6 +206,18 @@ impl Fanout {
         }
     }
 
+    /// Tells how far everybody has been sent what they follow.
+    pub(crate) fn tell_places(&self, mut tell: impl FnMut(SpaceId, DeviceId, u64)) {
+        for space in self.spaces() {
+            let Some(room) = self.room(space) else { continue };
+            for mailbox in lock(&room.0).followers.values() {
+                if let Some(place) = mailbox.place(space) {
+                    tell(space, mailbox.device(), place.seq);
+                }
+            }
+        }
+    }
+
     /// Forgets who has not shown itself in time.
     fn sweep_peers(&self) {
         let now = Instant::now();

@@ -47,6 +47,7 @@ use crate::auth::upkeep;
 use crate::bus::memory::MemoryBus;
 use crate::bus::redis::{RedisBus, UrlError};
 use crate::bus::{Bus, Publisher};
+use crate::compaction::{Compactor, Round, Workshop};
 use crate::limiter::Limiter;
 use crate::limiter::memory::MemoryLimiter;
 use crate::limiter::redis::{RedisLimiter, RedisOptions};
@@ -71,6 +72,7 @@ mod audit;
 pub mod auth;
 pub mod bus;
 mod clock;
+pub mod compaction;
 pub mod config;
 mod error;
 mod exchange;
@@ -157,6 +159,7 @@ pub struct ServerBuilder {
     bus: Option<Arc<dyn Bus>>,
     hook: Option<Arc<dyn Validate>>,
     clock: Clock,
+    workshop: Workshop,
 }
 
 impl ServerBuilder {
@@ -223,9 +226,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Where documents are folded; in this process, where nothing is said.
+    #[must_use]
+    pub fn workshop(mut self, workshop: Workshop) -> Self {
+        self.workshop = workshop;
+        self
+    }
+
     /// Opens keys and store, creating and migrating what is needed.
     pub async fn build(self) -> Result<Server, BuildError> {
-        let Self { config, store, registry, bus, hook, clock } = self;
+        let Self { config, store, registry, bus, hook, clock, workshop } = self;
         config.validate()?;
         let folder = config.keys_folder().to_owned();
         let keys = aside({
@@ -268,6 +278,11 @@ impl ServerBuilder {
             clock.clone(),
             u64::from_be_bytes(random),
         );
+        let mut node = [0; 16];
+        getrandom::fill(&mut node)?;
+        let compaction = config.compaction.clone();
+        let fanout = Arc::clone(&live.fanout);
+        let compactor = Compactor::new(Arc::clone(&registry), fanout, compaction, clock.clone(), workshop, node);
         let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let audit =
             Arc::new(Keeper::new(Arc::clone(&registry) as Arc<dyn Audit>, clock.clone(), config.audit.keep_days));
@@ -296,12 +311,14 @@ impl ServerBuilder {
             addresses: Addresses::new(&config.http),
             flags: Flags::new(config.flags, Arc::clone(&audit), clock.clone()),
             clock,
+            compactor,
             audit,
             http: config.http,
             request_ids: RequestIds::new()?,
         };
         let parts = Arc::new(parts);
         upkeep::start(&parts, ids);
+        parts.compactor.start();
         Ok(Server { app: App(parts) })
     }
 }
@@ -424,6 +441,12 @@ impl Server {
         self.finish().await;
     }
 
+    /// Goes round all documents now, as the background job does now and then: folds what has grown, drops what is not needed
+    /// any more, purges what was deleted.
+    pub async fn compact(&self) -> Result<Round, StoreError> {
+        self.app.compactor.round().await
+    }
+
     /// Refuses new requests, closes live connections, answers those under way (or refuses them, to be sent again, when they take longer than
     /// `http.shutdown_timeout_ms`), commits what was taken, and closes the store.
     pub async fn shutdown(&self) {
@@ -436,6 +459,7 @@ impl Server {
     }
 
     async fn finish(&self) {
+        self.app.compactor.stop();
         if timeout(self.deadline(), self.app.writer.drain()).await.is_err() {
             tracing::warn!("the storage did not finish in time; nothing that it still holds was acknowledged");
         }

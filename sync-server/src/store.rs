@@ -8,7 +8,7 @@ use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::{NewEntry, Role};
 use sync_core::log::Cursor;
 use sync_core::version::FeedHeads;
-use sync_core::wire::{PageEntry, PushAnswer};
+use sync_core::wire::{PageEntry, PushAnswer, Snapshot};
 
 use self::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 
@@ -25,6 +25,7 @@ pub mod idempotency;
 pub mod invites;
 pub mod postgres;
 pub mod registry;
+pub mod snapshots;
 pub mod spaces;
 pub mod sqlite;
 pub mod versions;
@@ -78,6 +79,15 @@ pub struct PageRequest {
     pub own: bool,
     /// Whether every feed's head is wanted with the last page.
     pub version: bool,
+    /// Whether the reader takes snapshots, and up to which place it has the documents.
+    pub snapshots: Option<u64>,
+}
+
+impl PageRequest {
+    /// The answer where a payload is gone that neither a snapshot stands in for nor a deletion makes needless.
+    fn without_payload(&self) -> Result<PageAnswer, StoreError> {
+        if self.snapshots.is_none() { Ok(PageAnswer::Folded) } else { Err(entry::corrupt("payload")) }
+    }
 }
 
 /// A page, or why there is none.
@@ -90,6 +100,8 @@ pub enum PageAnswer {
         /// Where the log ends.
         head: Cursor,
     },
+    /// Payloads after the reader's place are gone, and the reader does not take the snapshots that stand in for them.
+    Folded,
 }
 
 /// Entries of a log.
@@ -97,7 +109,9 @@ pub enum PageAnswer {
 pub struct LogPage {
     /// In log order.
     pub entries: Vec<PageEntry>,
-    /// Payload bytes among them.
+    /// What stands in for payloads that were left out, in log order.
+    pub snapshots: Vec<Snapshot>,
+    /// Payload bytes among them, and those of snapshots.
     pub payload_bytes: usize,
     /// The place after them.
     pub next: Cursor,

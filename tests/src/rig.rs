@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use sync_client_ffi::{Client, ClientBuilder, DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, VersionResponse};
 use sync_server::auth::keys::Keys;
+use sync_server::compaction::{Round, Workshop};
 use sync_server::store::Store;
 use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
 use sync_server::{Caller, Config, Server};
@@ -27,11 +29,14 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Rig {
     folder: tempfile::TempDir,
     config: Config,
+    workshop: Workshop,
     address: SocketAddr,
     running: Option<Running>,
 }
 
 struct Running {
+    server: Arc<Server>,
+    runtime: tokio::runtime::Handle,
     stop: oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -47,13 +52,35 @@ impl Rig {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut config = Config { data: folder.path().join("server"), ..Config::default() };
         change(&mut config);
-        let (running, address) = run(config.clone(), 0);
-        Self { folder, config, address, running: Some(running) }
+        let workshop = Workshop::default();
+        let (running, address) = run(config.clone(), workshop.clone(), 0);
+        Self { folder, config, workshop, address, running: Some(running) }
+    }
+
+    /// Folds documents elsewhere from the next start on.
+    pub fn fold_in(&mut self, workshop: Workshop) {
+        self.workshop = workshop;
+    }
+
+    /// Has the server go round all documents.
+    pub fn compact(&self) -> Round {
+        let Running { server, runtime, .. } = self.running.as_ref().expect("a server that runs");
+        let server = Arc::clone(server);
+        // The server's own runtime, whatever thread this is.
+        let (sender, round) = std::sync::mpsc::channel();
+        runtime.spawn(async move { sender.send(server.compact().await) });
+        round.recv_timeout(PATIENCE).expect("an end").expect("a round")
+    }
+
+    /// The server's data folder.
+    pub fn data(&self) -> &Path {
+        &self.config.data
     }
 
     /// Stops the server in good order.
     pub fn stop(&mut self) {
-        let Some(Running { stop, thread }) = self.running.take() else { return };
+        let Some(Running { server, runtime: _, stop, thread }) = self.running.take() else { return };
+        drop(server);
         drop(stop);
         // A server that panicked has failed the test already.
         assert!(thread.join().is_ok() || std::thread::panicking(), "the server panicked");
@@ -62,7 +89,7 @@ impl Rig {
     /// Starts it again, on the same data and port.
     pub fn restart(&mut self) {
         self.stop();
-        let (running, address) = run(self.config.clone(), self.address.port());
+        let (running, address) = run(self.config.clone(), self.workshop.clone(), self.address.port());
         assert_eq!(address, self.address);
         self.running = Some(running);
     }
@@ -136,20 +163,23 @@ impl Drop for Rig {
     }
 }
 
-fn run(config: Config, port: u16) -> (Running, SocketAddr) {
+fn run(config: Config, workshop: Workshop, port: u16) -> (Running, SocketAddr) {
     let (ready, address) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async move {
-            let server = Server::builder().config(config).build().await.expect("a server");
+            let server = Server::builder().config(config).workshop(workshop).build().await.expect("a server");
+            let server = Arc::new(server);
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a port");
-            ready.send(listener.local_addr().expect("an address")).expect("the test waits");
+            let address = listener.local_addr().expect("an address");
+            let runtime = tokio::runtime::Handle::current();
+            ready.send((address, Arc::clone(&server), runtime)).expect("the test waits");
             server.serve(listener, async { stopped.await.unwrap_or(()) }).await;
         });
     });
-    let address = address.recv().expect("the server starts");
-    (Running { stop, thread }, address)
+    let (address, server, runtime) = address.recv().expect("the server starts");
+    (Running { server, runtime, stop, thread }, address)
 }
 
 /// The device with that number.

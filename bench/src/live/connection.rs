@@ -87,8 +87,15 @@ impl Connection {
 
     /// Follows a space; answers the page from that place on.
     pub async fn subscribe(&mut self, space: SpaceId, since: Option<Cursor>) -> Page {
-        let pull = Pull { since, bytes_max: None, own: false, version: false };
-        let request = LiveRequest::Sync { id: SUBSCRIPTION, space, push: None, pull: Some(pull), subscribe: true };
+        let pull = Pull { since, bytes_max: None, own: false, version: false, snapshots: None };
+        let request = LiveRequest::Sync {
+            id: SUBSCRIPTION,
+            space,
+            push: None,
+            pull: Some(pull),
+            subscribe: true,
+            snapshot: None,
+        };
         self.send(frame(&request)).await;
         loop {
             if let LiveResponse::Answer { id: SUBSCRIPTION, pull: Some(pull), .. } = self.next().await {

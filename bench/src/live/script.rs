@@ -56,7 +56,8 @@ impl Script {
         let mut frame = |items: Vec<Item>| {
             let run = Run { device, base, items };
             base = run.end();
-            let request = LiveRequest::Sync { id: base.n, space, push: Some(run), pull: None, subscribe: false };
+            let request =
+                LiveRequest::Sync { id: base.n, space, push: Some(run), pull: None, subscribe: false, snapshot: None };
             Bytes::from(encode(&request).expect("a frame"))
         };
         let mut change = |op: Op, random: &mut dyn FnMut() -> u64| {

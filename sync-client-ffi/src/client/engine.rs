@@ -10,9 +10,10 @@ use sync_core::version::{FeedHeads, VersionVector};
 
 use super::clock;
 use super::error::ClientError;
-use super::store::{NewItem, SpaceRow, Store, StoreError, Writer};
+use super::store::{Held, NewItem, SpaceRow, Store, StoreError, Writer};
 
 mod access;
+mod catch_up;
 mod collect;
 mod held;
 mod intake;
@@ -45,6 +46,8 @@ pub(super) struct Engine {
     pub(super) turns: u64,
     uses: u64,
     merges: u64,
+    /// Parts of snapshots that came.
+    pub(super) parts: u64,
     /// The time in the newest document id that was made here.
     minted_ms: u64,
     /// Where another process writes the store: what was read last, and why nothing newer can be.
@@ -79,6 +82,13 @@ pub(super) struct Space {
     label: Option<DeviceId>,
     /// It was removed once and is read from the beginning, with what this device wrote.
     regaining: bool,
+    /// Where its present catch-up began: up to there its documents are whole. And what is written down of it.
+    base: u64,
+    base_on_disk: u64,
+    /// What it shows while something in it is missing.
+    held: Option<Held>,
+    /// And how far others' feeds had come there.
+    held_version: Option<VersionVector>,
     /// Another one each time that the space is added, so that what was on its way into the one before is known.
     life: u64,
 }
@@ -92,6 +102,8 @@ pub(super) struct OpenDocument {
     pub(super) edits: u64,
     /// Changes up to this arrival are applied, and own ones behind it.
     arrival: u64,
+    /// The place in the log up to which its snapshot covers it; 0 without one.
+    covered: u64,
     /// Everything in the log up to this place is in it, as far as it concerns it; 0 where that is not known.
     through: u64,
     /// Encoded bytes of what is loaded.
@@ -144,8 +156,19 @@ impl Space {
             behind: BTreeSet::new(),
             label: None,
             regaining: false,
+            base: 0,
+            base_on_disk: 0,
+            held: None,
+            held_version: None,
             life: 0,
         }
+    }
+}
+
+impl Space {
+    /// How far others' feeds have come in what it shows.
+    pub(super) fn shown_version(&self) -> VersionVector {
+        self.held_version.clone().unwrap_or_else(|| self.feeds.vector())
     }
 }
 
@@ -167,6 +190,7 @@ impl Engine {
             turns: 0,
             uses: 0,
             merges: 0,
+            parts: 0,
             minted_ms: 0,
             seen: None,
             stale: None,

@@ -263,12 +263,13 @@ impl<P: FnMut(ExportProgress) -> ControlFlow<()>> Export<'_, P> {
                 Ok(()) | Err(ClientError::Corrupt) => {}
                 Err(error) => return Err(error.into()),
             }
-            let changes = engine.store.read().changes(space, doc, 0)?;
-            (changes, new_actor(engine.device))
+            let changes = engine.store.read().changes(space, doc, engine.feed_of(space)?, 0)?;
+            let snapshot = engine.snapshot(space, doc)?.map(|(_, bytes)| bytes);
+            (snapshot, changes, new_actor(engine.device))
         };
         // Outside of the lock: it takes its time.
-        let (changes, actor) = stored;
-        let loaded = Document::load(actor, None, &changes.payloads).ok();
+        let (snapshot, changes, actor) = stored;
+        let loaded = Document::load(actor, snapshot.as_deref(), &changes.payloads).ok();
         let read = loaded
             .and_then(|(document, _)| Some((document.json(sync_core::value::Path::root())?, document.save().ok()?)));
         drop(changes);

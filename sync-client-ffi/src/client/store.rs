@@ -13,6 +13,7 @@ mod quarantine;
 mod readonly;
 mod removed;
 mod rollback;
+mod snapshots;
 mod spaces;
 mod wipe;
 
@@ -21,6 +22,7 @@ pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};
 pub(super) use quarantine::{KeptEntry, StoredChange};
 pub(super) use readonly::{Stamp, open_read_only};
+pub(super) use snapshots::{Held, Released};
 pub(super) use spaces::SpaceRow;
 
 /// The disk or the file failed.

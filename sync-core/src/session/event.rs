@@ -4,7 +4,7 @@ use super::answer::Trouble;
 use crate::feed::Run;
 use crate::id::SpaceId;
 use crate::log::Cursor;
-use crate::wire::{ErrorCode, LiveResponse, SyncResponse, Welcome};
+use crate::wire::{ErrorCode, LiveResponse, SnapshotWish, SyncResponse, Welcome};
 
 /// Something happened.
 #[derive(Debug)]
@@ -60,6 +60,10 @@ pub struct Collected {
     pub cursor: Option<Cursor>,
     /// Whether what this device wrote itself is wanted back too.
     pub own: bool,
+    /// Up to which place of the log the documents are there: see [`Pull::snapshots`](crate::wire::Pull::snapshots).
+    pub snapshots: Option<u64>,
+    /// What is missing of a large snapshot. Until it is there nothing else is asked for.
+    pub wish: Option<SnapshotWish>,
 }
 
 /// A request without a usable answer.

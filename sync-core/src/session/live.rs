@@ -9,7 +9,7 @@ use crate::feed::Item;
 use crate::id::SpaceId;
 use crate::limits::{LIVE_PUSH_BYTES_MAX, PAGE_CHANGES_MAX, POLL_INTERVAL_MS};
 use crate::wire::{
-    ErrorCode, LiveRequest, LiveResponse, Page, Pull, PullAnswer, PushAnswer, SCHEMA, SpaceHead, SyncResponse, Welcome,
+    ErrorCode, LiveRequest, LiveResponse, Page, Pull, PullAnswer, SCHEMA, SpaceHead, SyncResponse, Welcome,
 };
 
 impl SpaceState {
@@ -210,7 +210,9 @@ impl Session {
             Follow::No | Follow::Polled => Asks::Page,
             Follow::Asked | Follow::Yes { .. } => Asks::Nothing,
         };
-        if asks == Asks::Nothing && collected.run.is_none() {
+        // Its parts follow each other.
+        let wish = collected.wish.filter(|_| open.is_idle());
+        if asks == Asks::Nothing && collected.run.is_none() && wish.is_none() {
             return;
         }
         let pull = (asks != Asks::Nothing).then_some(Pull {
@@ -218,6 +220,7 @@ impl Session {
             bytes_max: None,
             own: collected.own,
             version: !state.version_known,
+            snapshots: collected.snapshots,
         });
         match asks {
             Asks::Following => state.follow = Follow::Asked,
@@ -237,7 +240,7 @@ impl Session {
         }
         let id = open.fly(Flight { space, asks });
         let subscribe = asks == Asks::Following;
-        let frame = LiveRequest::Sync { id, space, push: collected.run, pull, subscribe };
+        let frame = LiveRequest::Sync { id, space, push: collected.run, pull, subscribe, snapshot: wish };
         self.say(link, frame, now_ms, effects);
     }
 
@@ -259,7 +262,7 @@ impl Session {
         let Some(open) = self.link.open_mut(link) else { return };
         open.heard(now_ms);
         match frame {
-            LiveResponse::Answer { id, space, push, pull } => {
+            LiveResponse::Answer { id, space, push, pull, snapshot } => {
                 let Some(flight) = open.flights.remove(&id).filter(|flight| flight.space == space) else { return };
                 let idle = open.is_idle();
                 self.link.serves();
@@ -277,14 +280,15 @@ impl Session {
                         _ => {}
                     }
                 }
-                self.take(space, push, pull, now_ms, effects);
+                self.take(space, SyncResponse { schema: SCHEMA, push, pull, snapshot }, now_ms, effects);
             }
             LiveResponse::Page { space, page } => {
                 let Some(state) = self.spaces.get_mut(&space).filter(|state| state.trouble.is_none()) else { return };
                 if let Follow::Yes { reading } = &mut state.follow {
                     *reading = page.more;
                 }
-                self.take(space, None, Some(PullAnswer::Page(page)), now_ms, effects);
+                let pull = Some(PullAnswer::Page(page));
+                self.take(space, SyncResponse { schema: SCHEMA, push: None, pull, snapshot: None }, now_ms, effects);
             }
             LiveResponse::Refused { id, space, error } => {
                 let flight = id.and_then(|id| open.flights.remove(&id));
@@ -315,18 +319,10 @@ impl Session {
         }
     }
 
-    fn take(
-        &mut self,
-        space: SpaceId,
-        push: Option<PushAnswer>,
-        pull: Option<PullAnswer>,
-        now_ms: u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn take(&mut self, space: SpaceId, response: SyncResponse, now_ms: u64, effects: &mut Vec<Effect>) {
         if self.step == Step::Resting {
             self.step = Step::Storing(space, Way::Link(self.link.number));
-            let response = Box::new(SyncResponse { schema: SCHEMA, push, pull });
-            effects.push(Effect::Store { space, response });
+            effects.push(Effect::Store { space, response: Box::new(response) });
         } else {
             // Only a server that speaks out of turn is heard while something else is under way. Not kept, so asked for again.
             self.follow_anew(space, now_ms);

@@ -5,7 +5,9 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{ErrorCode, ErrorResponse, FrameError, Page, Pull, PullAnswer, PushAnswer, decode};
+use super::{
+    ErrorCode, ErrorResponse, FrameError, Page, Pull, PullAnswer, PushAnswer, SnapshotPart, SnapshotWish, decode,
+};
 use crate::feed::Run;
 use crate::id::{DeviceId, SpaceId};
 use crate::limits;
@@ -51,6 +53,9 @@ pub enum LiveRequest {
         /// [`LiveResponse::Page`]. Needs a `pull`; begins anew where the space was followed already.
         #[serde(default, skip_serializing_if = "is_false")]
         subscribe: bool,
+        /// A part of a snapshot that was too large for its page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<SnapshotWish>,
     },
     /// Follows a space no longer, and leaves it.
     Unsubscribe {
@@ -98,6 +103,9 @@ pub enum LiveResponse {
         /// The page that was asked for; on a push to a space that is followed also, unasked, what continues the log.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pull: Option<PullAnswer>,
+        /// The part of a snapshot that was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<SnapshotPart>,
     },
     /// A request was refused as a whole and consumed nothing; the connection goes on. With a space and no id: the user may
     /// not enter that space any more, and it is followed no longer. With neither: why the connection is about to be closed.

@@ -173,7 +173,7 @@ proptest! {
     fn whatever_is_sent_arrives(seed: u64, count in 0usize..12) {
         let mut rng = Rng(seed);
         let real = changes();
-        let push = SyncRequest { schema: SCHEMA, space: SPACE, push: Some(run(&real, &mut rng)), pull: None };
+        let push = SyncRequest { schema: SCHEMA, space: SPACE, push: Some(run(&real, &mut rng)), pull: None, snapshot: None };
         prop_assert_eq!(&decode::<SyncRequest>(&encode(&push).unwrap()).unwrap(), &push);
         prop_assert_eq!(&decode_json::<SyncRequest>(&encode_json(&push).unwrap()).unwrap(), &push);
         let mut runs: Vec<Run> = (0..count).map(|_| run(&real, &mut rng)).collect();
@@ -310,7 +310,7 @@ fn bombs_are_refused() {
     assert_eq!(few.push.unwrap().items.len(), 5);
     let deletes: Vec<Item> = (0..PAGE_CHANGES_MAX).map(|_| Item::delete(doc(7))).collect();
     let push = Run { device: device(1), base: FeedHead::start(SPACE, device(1)), items: deletes };
-    let request = SyncRequest { schema: SCHEMA, space: SPACE, push: Some(push), pull: None };
+    let request = SyncRequest { schema: SCHEMA, space: SPACE, push: Some(push), pull: None, snapshot: None };
     assert_eq!(decode::<SyncRequest>(&encode(&request).unwrap()).unwrap(), request);
     let large = vec![b' '; BODY_BYTES_MAX + 1];
     assert!(matches!(decode::<SyncRequest>(&large), Err(FrameError::TooLarge { .. })));

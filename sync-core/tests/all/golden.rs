@@ -13,8 +13,9 @@ use sync_core::id::Hash;
 use sync_core::log::{Cursor, Entry, Header, ReceiptKey, Verdict};
 use sync_core::value::Value;
 use sync_core::wire::{
-    Entries, ErrorCode, ErrorResponse, ItemResult, ItemStatus, Page, PageEntry, Pull, PullAnswer, PushAnswer, Runs,
-    SCHEMA, SyncRequest, SyncResponse, VersionResponse, decode, decode_json, encode, encode_json,
+    Bytes, Entries, ErrorCode, ErrorResponse, ItemResult, ItemStatus, Page, PageEntry, Pull, PullAnswer, PushAnswer,
+    Runs, SCHEMA, Snapshot, SnapshotPart, SnapshotWish, SyncRequest, SyncResponse, VersionResponse, decode,
+    decode_json, encode, encode_json,
 };
 
 use crate::cases::{SPACE, actor, device, doc};
@@ -121,17 +122,47 @@ fn page() -> Page {
     let receipt = ReceiptKey::new([1; 32]).sign(SPACE, &next);
     let heads =
         [(device(1), FeedHead { n: 4, chain: Hash([8; 32]) }), (device(2), FeedHead { n: 79, chain: Hash([9; 32]) })];
-    Page { entries: Entries(entries), next, more: false, receipt, version: Some(heads.into_iter().collect()) }
+    Page {
+        entries: Entries(entries),
+        next,
+        more: false,
+        receipt,
+        version: Some(heads.into_iter().collect()),
+        snapshots: Vec::new(),
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let heads = vec![Hash([5; 32]), Hash([6; 32])];
+    Snapshot {
+        doc: doc(1),
+        seq: 69_999,
+        hash: Hash([4; 32]),
+        size: 3,
+        heads,
+        bytes: Some(Bytes(b"\x85\x6f\x4a".to_vec())),
+    }
+}
+
+/// A page whose payloads are left out: its entries have their hashes, and a snapshot stands in for them.
+fn folded() -> Page {
+    let mut page = page();
+    for entry in &mut page.entries.0 {
+        if entry.kind == ItemKind::Change && entry.hash.is_some() {
+            entry.body = None;
+        }
+    }
+    Page { snapshots: vec![snapshot(), Snapshot { bytes: None, size: 1 << 20, ..snapshot() }], version: None, ..page }
 }
 
 /// All frames.
 pub fn frames() -> Vec<Frame> {
     let acked = FeedHead { n: 7, chain: Hash([7; 32]) };
     let cursor = Cursor { seq: 70_000, chain: Hash([1; 32]) };
-    let request = |push, pull| SyncRequest { schema: SCHEMA, space: SPACE, push, pull };
-    let response = |push, pull| SyncResponse { schema: SCHEMA, push, pull };
-    let pull = Pull { since: Some(cursor), bytes_max: Some(65_536), own: true, version: true };
-    let first = Pull { since: None, bytes_max: None, own: false, version: false };
+    let request = |push, pull| SyncRequest { schema: SCHEMA, space: SPACE, push, pull, snapshot: None };
+    let response = |push, pull| SyncResponse { schema: SCHEMA, push, pull, snapshot: None };
+    let pull = Pull { since: Some(cursor), bytes_max: Some(65_536), own: true, version: true, snapshots: None };
+    let first = Pull { since: None, bytes_max: None, own: false, version: false, snapshots: None };
     let result = |seq, status, code| ItemResult { seq, status, code };
     let results = vec![
         result(1, ItemStatus::Duplicate, None),
@@ -154,6 +185,18 @@ pub fn frames() -> Vec<Frame> {
         retry_after_ms,
         update_url: None,
     };
+    let wishing = SyncRequest {
+        snapshot: Some(SnapshotWish { doc: doc(1), hash: Hash([4; 32]), offset: 70_000, bytes_max: Some(65_536) }),
+        ..request(None, Some(Pull { snapshots: Some(300), ..first.clone() }))
+    };
+    let parted = SyncResponse {
+        snapshot: Some(SnapshotPart {
+            snapshot: Snapshot { bytes: None, ..snapshot() },
+            offset: 70_000,
+            bytes: Bytes(b"\x00\xff".to_vec()),
+        }),
+        ..response(None, None)
+    };
     let mut frames = vec![
         frame("sync_request_both", true, &request(Some(run()), Some(pull.clone()))),
         frame("sync_request_push", true, &request(Some(Run { items: Vec::new(), ..run() }), None)),
@@ -166,6 +209,9 @@ pub fn frames() -> Vec<Frame> {
         frame("sync_response_gap", false, &response(Some(PushAnswer::Gap { acked }), None)),
         frame("sync_response_forked", false, &response(Some(PushAnswer::Forked { acked }), None)),
         frame("sync_response_diverged", false, &response(None, Some(PullAnswer::Diverged { head: cursor }))),
+        frame("sync_request_snapshots", true, &wishing),
+        frame("sync_response_snapshots", false, &response(None, Some(PullAnswer::Page(folded())))),
+        frame("sync_response_snapshot_part", false, &parted),
         frame(
             "version_response",
             false,

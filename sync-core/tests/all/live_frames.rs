@@ -5,17 +5,17 @@ use sync_core::feed::{FeedHead, Run};
 use sync_core::id::Hash;
 use sync_core::log::Cursor;
 use sync_core::wire::{
-    AccessToken, CloseCode, ErrorCode, ErrorResponse, ItemResult, ItemStatus, Limits, LiveRequest, LiveResponse, Page,
-    Peer, Pull, PullAnswer, PushAnswer, SCHEMA, SpaceHead, Welcome, encode,
+    AccessToken, Bytes, CloseCode, ErrorCode, ErrorResponse, ItemResult, ItemStatus, Limits, LiveRequest, LiveResponse,
+    Page, Peer, Pull, PullAnswer, PushAnswer, SCHEMA, Snapshot, SnapshotPart, SnapshotWish, SpaceHead, Welcome, encode,
 };
 
-use crate::cases::{SPACE, device};
+use crate::cases::{SPACE, device, doc};
 use crate::golden::{Frame, frame};
 
 /// Frames that carry that run and that page.
 pub fn frames(run: Run, page: Page) -> Vec<Frame> {
     let cursor = Cursor { seq: 70_000, chain: Hash([1; 32]) };
-    let pull = Pull { since: Some(cursor), bytes_max: None, own: false, version: true };
+    let pull = Pull { since: Some(cursor), bytes_max: None, own: false, version: true, snapshots: None };
     let token = || AccessToken("a.b.c".to_owned());
     let result = ItemResult { seq: 300, status: ItemStatus::Applied, code: None };
     let acked = FeedHead { n: 7, chain: Hash([7; 32]) };
@@ -36,7 +36,7 @@ pub fn frames(run: Run, page: Page) -> Vec<Frame> {
         data: data.map(ByteBuf::from),
         ttl_ms: if data.is_some() { 30_000 } else { 0 },
     };
-    let sync = |push, pull, subscribe| LiveRequest::Sync { id: 3, space: SPACE, push, pull, subscribe };
+    let sync = |push, pull, subscribe| LiveRequest::Sync { id: 3, space: SPACE, push, pull, subscribe, snapshot: None };
     let says = |name, value: &LiveRequest| frame(name, true, value);
     let hears = |name, value: &LiveResponse| frame(name, false, value);
     vec![
@@ -44,6 +44,17 @@ pub fn frames(run: Run, page: Page) -> Vec<Frame> {
         says("live_hello_bare", &LiveRequest::Hello { schema: SCHEMA, token: None }),
         says("live_subscribe", &sync(Some(run.clone()), Some(pull), true)),
         says("live_push", &sync(Some(run), None, false)),
+        says(
+            "live_wish",
+            &LiveRequest::Sync {
+                id: 3,
+                space: SPACE,
+                push: None,
+                pull: None,
+                subscribe: false,
+                snapshot: Some(SnapshotWish { doc: doc(1), hash: Hash([4; 32]), offset: 0, bytes_max: None }),
+            },
+        ),
         says("live_unsubscribe", &LiveRequest::Unsubscribe { space: SPACE }),
         says(
             "live_show",
@@ -60,6 +71,7 @@ pub fn frames(run: Run, page: Page) -> Vec<Frame> {
                 space: SPACE,
                 push: Some(taken),
                 pull: Some(PullAnswer::Page(page.clone())),
+                snapshot: None,
             },
         ),
         hears(
@@ -69,6 +81,28 @@ pub fn frames(run: Run, page: Page) -> Vec<Frame> {
                 space: SPACE,
                 push: None,
                 pull: Some(PullAnswer::Diverged { head: cursor }),
+                snapshot: None,
+            },
+        ),
+        hears(
+            "live_part",
+            &LiveResponse::Answer {
+                id: 3,
+                space: SPACE,
+                push: None,
+                pull: None,
+                snapshot: Some(SnapshotPart {
+                    snapshot: Snapshot {
+                        doc: doc(1),
+                        seq: 7,
+                        hash: Hash([4; 32]),
+                        size: 2,
+                        heads: vec![Hash([5; 32])],
+                        bytes: None,
+                    },
+                    offset: 0,
+                    bytes: Bytes(b"\x00\xff".to_vec()),
+                }),
             },
         ),
         hears("live_refused", &LiveResponse::Refused { id: Some(3), space: Some(SPACE), error: error.clone() }),

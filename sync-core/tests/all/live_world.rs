@@ -181,7 +181,10 @@ impl World {
         match effect {
             Effect::Collect { space, bytes_max, again, .. } => {
                 let run = self.collect(space, bytes_max, again);
-                return Some(Event::Collected(space, Collected { run, cursor: None, own: false }));
+                return Some(Event::Collected(
+                    space,
+                    Collected { run, cursor: None, own: false, snapshots: None, wish: None },
+                ));
             }
             Effect::Store { space, response } => {
                 let outcome = self.store(space, &response);
@@ -296,7 +299,7 @@ impl World {
         };
         let entries = Entries(entries.iter().map(shown).collect());
         let receipt = ReceiptKey::new([1; 32]).sign(space, &next);
-        Page { entries, next, more, receipt, version: None }
+        Page { entries, next, more, receipt, version: None, snapshots: Vec::new() }
     }
 
     fn serve(&mut self, request: &SyncRequest) -> SyncResponse {
@@ -304,7 +307,7 @@ impl World {
         let server = self.servers.get_mut(&space).expect("a space of the model");
         let push = request.push.clone().map(|run| server.push(Push::check("writer".to_owned(), run)));
         let at = self.stores[&space].at;
-        SyncResponse { schema: SCHEMA, push, pull: Some(PullAnswer::Page(self.page(space, at, 100))) }
+        SyncResponse { schema: SCHEMA, push, pull: Some(PullAnswer::Page(self.page(space, at, 100))), snapshot: None }
     }
 
     fn reach(&mut self, frame: LiveRequest) {
@@ -318,7 +321,7 @@ impl World {
             return self.send(LiveResponse::Refused { id, space, error });
         }
         match frame {
-            LiveRequest::Sync { id, space, push, pull, subscribe } => {
+            LiveRequest::Sync { id, space, push, pull, subscribe, .. } => {
                 let server = self.servers.get_mut(&space).expect("a space of the model");
                 let push = push.map(|run| server.push(Push::check("writer".to_owned(), run)));
                 let pull = pull.map(|_| {
@@ -328,7 +331,7 @@ impl World {
                     }
                     PullAnswer::Page(page)
                 });
-                self.send(LiveResponse::Answer { id, space, push, pull });
+                self.send(LiveResponse::Answer { id, space, push, pull, snapshot: None });
                 self.go_on(space);
             }
             LiveRequest::Ping { nonce } => self.send(LiveResponse::Pong { nonce }),

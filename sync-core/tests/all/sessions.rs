@@ -133,7 +133,10 @@ impl World {
         match effect {
             Effect::Collect { space, bytes_max, .. } => {
                 let run = self.outboxes[&space].run(self.device, bytes_max);
-                self.later(1, Event::Collected(space, Collected { run, cursor: None, own: false }));
+                self.later(
+                    1,
+                    Event::Collected(space, Collected { run, cursor: None, own: false, snapshots: None, wish: None }),
+                );
             }
             Effect::Send { id, request, .. } => {
                 let bytes = request.push.iter().flat_map(|run| &run.items).map(Item::payload_bytes).sum();
@@ -178,8 +181,9 @@ impl World {
         let push = request.push.clone().map(|run| server.push(Push::check("writer".to_owned(), run)));
         let next: Cursor = server.head();
         let receipt = ReceiptKey::new([1; 32]).sign(request.space, &next);
-        let page = Page { entries: Entries::default(), next, more: false, receipt, version: None };
-        SyncResponse { schema: SCHEMA, push, pull: Some(PullAnswer::Page(page)) }
+        let page =
+            Page { entries: Entries::default(), next, more: false, receipt, version: None, snapshots: Vec::new() };
+        SyncResponse { schema: SCHEMA, push, pull: Some(PullAnswer::Page(page)), snapshot: None }
     }
 
     fn store(&mut self, space: SpaceId, response: &SyncResponse) -> StoreOutcome {
@@ -591,7 +595,7 @@ fn late_and_foreign_events_do_nothing() {
         Event::Answered(99, Err(Failure::Unreachable)),
         Event::Stored(space(1), StoreOutcome::Failed),
         Event::Stored(space(9), StoreOutcome::Done { more: true, at: 0 }),
-        Event::Collected(space(9), Collected { run: None, cursor: None, own: false }),
+        Event::Collected(space(9), Collected { run: None, cursor: None, own: false, snapshots: None, wish: None }),
         Event::Edited(space(9)),
         Event::SpaceRemoved(space(9)),
         Event::Timer,

@@ -46,7 +46,7 @@ fn small(entries: Vec<NewEntry>) -> Option<Vec<PageEntry>> {
 fn page_entry(entry: NewEntry) -> Option<PageEntry> {
     let NewEntry { header, payload, .. } = entry;
     // What cannot be is left to whoever reads the log.
-    let (body, _) = entry::body(&header, payload).ok()?;
+    let (body, _) = entry::body(&header, payload).ok()??;
     Some(PageEntry::whole(Entry { header, body }))
 }
 

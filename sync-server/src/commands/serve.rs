@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::place::{Between, Place};
-use super::{Done, print};
+use super::{Done, compaction_worker, print};
 
 #[derive(Args)]
 pub struct Serve {
@@ -59,12 +59,13 @@ pub async fn serve(arguments: Serve) -> Done {
         }
         None => None,
     };
+    let workshop = compaction_worker::workshop(&config)?;
     let shutdown = stop_signal()?;
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let mut shutdown = pin!(shutdown);
     let server = tokio::select! {
-        server = Server::builder().config(config).build() => server?,
+        server = Server::builder().workshop(workshop).config(config).build() => server?,
         // While it waits for its database.
         () = &mut shutdown => return Ok(()),
     };

@@ -32,6 +32,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::UnsupportedSchema, message)
     }
 
+    /// An app from before snapshots slept past the horizon.
+    pub(crate) fn takes_no_snapshots() -> Self {
+        let message = "What follows that place is kept as snapshots, which this app does not take: update it.";
+        Self::new(StatusCode::GONE, ErrorCode::UpgradeRequired, message)
+    }
+
     pub(crate) fn unauthorized(cause: impl ToString) -> Self {
         let message = "Send a valid access token as `Authorization: Bearer …`.";
         Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message).because(cause)

@@ -25,6 +25,15 @@ pub(crate) struct Wish {
     pub(crate) own: bool,
     /// The version, at the end.
     pub(crate) version: bool,
+    /// Snapshots, and up to where it has the documents.
+    pub(crate) snapshots: Option<u64>,
+}
+
+impl Wish {
+    /// What still holds of it at the end of the log: from then on the reader has everything up to there.
+    fn fulfilled(self, seq: u64) -> Self {
+        Self { own: false, version: false, snapshots: self.snapshots.map(|_| seq) }
+    }
 }
 
 /// What is to become of a notice.
@@ -82,7 +91,7 @@ impl Follow {
         if next.seq >= self.head.seq {
             (self.head, self.told) = (next, true);
         }
-        self.wish = if more { wish } else { Wish::default() };
+        self.wish = if more { wish } else { wish.fulfilled(next.seq) };
         self.pace = if more || self.announced > next.seq { Pace::Lagging } else { Pace::Live };
     }
 
@@ -135,8 +144,13 @@ impl Follow {
     /// The log has nothing new. What was announced beyond its end is not there (any more), and asking again does not help.
     pub(super) fn at_end(&mut self) {
         self.announced = self.queued.seq;
-        self.wish = Wish::default();
+        self.fulfil(self.queued.seq);
         self.pace = Pace::Live;
+    }
+
+    /// The reader was sent the end of the log, which is there.
+    pub(super) fn fulfil(&mut self, seq: u64) {
+        self.wish = self.wish.fulfilled(seq);
     }
 
     /// What waited is dropped.

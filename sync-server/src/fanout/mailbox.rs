@@ -178,6 +178,11 @@ impl Mailbox {
         });
     }
 
+    /// Where the receiver is in a log that it follows, when it has what was handed out.
+    pub(crate) fn place(&self, space: SpaceId) -> Option<Cursor> {
+        self.lock().outbox.place(space)
+    }
+
     /// The first page was read: answers with it, and goes on behind it.
     pub(crate) fn followed(&self, space: SpaceId, first: First, response: LiveResponse, bytes: usize) {
         let First { next, more, wish } = first;

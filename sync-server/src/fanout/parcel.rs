@@ -93,7 +93,14 @@ fn page(parcels: &[&Parcel], reader: DeviceId) -> Page {
     let last = &parcels[parcels.len() - 1].notice;
     let entries = parcels.iter().flat_map(|parcel| parcel.entries());
     let entries = entries.map(|entry| for_reader(entry, reader)).collect();
-    Page { entries: Entries(entries), next: last.next, more: false, receipt: last.receipt, version: None }
+    Page {
+        entries: Entries(entries),
+        next: last.next,
+        more: false,
+        receipt: last.receipt,
+        version: None,
+        snapshots: Vec::new(),
+    }
 }
 
 /// A reader has what it wrote, unless it was refused.

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use sync_core::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX};
+use sync_core::limits::{PAGE_BYTES_MAX, PAGE_CHANGES_MAX, SNAPSHOT_PART_BYTES_MAX};
 use sync_core::wire::{ErrorResponse, SCHEMA, SyncRequest, SyncResponse};
 
 use super::body;
@@ -32,7 +32,7 @@ pub(crate) async fn sync(State(app): State<App>, caller: Caller, request: Reques
     let format = Format::of_body(headers).ok_or_else(ApiError::unsupported_media_type)?;
     let answer_format = Format::of_answer(headers);
     let bytes = body::read(&app, request).await?;
-    let SyncRequest { schema, space, push, pull } =
+    let SyncRequest { schema, space, push, pull, snapshot } =
         aside(bytes.len() > INLINE_BYTES_MAX, move || body::decode::<SyncRequest>(format, &bytes)).await??;
     if schema != SCHEMA {
         return Err(ApiError::unsupported_schema());
@@ -54,6 +54,11 @@ pub(crate) async fn sync(State(app): State<App>, caller: Caller, request: Reques
         }
         None => (None, 0),
     };
-    let answer = SyncResponse { schema: SCHEMA, push, pull };
-    aside(page_bytes > INLINE_BYTES_MAX, move || answer_format.answer(&answer)).await?
+    let snapshot = match snapshot {
+        Some(wish) => Some(exchange::part(&app, space, &wish, SNAPSHOT_PART_BYTES_MAX).await?),
+        None => None,
+    };
+    let bytes = page_bytes + snapshot.as_ref().map_or(0, |part| part.bytes.0.len());
+    let answer = SyncResponse { schema: SCHEMA, push, pull, snapshot };
+    aside(bytes > INLINE_BYTES_MAX, move || answer_format.answer(&answer)).await?
 }

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sync_core::feed::Run;
 use sync_core::id::SpaceId;
-use sync_core::limits::{LIVE_PUSH_BYTES_MAX, SESSION_SPACES_MAX};
-use sync_core::wire::{self, CloseCode, LiveRequest, LiveResponse, Pull, PullAnswer, PushAnswer};
+use sync_core::limits::{LIVE_PAGE_BYTES_MAX, LIVE_PUSH_BYTES_MAX, SESSION_SPACES_MAX};
+use sync_core::wire::{
+    self, CloseCode, LiveRequest, LiveResponse, Pull, PullAnswer, PushAnswer, SnapshotPart, SnapshotWish,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep_until, timeout};
 
@@ -31,6 +33,7 @@ struct Sync {
     push: Option<Run>,
     pull: Option<Pull>,
     subscribe: bool,
+    snapshot: Option<SnapshotWish>,
 }
 
 impl Session {
@@ -80,8 +83,8 @@ impl Session {
         match request.map_err(|_| CloseCode::BadFrame)? {
             // It comes first, and once.
             LiveRequest::Hello { .. } => return Err(CloseCode::BadFrame),
-            LiveRequest::Sync { id, space, push, pull, subscribe } => {
-                self.sync(Sync { id, space, push, pull, subscribe }).await;
+            LiveRequest::Sync { id, space, push, pull, subscribe, snapshot } => {
+                self.sync(Sync { id, space, push, pull, subscribe, snapshot }).await;
             }
             LiveRequest::Unsubscribe { space } => self.unfollow(space),
             LiveRequest::Presence { space, data, ttl_ms } => self.present(space, data, ttl_ms),
@@ -115,7 +118,7 @@ impl Session {
 
     /// The same as `POST /v1/sync`.
     async fn exchange(&self, request: Sync) -> Result<(), ApiError> {
-        let Sync { id, space, push, pull, subscribe } = request;
+        let Sync { id, space, push, pull, subscribe, snapshot } = request;
         if subscribe && pull.is_none() {
             return Err(ApiError::subscribe_without_pull());
         }
@@ -128,9 +131,16 @@ impl Session {
                 exchange::enter(&self.app, &self.caller, space).await?;
             }
             let Some(run) = push else {
-                self.answer(id, space, None, None);
+                let part = self.part(space, snapshot).await?;
+                self.answer(id, space, None, None, part);
                 return Ok(());
             };
+            if let Some(part) = self.part(space, snapshot).await? {
+                // Told by itself: what a push brings forth is told in its own time.
+                let answer = exchange::take(&self.app, &self.caller, space, run).await?;
+                self.answer(id, space, Some(answer), None, Some(part));
+                return Ok(());
+            }
             self.mailbox.begin_push(space);
             let answer = exchange::take(&self.app, &self.caller, space, run).await?;
             let bytes = weigh(Some(&answer), None);
@@ -144,7 +154,8 @@ impl Session {
         };
         if !subscribe {
             let answer = self.page(space, &pull).await?;
-            self.answer(id, space, push, Some(answer));
+            let part = self.part(space, snapshot).await?;
+            self.answer(id, space, push, Some(answer), part);
             return Ok(());
         }
         if !self.mailbox.follow(space, SESSION_SPACES_MAX) {
@@ -154,13 +165,14 @@ impl Session {
         let answer = self.page(space, &pull).await?;
         let PullAnswer::Page(page) = &answer else {
             self.unfollow(space);
-            self.answer(id, space, push, Some(answer));
+            self.answer(id, space, push, Some(answer), None);
             return Ok(());
         };
-        let wish = Wish { own: pull.own, version: pull.version };
+        let wish = Wish { own: pull.own, version: pull.version, snapshots: pull.snapshots };
+        let snapshot = self.part(space, snapshot).await?;
         let first = First { next: page.next, more: page.more, wish };
-        let bytes = weigh(push.as_ref(), Some(&answer));
-        let response = LiveResponse::Answer { id, space, push, pull: Some(answer) };
+        let bytes = weigh(push.as_ref(), Some(&answer)) + weigh_part(snapshot.as_ref());
+        let response = LiveResponse::Answer { id, space, push, pull: Some(answer), snapshot };
         self.mailbox.followed(space, first, response, bytes);
         self.app.live.fanout.show_all(space, &self.mailbox);
         Ok(())
@@ -170,9 +182,23 @@ impl Session {
         exchange::page(&self.app, self.caller.device, space, pull, PAGE_MAX).await
     }
 
-    fn answer(&self, id: u64, space: SpaceId, push: Option<PushAnswer>, pull: Option<PullAnswer>) {
-        let bytes = weigh(push.as_ref(), pull.as_ref());
-        self.mailbox.answer(LiveResponse::Answer { id, space, push, pull }, bytes);
+    async fn part(&self, space: SpaceId, wish: Option<SnapshotWish>) -> Result<Option<SnapshotPart>, ApiError> {
+        match wish {
+            Some(wish) => exchange::part(&self.app, space, &wish, LIVE_PAGE_BYTES_MAX).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn answer(
+        &self,
+        id: u64,
+        space: SpaceId,
+        push: Option<PushAnswer>,
+        pull: Option<PullAnswer>,
+        snapshot: Option<SnapshotPart>,
+    ) {
+        let bytes = weigh(push.as_ref(), pull.as_ref()) + weigh_part(snapshot.as_ref());
+        self.mailbox.answer(LiveResponse::Answer { id, space, push, pull, snapshot }, bytes);
     }
 }
 
@@ -180,6 +206,11 @@ async fn until(at: Option<Instant>) {
     if let Some(at) = at {
         sleep_until(at.into()).await;
     }
+}
+
+/// What a part of a snapshot takes in memory.
+fn weigh_part(part: Option<&SnapshotPart>) -> usize {
+    part.map_or(0, |part| part.bytes.0.len())
 }
 
 /// What an answer takes in memory, about.

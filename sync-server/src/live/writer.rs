@@ -13,6 +13,7 @@ use super::session::{End, Session};
 use super::socket::Sender;
 use crate::error::ApiError;
 use crate::exchange::{self, INLINE_BYTES_MAX, aside};
+use crate::fanout::Wish;
 use crate::fanout::mailbox::{Answer, Outgoing};
 use crate::fanout::parcel;
 use crate::telemetry::metrics;
@@ -74,8 +75,8 @@ impl Session {
     pub(super) async fn catch_up(&self) -> End {
         loop {
             let behind = self.mailbox.behind().await;
-            let (own, version) = (behind.wish.own, behind.wish.version);
-            let pull = Pull { since: Some(behind.since), bytes_max: None, own, version };
+            let Wish { own, version, snapshots } = behind.wish;
+            let pull = Pull { since: Some(behind.since), bytes_max: None, own, version, snapshots };
             let read = exchange::page(&self.app, self.caller.device, behind.space, &pull, PAGE_MAX).await;
             let lost = match read {
                 Ok(PullAnswer::Page(page)) => {
@@ -137,7 +138,7 @@ pub(super) fn respond(outgoing: Outgoing, device: DeviceId) -> LiveResponse {
         Outgoing::Answer(Answer::Whole(response)) => *response,
         Outgoing::Answer(Answer::Pushed { id, space, push, log }) => {
             let pull = parcel::merged(&log, device).map(PullAnswer::Page);
-            LiveResponse::Answer { id, space, push: Some(*push), pull }
+            LiveResponse::Answer { id, space, push: Some(*push), pull, snapshot: None }
         }
         Outgoing::LogPage(space, page) => LiveResponse::Page { space, page: *page },
         Outgoing::Presence(space, shown) => {

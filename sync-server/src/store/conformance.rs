@@ -24,11 +24,13 @@ mod idempotency;
 mod pages;
 mod registry;
 pub mod sharing;
+mod snapshots;
 mod versions;
 
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
 pub use registry::registry;
+pub use snapshots::snapshots;
 
 /// All of it, but for what needs the store to be opened again.
 pub async fn all(store: Arc<dyn Store>) {
@@ -85,12 +87,13 @@ async fn page(store: &dyn Store, space: SpaceId, request: PageRequest) -> LogPag
     match store.page(space, request).await.expect("a page") {
         PageAnswer::Page(page) => page,
         PageAnswer::Diverged { head } => panic!("diverged at {head:?}"),
+        PageAnswer::Folded => panic!("payloads are gone"),
     }
 }
 
 fn everything(reader: DeviceId) -> PageRequest {
     let (bytes_max, changes_max) = (usize::MAX, PAGE_CHANGES_MAX);
-    PageRequest { since: None, bytes_max, changes_max, reader, own: true, version: true }
+    PageRequest { since: None, bytes_max, changes_max, reader, own: true, version: true, snapshots: None }
 }
 
 /// The chain over what a reader got is the chain that the store keeps.

@@ -36,6 +36,7 @@ mod replica;
 mod row;
 mod schema;
 mod session;
+mod snapshots;
 mod spaces;
 mod versions;
 

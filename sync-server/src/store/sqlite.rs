@@ -29,6 +29,7 @@ mod members;
 mod read;
 mod row;
 mod schema;
+mod snapshots;
 mod spaces;
 mod threads;
 mod versions;

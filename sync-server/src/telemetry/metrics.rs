@@ -27,6 +27,12 @@ const AUDIT_EVENTS: &str = "rejoin_audit_events_total";
 const AUDIT_FAILURES: &str = "rejoin_audit_failures_total";
 const AUDIT_LOST: &str = "rejoin_audit_lost_total";
 const VALIDATIONS: &str = "rejoin_validation_duration_seconds";
+const FOLDS: &str = "rejoin_compaction_fold_duration_seconds";
+const FOLDED_CHANGES: &str = "rejoin_compaction_folded_changes_total";
+const SNAPSHOT_BYTES: &str = "rejoin_compaction_snapshot_bytes_total";
+const UNFOLDED: &str = "rejoin_compaction_failures_total";
+const DROPPED: &str = "rejoin_compaction_dropped_payloads_total";
+const PURGED: &str = "rejoin_compaction_purged_documents_total";
 const BUILD: &str = "rejoin_build_info";
 const IN_FLIGHT: &str = "rejoin_requests_in_flight";
 const WRITER_QUEUE: &str = "rejoin_writer_queue_pushes";
@@ -68,6 +74,7 @@ pub fn install() -> Result<(), MetricsError> {
         (COMMITS, &SECONDS),
         (LOG_LAG, &SECONDS),
         (VALIDATIONS, &SECONDS),
+        (FOLDS, &SECONDS),
         (GROUP_PUSHES, &PUSHES_IN_GROUP),
     ] {
         let with = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets);
@@ -125,6 +132,12 @@ fn describe() {
     describe_gauge!(WRITER_QUEUE_MAX, "How many may");
     describe_gauge!(CONNECTIONS, "Live connections that are open");
     describe_gauge!(SPACES, "Spaces that somebody follows on this node");
+    describe_histogram!(FOLDS, Unit::Seconds, "How long folding a document took, a step at a time");
+    describe_counter!(FOLDED_CHANGES, "Changes that were folded into snapshots");
+    describe_counter!(SNAPSHOT_BYTES, Unit::Bytes, "Bytes of snapshots that were made");
+    describe_counter!(UNFOLDED, "Times that a document could not be folded");
+    describe_counter!(DROPPED, "Payloads that were dropped, since snapshots cover them or their document was deleted");
+    describe_counter!(PURGED, "Deleted documents whose content is gone");
     describe_gauge!(BUS_UP, "Whether other nodes are heard");
     describe_gauge!(STORE_UP, "Whether the store answered when these numbers were asked for");
     describe_gauge!(POOL_SIZE, "Connections to the database");
@@ -137,7 +150,9 @@ fn describe() {
 /// Counters begin at zero, so that the first event of a kind is an increase that alerts see.
 fn begin() {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
-    for name in [MAILBOX_DROPS, AUDIT_FAILURES, AUDIT_LOST, PULLED_ENTRIES, PULLED_BYTES] {
+    let begin = [MAILBOX_DROPS, AUDIT_FAILURES, AUDIT_LOST, PULLED_ENTRIES, PULLED_BYTES];
+    let compaction = [FOLDED_CHANGES, SNAPSHOT_BYTES, UNFOLDED, DROPPED, PURGED];
+    for name in begin.into_iter().chain(compaction) {
         counter!(name).increment(0);
     }
     for kind in crate::audit::Kind::ALL {
@@ -245,6 +260,28 @@ pub(crate) fn audit_failed() {
 /// Events are in the process's log alone.
 pub(crate) fn audit_lost(events: usize) {
     counter!(AUDIT_LOST).increment(events as u64);
+}
+
+/// A document was folded.
+pub(crate) fn folded(took: Duration, changes: u64, snapshot_bytes: usize) {
+    histogram!(FOLDS).record(took);
+    counter!(FOLDED_CHANGES).increment(changes);
+    counter!(SNAPSHOT_BYTES).increment(snapshot_bytes as u64);
+}
+
+/// A document could not be folded.
+pub(crate) fn unfolded() {
+    counter!(UNFOLDED).increment(1);
+}
+
+/// Payloads were dropped.
+pub(crate) fn dropped(payloads: usize) {
+    counter!(DROPPED).increment(payloads as u64);
+}
+
+/// Nothing is left of the content of a deleted document.
+pub(crate) fn purged() {
+    counter!(PURGED).increment(1);
 }
 
 /// What is looked up when it is asked for.

@@ -80,7 +80,7 @@ async fn a_burst_of_calls_is_flagged_once_and_refused_nothing() {
     let mut link = ann.link().await;
     for id in 0..4 {
         let pull = Some(since(None));
-        link.say(&LiveRequest::Sync { id, space: ann.space, push: None, pull, subscribe: false }).await;
+        link.say(&LiveRequest::Sync { id, space: ann.space, push: None, pull, subscribe: false, snapshot: None }).await;
         assert!(matches!(link.hear().await, LiveResponse::Answer { .. }));
     }
     drop(link);
@@ -110,7 +110,7 @@ async fn reaching_for_what_is_not_ones_own_is_flagged() {
     let mut link = eve.link().await;
     for id in 0..3 {
         let (space, pull) = (SpaceId::from_bytes([7; 16]), Some(since(None)));
-        link.say(&LiveRequest::Sync { id, space, push: None, pull, subscribe: id == 0 }).await;
+        link.say(&LiveRequest::Sync { id, space, push: None, pull, subscribe: id == 0, snapshot: None }).await;
         assert!(matches!(link.hear().await, LiveResponse::Refused { .. }));
     }
     drop(link);

@@ -72,7 +72,7 @@ impl Phone {
 }
 
 pub fn since(cursor: Option<Cursor>) -> Pull {
-    Pull { since: cursor, bytes_max: None, own: false, version: true }
+    Pull { since: cursor, bytes_max: None, own: false, version: true, snapshots: None }
 }
 
 /// The place that a page of others' entries leads to.
@@ -124,7 +124,7 @@ impl Link {
     pub async fn ask(&mut self, space: SpaceId, push: Option<Run>, pull: Option<Pull>, subscribe: bool) -> u64 {
         self.next += 1;
         let id = self.next;
-        self.say(&LiveRequest::Sync { id, space, push, pull, subscribe }).await;
+        self.say(&LiveRequest::Sync { id, space, push, pull, subscribe, snapshot: None }).await;
         id
     }
 
@@ -138,7 +138,7 @@ impl Link {
     ) -> (Option<PushAnswer>, Option<PullAnswer>) {
         let asked = self.ask(space, push, pull, subscribe).await;
         match self.hear().await {
-            LiveResponse::Answer { id, space: of, push, pull } => {
+            LiveResponse::Answer { id, space: of, push, pull, .. } => {
                 assert_eq!((id, of), (asked, space));
                 (push, pull)
             }

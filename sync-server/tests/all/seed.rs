@@ -31,6 +31,7 @@ async fn page_of(store: &dyn Store, space: SpaceId) -> PageAnswer {
         reader,
         own: true,
         version: false,
+        snapshots: None,
     };
     store.page(space, request).await.unwrap()
 }
@@ -118,8 +119,8 @@ async fn a_phone_gets_it_from_a_server_that_runs_beside() {
     let beside = SqliteStore::open(world.folder.path(), &SqliteOptions::default()).unwrap();
     let seeded = fill(&beside, &AMOUNTS).await;
     let phone = world.phone(&seeded.spaces[0].members[1].0);
-    let pull = Some(Pull { since: None, bytes_max: None, own: true, version: true });
-    let request = SyncRequest { schema: SCHEMA, space: seeded.spaces[0].id, push: None, pull };
+    let pull = Some(Pull { since: None, bytes_max: None, own: true, version: true, snapshots: None });
+    let request = SyncRequest { schema: SCHEMA, space: seeded.spaces[0].id, push: None, pull, snapshot: None };
     let Some(PullAnswer::Page(page)) = phone.sync(&request).await.pull else { panic!("no page") };
     let PageAnswer::Page(expected) = page_of(&beside, seeded.spaces[0].id).await else { panic!("no page") };
     assert_eq!((page.next, page.more), (expected.next, false));

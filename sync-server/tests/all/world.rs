@@ -128,12 +128,12 @@ impl Phone {
 
     pub fn push(&mut self, items: Vec<Item>) -> SyncRequest {
         let push = Some(self.run(items));
-        SyncRequest { schema: SCHEMA, space: self.space, push, pull: None }
+        SyncRequest { schema: SCHEMA, space: self.space, push, pull: None, snapshot: None }
     }
 
     pub fn pull(&self) -> SyncRequest {
-        let pull = Some(Pull { since: None, bytes_max: None, own: true, version: true });
-        SyncRequest { schema: SCHEMA, space: self.space, push: None, pull }
+        let pull = Some(Pull { since: None, bytes_max: None, own: true, version: true, snapshots: None });
+        SyncRequest { schema: SCHEMA, space: self.space, push: None, pull, snapshot: None }
     }
 
     pub async fn post(&self, content_type: &str, body: Vec<u8>) -> Response {

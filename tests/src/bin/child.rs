@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sync_client_ffi::account::{Credentials, CredentialsFile, Held, Keychain, KeychainError, Refresher};
 use sync_client_ffi::{Client, DeviceId, Value, path};
+use sync_server::compaction::Workshop;
 use sync_server::{Config, Server};
 
 fn main() {
@@ -16,6 +17,9 @@ fn main() {
         ["serve", data, port, config] => {
             let config = Config::read(Path::new(config)).expect("a configuration");
             serve(Config { data: PathBuf::from(data), ..config }, port);
+        }
+        ["compaction-worker", memory] => {
+            sync_server::compaction::work(memory.parse().expect("bytes")).expect("a worker");
         }
         ["write", store] => write(Path::new(store)),
         ["read", store] => read(Path::new(store)),
@@ -28,7 +32,9 @@ fn serve(config: Config, port: &str) {
     let port = port.parse().expect("a port");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async move {
-        let server = Server::builder().config(config).build().await.expect("a server");
+        let arguments = vec!["compaction-worker".to_owned(), config.compaction.worker_memory_bytes.to_string()];
+        let workshop = Workshop::Program { program: std::env::current_exe().expect("this program"), arguments };
+        let server = Server::builder().workshop(workshop).config(config).build().await.expect("a server");
         // After a SIGKILL the port may still be in the kernel's hands for a moment; tokio sets SO_REUSEADDR.
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = tokio::net::TcpListener::bind(address).await.expect("the port");

@@ -43,7 +43,7 @@ impl Attack {
     }
 
     fn request(&self, run: Run) -> SyncRequest {
-        SyncRequest { schema: SCHEMA, space: self.space, push: Some(run), pull: None }
+        SyncRequest { schema: SCHEMA, space: self.space, push: Some(run), pull: None, snapshot: None }
     }
 
     /// Pushes a good document, the hostile item, and another good document; the hostile one alone is refused.
@@ -176,7 +176,13 @@ fn runs_that_do_not_fit_are_refused_whole_and_the_feed_goes_on() {
 
     let right = Run { device: device(7), base: attack.head, items: good(attack.document()) };
     let mut request = attack.request(right);
-    request.pull = Some(Pull { since: Some(Cursor::start(attack.space)), bytes_max: None, own: true, version: true });
+    request.pull = Some(Pull {
+        since: Some(Cursor::start(attack.space)),
+        bytes_max: None,
+        own: true,
+        version: true,
+        snapshots: None,
+    });
     let answer: SyncResponse = attack.server.post(&attack.token, &request).expect("an answer");
     assert!(matches!(answer.push, Some(PushAnswer::Taken { .. })));
 }

@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod app_versions;
+mod compaction;
 mod ffi;
 mod histories;
 mod hostile;

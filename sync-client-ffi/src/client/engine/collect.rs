@@ -37,7 +37,8 @@ impl Engine {
         state.sent = sent;
         state.sent_n = state.sent_n.max(sent.n);
         let cursor = (row.cursor.seq > 0).then_some(row.cursor);
-        Ok(Collected { run, cursor, own: state.regaining })
+        let (own, snapshots) = (state.regaining, Some(state.base));
+        Ok(Collected { run, cursor, own, snapshots, wish: self.wish(space)? })
     }
 
     /// A place in the own feed; `None` where the feed does not reach it.

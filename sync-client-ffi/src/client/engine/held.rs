@@ -20,7 +20,11 @@ impl Engine {
         self.loaded(space, doc)?;
         self.seal(space, Some(doc))?;
         let stored = self.store.read().document(space, doc)?.ok_or(ClientError::NoDocument(doc))?;
-        let changes = self.store.read().changes(space, doc, 0)?;
+        let changes = self.store.read().changes(space, doc, self.feed_of(space)?, 0)?;
+        let snapshot = self.snapshot(space, doc)?;
+        let covered = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
+        // It says nothing of who wrote what when: what is in it is there from the beginning.
+        let snapshot = snapshot.map(|(_, bytes)| bytes);
         let mut deps = BTreeMap::new();
         let mut own = Vec::new();
         for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
@@ -33,12 +37,13 @@ impl Engine {
         }
         let (base, _) = split(&own, &deps, &changes.hashes, changes.payloads);
         let actor = stored.actor.unwrap_or_else(|| new_actor(self.device));
-        let bytes = base.iter().map(Vec::len).sum();
-        let (document, _) = Document::load(actor, None, &base).map_err(|_| ClientError::Corrupt)?;
+        let bytes = snapshot.as_ref().map_or(0, Vec::len) + base.iter().map(Vec::len).sum::<usize>();
+        let (document, _) = Document::load(actor, snapshot.as_deref(), &base).map_err(|_| ClientError::Corrupt)?;
         let open = self.documents.entry((space, doc)).or_default();
         open.document = Some(document);
         open.edits = stored.edits;
         open.bytes = bytes;
+        open.covered = covered;
         // When the last hold goes, everything is looked at again; what the document has already is passed over then.
         (open.arrival, open.through) = (0, 0);
         open.merged = VersionVector::default();

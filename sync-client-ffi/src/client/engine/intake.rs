@@ -1,20 +1,23 @@
 //! Taking in an answer: verdicts on what this device has pushed, and a page of the log, stored in one transaction where it
 //! is not long.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use sync_core::feed::{ChangeId, FeedHead};
 use sync_core::id::{DeviceId, DocId, SpaceId};
 use sync_core::log::{Cursor, Receipt, Verdict};
 use sync_core::session::{FeedState, Meaning, StoreOutcome, Trouble, meaning};
 use sync_core::version::FeedHeads;
-use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PullAnswer, PushAnswer, SyncResponse};
+use sync_core::wire::{
+    ItemResult, ItemStatus, PageEntry, PullAnswer, PushAnswer, Snapshot, SnapshotPart, SyncResponse,
+};
 
+use super::catch_up::{at_end, is_left_out, release};
 use super::page::{Decided, Effects, Fit, goes_away};
 use super::remake::Feed;
 use super::{Engine, Result};
 use crate::client::error::ClientError;
-use crate::client::store::{SpaceRow, StoreError, Writer};
+use crate::client::store::{Held, SpaceRow, StoreError, Writer};
 
 /// Entries that are stored in one transaction: the lock is free between two, so that an edit never waits for a page.
 const STORED_AT_ONCE_MAX: usize = 500;
@@ -38,6 +41,12 @@ pub(in crate::client) struct Stored {
 pub(in crate::client) struct Intake {
     verdicts: Option<Verdicts>,
     entries: std::vec::IntoIter<PageEntry>,
+    /// What stands in for payloads that they lack, in the order of the log.
+    snapshots: VecDeque<Snapshot>,
+    /// Whether they lack any: nothing of them is shown before that is here.
+    holds: bool,
+    /// A part of a large snapshot.
+    part: Option<SnapshotPart>,
     end: End,
     /// Of which life of the space.
     life: u64,
@@ -82,11 +91,13 @@ impl Engine {
         let verdicts = match response.push.map(|answer| self.verdicts(space, answer)).transpose()? {
             Some(Err(trouble)) => {
                 let end = End::Outcome(StoreOutcome::Trouble(trouble));
-                return Ok(Intake { verdicts: None, entries: Vec::new().into_iter(), end, life });
+                let (entries, snapshots) = (Vec::new().into_iter(), VecDeque::new());
+                return Ok(Intake { verdicts: None, entries, snapshots, holds: false, part: None, end, life });
             }
             Some(Ok(verdicts)) => Some(verdicts),
             None => None,
         };
+        let mut snapshots = VecDeque::new();
         let (entries, end) = match response.pull {
             None => (Vec::new(), End::Nothing { more: false }),
             Some(PullAnswer::Diverged { .. }) => {
@@ -100,11 +111,14 @@ impl Engine {
                     let (next, receipt, more, version) = (page.next, page.receipt, page.more, page.version);
                     let mut entries = page.entries.0;
                     entries.drain(..known);
+                    snapshots = page.snapshots.into();
                     (entries, End::Page { next, receipt, more, version })
                 }
             },
         };
-        Ok(Intake { verdicts, entries: entries.into_iter(), end, life })
+        let holds = entries.iter().any(|entry| is_left_out(entry, self.device));
+        let (entries, part) = (entries.into_iter(), response.snapshot);
+        Ok(Intake { verdicts, entries, snapshots, holds, part, end, life })
     }
 
     fn verdicts(&self, space: SpaceId, answer: PushAnswer) -> Result<std::result::Result<Verdicts, Trouble>> {
@@ -152,7 +166,9 @@ impl Engine {
         if let (true, End::Page { receipt, .. }) = (last, &intake.end) {
             row.receipt = Some(*receipt);
         }
-        let mut effects = Effects::default();
+        let mut effects = Effects { held: state.held, base_on_disk: state.base_on_disk, ..Effects::default() };
+        let (base, holds, snapshots) = (state.base, std::mem::take(&mut intake.holds), &mut intake.snapshots);
+        let ends = last && matches!(intake.end, End::Page { more: false, .. });
         let nothing_new =
             part.is_empty() && verdicts.as_ref().is_none_or(|verdicts| verdicts.results.is_empty()) && row == state.row;
         if !nothing_new {
@@ -162,12 +178,33 @@ impl Engine {
                 if let Some(verdicts) = &verdicts {
                     verdicts.write(writer, space, device, &mut effects)?;
                 }
+                if holds && effects.held.is_none() {
+                    let held = Held { seq: row.cursor.seq, arrival: writer.last_arrival()? };
+                    writer.set_catch_up(space, base, Some(held))?;
+                    let version = state.feeds.vector();
+                    writer.set_held_version(space, &version)?;
+                    effects.held_version = Some(version);
+                    (effects.held, effects.base_on_disk) = (Some(held), base);
+                }
                 for entry in part {
                     effects.take(writer, space, &state.feeds, device, entry, &mut row.cursor)?;
                     if effects.trouble.is_some() {
                         row.receipt = state.row.receipt;
                         break;
                     }
+                    while snapshots.front().is_some_and(|next| next.seq <= row.cursor.seq) {
+                        if let Some(snapshot) = snapshots.pop_front().filter(|next| next.seq == row.cursor.seq) {
+                            Effects::take_snapshot(writer, space, &snapshot)?;
+                        }
+                    }
+                }
+                if let (true, Some(held)) = (last, effects.held)
+                    && let Some(released) = release(writer, space, device, row.cursor.seq, held)?
+                {
+                    (effects.held, effects.released) = (None, Some(released));
+                }
+                if ends && effects.held.is_none() {
+                    effects.base_on_disk = at_end(writer, space, effects.base_on_disk, row.cursor.seq)?;
                 }
                 let mut feed = Feed { space, label: device, device: of_actors, row: &mut row };
                 feed.rebuild(writer, &effects.refused)?;
@@ -183,11 +220,17 @@ impl Engine {
         if !last {
             return Ok(Progress::Again);
         }
+        if let Some(state) = self.spaces.get_mut(&space).filter(|state| ends && state.held.is_none()) {
+            state.base = state.row.cursor.seq;
+        }
         self.regain(space, &intake.end)?;
         if matches!(intake.end, End::Page { more: false, .. }) {
             stored.refused.extend(self.heal(space)?);
         }
-        let outcome = self.outcome(space, &intake.end)?;
+        let mut outcome = self.outcome(space, &intake.end)?;
+        if let (Some(part), StoreOutcome::Done { .. }) = (intake.part.take(), outcome) {
+            outcome = self.take_snapshot_part(space, part, stored)?;
+        }
         Ok(Progress::Done(outcome))
     }
 
@@ -212,6 +255,7 @@ impl Engine {
         stored: &mut Stored,
     ) {
         let Effects { feeds, refused, decided, not_a_writer, created, deleted, touched, .. } = effects;
+        let Effects { held, held_version, released, base_on_disk, .. } = effects;
         stored.decided.extend(decided);
         stored.created.extend(created);
         stored.access |= not_a_writer;
@@ -227,7 +271,15 @@ impl Engine {
         if row.acked.n < acked_before {
             state.sent_n = row.acked.n;
         }
+        (state.held, state.base_on_disk) = (held, base_on_disk);
+        if held_version.is_some() {
+            state.held_version = held_version;
+        }
         state.behind.extend(touched);
+        if let Some(released) = released {
+            self.released(space, &released.touched);
+            stored.created.extend(released.shown);
+        }
         for doc in &refused {
             // What was made upon it is made anew, or not at all.
             if let Some(stacks) = self.documents.get_mut(&(space, *doc)).and_then(|open| open.undo.as_mut()) {
@@ -260,7 +312,8 @@ impl Engine {
         // What is under way needs no further push.
         let gone = state.sent.n.max(state.row.acked.n);
         let unsent = state.label.is_none() && state.row.own.n > gone;
-        Ok(StoreOutcome::Done { more: more || unsent, at: state.row.cursor.seq })
+        let more = more || unsent || self.wish(space)?.is_some();
+        Ok(StoreOutcome::Done { more, at: state.row.cursor.seq })
     }
 }
 

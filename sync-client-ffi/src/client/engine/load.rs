@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::chunk::Chunk;
-use sync_core::document::{Document, decode_ops};
+use sync_core::document::{Document, changes_beyond, decode_ops};
 use sync_core::id::{Actor, DocId, Hash, SpaceId};
 
 use super::{Engine, OpenDocument, Result};
@@ -47,9 +47,20 @@ impl Engine {
         if stored.deleted {
             return Err(ClientError::Deleted(doc));
         }
-        let changes = self.store.read().changes(space, doc, 0)?;
+        let mut changes = self.store.read().changes(space, doc, self.feed_of(space)?, 0)?;
+        let snapshot = self.snapshot(space, doc)?;
         let journal = self.store.read().journal(space, doc)?;
         let mut deps: BTreeMap<Hash, Vec<Hash>> = BTreeMap::new();
+        let mut bytes = snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        let covered = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
+        // What a journal was made upon may be less than a snapshot holds that came later.
+        let snapshot = match (journal.is_some(), snapshot) {
+            (true, Some((_, bytes))) => {
+                changes.follow(changes_beyond(&bytes, &[]).ok_or(ClientError::Corrupt)?);
+                None
+            }
+            (_, snapshot) => snapshot.map(|(_, bytes)| bytes),
+        };
         for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
             match Chunk::read(payload) {
                 Ok(chunk) if chunk.hash() == *hash => {
@@ -60,20 +71,21 @@ impl Engine {
                 _ => return Err(ClientError::Corrupt),
             }
         }
-        let bytes = changes.payloads.iter().map(Vec::len).sum();
-        let state = self.space(space)?;
-        let (unseen, through) = (state.behind.contains(&doc), state.row.cursor.seq);
+        bytes += changes.payloads.iter().map(Vec::len).sum::<usize>();
+        let (unseen, through) = (self.space(space)?.behind.contains(&doc), self.shown_seq(space)?);
         let open = self.documents.entry((space, doc)).or_default();
         open.unseen |= unseen;
         open.edits = stored.edits;
         open.arrival = changes.last_arrival;
+        open.covered = covered;
         open.through = through;
         open.bytes = bytes;
         open.merging = None;
         match journal {
             None => {
                 let actor = stored.actor.unwrap_or_else(|| new_actor(self.device));
-                let (document, _) = Document::load(actor, None, &changes.payloads).map_err(|_| ClientError::Corrupt)?;
+                let loaded = Document::load(actor, snapshot.as_deref(), &changes.payloads);
+                let (document, _) = loaded.map_err(|_| ClientError::Corrupt)?;
                 open.document = Some(document);
                 Ok(())
             }
@@ -96,6 +108,12 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// What a document begins with, and up to where it covers the log.
+    pub(in crate::client) fn snapshot(&self, space: SpaceId, doc: DocId) -> Result<Option<(u64, Vec<u8>)>> {
+        let Some((seq, hash)) = self.store.read().snapshot(space, doc)? else { return Ok(None) };
+        Ok(Some((seq, self.store.read().snapshot_bytes(space, doc, hash)?)))
     }
 
     /// Makes the edits of a journal again, on exactly the state that they were made upon. They stay open: reading a

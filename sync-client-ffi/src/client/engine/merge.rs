@@ -1,7 +1,7 @@
 //! Taking remote changes into open documents, off the app's thread: copies take them in, edits go to the old ones
 //! meanwhile, and at the swap those are applied to the new ones.
 
-use sync_core::document::{Document, Patch};
+use sync_core::document::{Document, Patch, changes_beyond};
 use sync_core::id::{DocId, SpaceId};
 
 use super::{Engine, Merging, Result};
@@ -13,6 +13,9 @@ pub(in crate::client) struct Merge {
     pub(in crate::client) space: SpaceId,
     pub(in crate::client) doc: DocId,
     copy: Document,
+    /// A snapshot that has come in the place of changes, and up to where it covers the log.
+    snapshot: Option<Vec<u8>>,
+    covered: u64,
     changes: Vec<Vec<u8>>,
     arrival: u64,
     through: u64,
@@ -45,6 +48,11 @@ impl Merge {
     /// Applies what is there to apply. Slow, and needs no lock. `false` if a change breaks the copy: then
     /// [`Engine::merge_anew`] gives it another one.
     pub(in crate::client) fn work(&mut self) -> Result<bool> {
+        if let Some(snapshot) = self.snapshot.take() {
+            let beyond = changes_beyond(&snapshot, &self.copy.heads()).ok_or(ClientError::Corrupt)?;
+            let arrived = std::mem::take(&mut self.changes);
+            self.changes = beyond.into_iter().map(|(_, bytes)| bytes).chain(arrived).collect();
+        }
         if self.changes.is_empty() {
             return Ok(true);
         }
@@ -69,7 +77,8 @@ impl Engine {
 
     /// Documents of a space that others have changed, and about which something is to be done now.
     pub(in crate::client) fn behind(&self, space: SpaceId) -> Vec<DocId> {
-        let Some(state) = self.spaces.get(&space) else { return Vec::new() };
+        // What is held back is shown all at once.
+        let Some(state) = self.spaces.get(&space).filter(|state| state.held.is_none()) else { return Vec::new() };
         let may = |doc: &&DocId| match self.documents.get(&(space, **doc)) {
             Some(open) => open.document.is_none() || (open.merging.is_none() && open.holds == 0),
             None => true,
@@ -107,16 +116,21 @@ impl Engine {
         if open.merging.is_some() || (open.holds > 0 && !forced) {
             return Ok(Begun::Nothing);
         }
-        let unseen = open.unseen;
-        let through = self.space(space)?.row.cursor.seq;
-        let changes = self.store.read().changes(space, doc, open.arrival)?;
+        let (unseen, covered) = (open.unseen, open.covered);
+        let through = self.shown_seq(space)?;
+        let changes = self.store.read().changes(space, doc, self.feed_of(space)?, open.arrival)?;
+        let newer = self.store.read().snapshot(space, doc)?.filter(|(seq, _)| *seq > covered);
+        let snapshot = match newer {
+            Some(_) => self.snapshot(space, doc)?,
+            None => None,
+        };
         let device = self.device;
         let foreign = |payload: &Vec<u8>| match sync_core::guard::inspect(payload) {
             Ok(guarded) => guarded.actor.device() != device,
             Err(_) => true,
         };
         let payloads: Vec<Vec<u8>> = changes.payloads.into_iter().filter(foreign).collect();
-        if payloads.is_empty() {
+        if payloads.is_empty() && snapshot.is_none() {
             if let Some(open) = self.documents.get_mut(&(space, doc)) {
                 open.arrival = changes.last_arrival;
                 open.through = through;
@@ -126,7 +140,10 @@ impl Engine {
             return Ok(if unseen { Begun::LookAgain } else { Begun::Nothing });
         }
         self.seal(space, Some(doc))?;
-        let merge = self.merge_of(space, doc, payloads, changes.last_arrival, through)?;
+        let mut merge = self.merge_of(space, doc, payloads, changes.last_arrival, through)?;
+        if let (Some(merge), Some((seq, bytes))) = (&mut merge, snapshot) {
+            (merge.covered, merge.snapshot) = (seq, Some(bytes));
+        }
         self.set_behind(space, doc, false);
         Ok(merge.map_or(Begun::Nothing, |merge| Begun::Merge(Box::new(merge))))
     }
@@ -148,7 +165,21 @@ impl Engine {
         let id = self.merges;
         open.merging = Some(Merging { id, sealed: Vec::new() });
         let (patches, caught_up, careful) = (Vec::new(), false, false);
-        Ok(Some(Merge { id, space, doc, copy, changes, arrival, through, patches, caught_up, careful }))
+        let (snapshot, covered) = (None, 0);
+        Ok(Some(Merge {
+            id,
+            space,
+            doc,
+            copy,
+            snapshot,
+            covered,
+            changes,
+            arrival,
+            through,
+            patches,
+            caught_up,
+            careful,
+        }))
     }
 
     /// Gives a merge whose copy broke another one, on which its changes are tried one by one; `None` if the document was
@@ -198,6 +229,7 @@ impl Engine {
             let patches = if merge.caught_up { merge.copy.diff(&old.heads()) } else { merge.patches };
             open.document = Some(merge.copy);
             open.arrival = open.arrival.max(merge.arrival);
+            open.covered = open.covered.max(merge.covered);
             open.through = open.through.max(merge.through);
             open.merging = None;
             let unseen = std::mem::take(&mut open.unseen);

@@ -8,12 +8,13 @@ use sync_core::feed::{Body, ChangeId, FeedHead, ItemKind};
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::log::{Cursor, Entry, Header, Verdict};
 use sync_core::session::Trouble;
-use sync_core::version::FeedHeads;
-use sync_core::wire::{Page, PageEntry};
+use sync_core::version::{FeedHeads, VersionVector};
+use sync_core::wire::{Page, PageEntry, Snapshot};
 
+use super::catch_up::{is_left_out, is_sound};
 use super::{Engine, Result};
 use crate::client::clock;
-use crate::client::store::{KeptEntry, NewItem, StoreError, Writer};
+use crate::client::store::{Held, KeptEntry, NewItem, Released, StoreError, Writer};
 
 /// How a page lies to what is stored.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,6 +113,14 @@ pub(super) struct Effects {
     pub(super) created: BTreeSet<DocId>,
     /// Documents that others have changed.
     pub(super) touched: BTreeSet<DocId>,
+    /// What the space shows while something in it is missing.
+    pub(super) held: Option<Held>,
+    /// How far others' feeds had come there, where that has just begun.
+    pub(super) held_version: Option<VersionVector>,
+    /// What is shown again, since nothing is, and what was before.
+    pub(super) released: Option<Released>,
+    /// What is written down of where the catch-up began.
+    pub(super) base_on_disk: u64,
     /// Why the rest of the page was left.
     pub(super) trouble: Option<Trouble>,
 }
@@ -129,6 +138,7 @@ impl Effects {
         mut entry: PageEntry,
         cursor: &mut Cursor,
     ) -> Done {
+        let left_out = is_left_out(&entry, device);
         let own = if entry.id.device == device { writer.item(space, entry.id)? } else { None };
         // The page was checked with what is known here.
         if let Some((_, hash, _)) = &own {
@@ -143,6 +153,9 @@ impl Effects {
             self.restore_own(writer, space, &entry)?;
         } else {
             self.take_foreign(writer, space, feeds, next.seq, &entry)?;
+        }
+        if left_out && self.trouble.is_none() && writer.payload(space, entry.header.id)?.is_none() {
+            writer.open_hole(space, entry.header.doc, next.seq)?;
         }
         if self.trouble.is_none() {
             self.take_effect(writer, space, &entry)?;
@@ -178,6 +191,14 @@ impl Effects {
             writer.set_quarantine(space, &KeptEntry { id, doc, code, operations: None, offers, since_ms })?;
         }
         self.refused.insert(doc);
+        Ok(())
+    }
+
+    /// A snapshot that ends in the entry that was just taken. One that fills no hole is not needed.
+    pub(super) fn take_snapshot(writer: &Writer<'_>, space: SpaceId, snapshot: &Snapshot) -> Done {
+        if is_sound(snapshot) && writer.hole(space, snapshot.doc)?.is_some_and(|seq| seq <= snapshot.seq) {
+            writer.add_coming(space, snapshot)?;
+        }
         Ok(())
     }
 
@@ -224,6 +245,8 @@ impl Effects {
                 self.touched.insert(header.doc);
                 Some(bytes.as_slice())
             }
+            // What a snapshot stands in for leaves nothing here but its place in the feed.
+            None if header.kind == ItemKind::Change && header.verdict == Verdict::Applied => return Ok(()),
             _ => None,
         };
         let decided = Some((seq, header.verdict));
@@ -243,13 +266,18 @@ impl Effects {
         }
         match (header.kind, &entry.body) {
             (ItemKind::Create, Some(Body::Create { collection })) => {
-                if writer.add_document(space, header.doc, collection)? {
-                    self.created.insert(header.doc);
+                match (writer.add_document(space, header.doc, collection)?, self.held) {
+                    (true, Some(_)) => writer.hide_document(space, header.doc)?,
+                    (true, None) => {
+                        self.created.insert(header.doc);
+                    }
+                    (false, _) => {}
                 }
                 Ok(())
             }
             (ItemKind::Delete, _) => {
                 self.deleted.insert(header.doc);
+                writer.forget_snapshots(space, header.doc)?;
                 writer.set_deleted(space, header.doc, true)
             }
             _ => Ok(()),

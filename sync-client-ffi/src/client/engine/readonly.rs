@@ -64,6 +64,9 @@ impl Engine {
         for (space, row) in self.store.read().spaces()? {
             let mut state = Space::new(row);
             state.regaining = self.store.read().removed(space)?.is_some();
+            (state.base, state.held) = self.store.read().catch_up(space)?;
+            state.held_version = self.store.read().held_version(space)?;
+            state.base_on_disk = state.base;
             state.feeds = self.store.read().feeds(space)?;
             let journals = self.store.read().open_journals(space)?;
             state.journals_opened = journals.last().map_or(0, |(_, opened)| *opened);

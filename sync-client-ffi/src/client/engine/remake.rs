@@ -95,7 +95,7 @@ impl Feed<'_> {
     /// Puts what is left of a change into quarantine.
     fn keep(&self, writer: &Writer<'_>, id: ChangeId, doc: DocId, code: RejectCode, left: &Left) -> Done<()> {
         if left.is_nothing() {
-            writer.release(self.space, id)?;
+            writer.leave_quarantine(self.space, id)?;
             return Ok(());
         }
         let operations = match left {
@@ -127,7 +127,7 @@ impl Feed<'_> {
                 append(writer, self.space, self.label, self.row, ItemKind::Create, doc, hash, payload, 0)?;
                 let by = ChangeId { device: self.label, n: self.row.own.n };
                 writer.add_copy(self.space, id, by, &[], offers)?;
-                writer.release(self.space, id)
+                writer.leave_quarantine(self.space, id)
             }
             Some(ItemKind::Change) => {
                 let (ids, changes) = apart(writer.all_changes(self.space, doc)?, None);
@@ -234,7 +234,7 @@ impl Engine {
         self.check_writable()?;
         self.entry(space, id)?;
         self.store.transaction(|writer| {
-            writer.release(space, id)?;
+            writer.leave_quarantine(space, id)?;
             writer.drop_payload(space, id)
         })?;
         Ok(())

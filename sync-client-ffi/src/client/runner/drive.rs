@@ -347,8 +347,9 @@ fn bytes(shared: &Shared) -> u64 {
 }
 
 /// How far a space has come, in both directions.
-fn place(shared: &Shared, space: SpaceId) -> Option<(u64, u64)> {
-    lock(&shared.engine).row(space).ok().map(|row| (row.cursor.seq, row.acked.n))
+fn place(shared: &Shared, space: SpaceId) -> Option<(u64, u64, u64)> {
+    let engine = lock(&shared.engine);
+    engine.row(space).ok().map(|row| (row.cursor.seq, row.acked.n, engine.parts))
 }
 
 /// Stores an answer part by part, so that the lock is free in between.

@@ -2,8 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 use sync_core::feed::ItemKind;
-use sync_core::id::{Actor, DocId, Hash, SpaceId};
+use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 
+use super::snapshots::HIDDEN;
 use super::spaces::hash;
 use super::{Result, StoreError, Writer};
 
@@ -29,9 +30,10 @@ impl Writer<'_> {
             .connection
             .prepare_cached("SELECT deleted, actor, edits FROM documents WHERE space_id = ?1 AND doc_id = ?2")?;
         let key = params![space.as_bytes(), doc.as_bytes()];
-        let row: Option<(bool, Option<Vec<u8>>, u64)> =
+        let row: Option<(u8, Option<Vec<u8>>, u64)> =
             statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        let Some((deleted, actor, edits)) = row else { return Ok(None) };
+        let Some((deleted, actor, edits)) = row.filter(|(deleted, ..)| *deleted != HIDDEN) else { return Ok(None) };
+        let deleted = deleted != 0;
         let actor = actor.map(|bytes| Actor::from_slice(&bytes).map_err(|_| ROW)).transpose()?;
         Ok(Some(StoredDocument { deleted, actor, edits }))
     }
@@ -77,6 +79,15 @@ impl Writer<'_> {
         Ok(statement.query_row(params![space.as_bytes(), doc.as_bytes()], |row| row.get(0)).optional()?)
     }
 
+    /// Leaves a document out of lists until the space is whole.
+    pub(in crate::client) fn hide_document(&self, space: SpaceId, doc: DocId) -> Result<()> {
+        self.run(
+            "UPDATE documents SET deleted = ?3 WHERE space_id = ?1 AND doc_id = ?2 AND deleted = 0",
+            params![space.as_bytes(), doc.as_bytes(), HIDDEN],
+        )?;
+        Ok(())
+    }
+
     /// `false` if it is there already.
     pub(in crate::client) fn add_document(&self, space: SpaceId, doc: DocId, collection: &str) -> Result<bool> {
         let added = self.run(
@@ -110,14 +121,31 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The changes of a document that were not refused, behind `after` in the order of arrival: their hashes, their
-    /// bytes, and the arrival of the last.
-    pub(in crate::client) fn changes(&self, space: SpaceId, doc: DocId, after: u64) -> Result<Changes> {
+    /// The changes of a document that were not refused and are not in its snapshot, behind `after` in the order of arrival:
+    /// their hashes, their bytes, and the arrival of the last. Where the space is held, those of others that came since are
+    /// not among them.
+    pub(in crate::client) fn changes(
+        &self,
+        space: SpaceId,
+        doc: DocId,
+        device: DeviceId,
+        after: u64,
+    ) -> Result<Changes> {
+        let (covered, shown) = self.bounds(space, doc)?;
         let mut statement = self.connection.prepare_cached(
             "SELECT arrival, hash, payload FROM items WHERE space_id = ?1 AND doc_id = ?2 AND arrival > ?3 AND kind = ?4 \
-             AND payload IS NOT NULL AND out = 0 AND (verdict IS NULL OR verdict = 0) ORDER BY arrival",
+             AND payload IS NOT NULL AND out = 0 AND (verdict IS NULL OR verdict = 0) AND (seq IS NULL OR seq > ?5) \
+             AND (arrival <= ?6 OR device_id = ?7) ORDER BY arrival",
         )?;
-        let mut rows = statement.query(params![space.as_bytes(), doc.as_bytes(), after, ItemKind::Change.number()])?;
+        let mut rows = statement.query(params![
+            space.as_bytes(),
+            doc.as_bytes(),
+            after,
+            ItemKind::Change.number(),
+            covered,
+            shown,
+            device.as_bytes(),
+        ])?;
         let mut changes = Changes { hashes: Vec::new(), payloads: Vec::new(), last_arrival: after };
         while let Some(row) = rows.next()? {
             changes.last_arrival = row.get(0)?;
@@ -126,6 +154,16 @@ impl Writer<'_> {
             changes.payloads.push(row.get(2)?);
         }
         Ok(changes)
+    }
+}
+
+impl Changes {
+    /// Puts changes in front of them.
+    pub(in crate::client) fn follow(&mut self, first: Vec<(Hash, Vec<u8>)>) {
+        let (mut hashes, mut payloads): (Vec<Hash>, Vec<Vec<u8>>) = first.into_iter().unzip();
+        hashes.append(&mut self.hashes);
+        payloads.append(&mut self.payloads);
+        (self.hashes, self.payloads) = (hashes, payloads);
     }
 }
 
@@ -144,7 +182,7 @@ mod tests {
     #[test]
     fn a_page_is_read_from_an_index() {
         let store = Connection::open_in_memory().unwrap();
-        for version in ["V1__store", "V2__access", "V3__lists", "V4__removed"] {
+        for version in ["V1__store", "V2__access", "V3__lists", "V4__removed", "V6__snapshots"] {
             let file = format!("{}/../migrations/client/{version}.sql", env!("CARGO_MANIFEST_DIR"));
             store.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
         }

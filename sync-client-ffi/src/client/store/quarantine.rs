@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, params};
 use sync_core::code::RejectCode;
+use sync_core::document::changes_beyond;
 use sync_core::feed::{ChangeId, ItemKind};
+use sync_core::guard;
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::quarantine::{State, Stored};
 
@@ -92,7 +94,7 @@ impl Writer<'_> {
     }
 
     /// `false` if it was not in quarantine.
-    pub(in crate::client) fn release(&self, space: SpaceId, id: ChangeId) -> Result<bool> {
+    pub(in crate::client) fn leave_quarantine(&self, space: SpaceId, id: ChangeId) -> Result<bool> {
         let key = params![space.as_bytes(), id.device.as_bytes(), id.n];
         Ok(self.run("DELETE FROM quarantine WHERE space_id = ?1 AND device_id = ?2 AND n = ?3", key)? > 0)
     }
@@ -189,15 +191,18 @@ impl Writer<'_> {
         found.map(|(device, n)| id(&device, n)).transpose()
     }
 
-    /// All changes of a document of which the bytes are here, in the order of arrival.
+    /// All changes of a document of which the bytes are here, in an order in which each follows what it was made upon: those
+    /// in its snapshot, and the others as they arrived. What others wrote is among them as far as it is shown.
     pub(in crate::client) fn all_changes(&self, space: SpaceId, doc: DocId) -> Result<Vec<StoredChange>> {
         let mut copies = self.copies(space, doc)?;
+        let mut changes = self.in_snapshot(space, doc)?;
+        let (_, shown) = self.bounds(space, doc)?;
         let mut statement = self.connection.prepare_cached(
             "SELECT device_id, n, hash, payload, verdict, out, chain IS NOT NULL FROM items \
-             WHERE space_id = ?1 AND doc_id = ?2 AND kind = ?3 AND payload IS NOT NULL ORDER BY arrival",
+             WHERE space_id = ?1 AND doc_id = ?2 AND kind = ?3 AND payload IS NOT NULL \
+             AND (arrival <= ?4 OR chain IS NOT NULL) ORDER BY arrival",
         )?;
-        let mut rows = statement.query(params![space.as_bytes(), doc.as_bytes(), ItemKind::Change.number()])?;
-        let mut changes = Vec::new();
+        let mut rows = statement.query(params![space.as_bytes(), doc.as_bytes(), ItemKind::Change.number(), shown])?;
         while let Some(row) = rows.next()? {
             let (device, declared): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(2)?);
             let id = id(&device, row.get(1)?)?;
@@ -214,6 +219,22 @@ impl Writer<'_> {
             changes.push(StoredChange { id, change: Stored { hash, bytes: row.get(3)?, state, copies }, own });
         }
         Ok(changes)
+    }
+
+    /// Changes in a document's snapshot. Their places in their feeds are not known from it, and nobody asks for them: all are
+    /// settled.
+    fn in_snapshot(&self, space: SpaceId, doc: DocId) -> Result<Vec<StoredChange>> {
+        let Some((_, of)) = self.snapshot(space, doc)? else { return Ok(Vec::new()) };
+        let bytes = self.snapshot_bytes(space, doc, of)?;
+        let damaged = StoreError::Row { table: "snapshots" };
+        let changes = changes_beyond(&bytes, &[]).ok_or(damaged)?;
+        let change = |(hash, bytes): (Hash, Vec<u8>)| {
+            let device = guard::inspect(&bytes).map(|guarded| guarded.actor.device());
+            let id = ChangeId { device: device.map_err(|_| StoreError::Row { table: "snapshots" })?, n: 0 };
+            let change = Stored { hash, bytes, state: State::Settled, copies: Vec::new() };
+            Ok(StoredChange { id, change, own: false })
+        };
+        changes.into_iter().map(change).collect()
     }
 
     fn copies(&self, space: SpaceId, doc: DocId) -> Result<BTreeMap<ChangeId, Copies>> {

@@ -52,6 +52,8 @@ pub(in crate::client) struct Stamp {
     arrival: u64,
     refused: u64,
     journal: u64,
+    snapshot: u64,
+    held: bool,
 }
 
 impl Store {
@@ -88,13 +90,17 @@ impl Writer<'_> {
             "SELECT deleted, edits, \
                 (SELECT COALESCE(MAX(arrival), 0) FROM items i WHERE i.space_id = d.space_id AND i.doc_id = d.doc_id), \
                 (SELECT COUNT(*) FROM items i WHERE i.space_id = d.space_id AND i.doc_id = d.doc_id AND (verdict > 0 OR out > 0)), \
-                (SELECT COALESCE(MAX(id), 0) FROM journal_edits j WHERE j.space_id = d.space_id AND j.doc_id = d.doc_id) \
+                (SELECT COALESCE(MAX(id), 0) FROM journal_edits j WHERE j.space_id = d.space_id AND j.doc_id = d.doc_id), \
+                (SELECT COALESCE(MAX(seq), 0) FROM snapshots s \
+                    WHERE s.space_id = d.space_id AND s.doc_id = d.doc_id AND coming = 0), \
+                (SELECT COUNT(held_seq) FROM catch_ups c WHERE c.space_id = d.space_id) \
              FROM documents d WHERE space_id = ?1 AND doc_id = ?2",
         )?;
         let mut rows = statement.query(rusqlite::params![space.as_bytes(), doc.as_bytes()])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let (deleted, edits) = (row.get(0)?, row.get(1)?);
-        Ok(Some(Stamp { deleted, edits, arrival: row.get(2)?, refused: row.get(3)?, journal: row.get(4)? }))
+        let (arrival, refused, journal) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok(Some(Stamp { deleted, edits, arrival, refused, journal, snapshot: row.get(5)?, held: row.get(6)? }))
     }
 
     /// How many documents a space ever had, and how many of them are deleted.

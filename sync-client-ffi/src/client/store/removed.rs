@@ -21,6 +21,7 @@ impl Writer<'_> {
         {
             self.run(&format!("DELETE FROM {table} WHERE space_id = ?1"), key)?;
         }
+        self.remove_snapshots(space)?;
         self.run(
             "INSERT INTO removed VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (space_id) DO UPDATE SET own_n = ?2, \
              own_chain = ?3, acked_n = ?4, acked_chain = ?5",

@@ -198,6 +198,10 @@ impl Outbox {
         }
     }
 
+    pub(super) fn place(&self, space: SpaceId) -> Option<Cursor> {
+        self.follows.get(&space).filter(|follow| follow.pace != Pace::Joining).map(|follow| follow.sent)
+    }
+
     pub(super) fn unfollow(&mut self, space: SpaceId) -> bool {
         self.strip(Some(space));
         let (first, last) = (DeviceId::from_bytes([0; 16]), DeviceId::from_bytes([0xff; 16]));
@@ -299,7 +303,7 @@ impl Outbox {
             Item::LogPage { space, page, .. } => {
                 self.sent(space, page.next);
                 if let (false, Some(follow)) = (page.more, self.follows.get_mut(&space)) {
-                    follow.wish = Wish::default();
+                    follow.fulfil(page.next.seq);
                 }
                 Outgoing::LogPage(space, page)
             }

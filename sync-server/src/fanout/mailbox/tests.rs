@@ -43,7 +43,14 @@ fn notice(space: SpaceId, seq: u64, device: DeviceId, bytes: usize) -> Arc<Parce
 
 fn page(from: u64, to: u64, more: bool) -> Page {
     let entries = (from + 1..=to).map(|seq| entry(WRITER, seq, 10)).collect();
-    Page { entries: Entries(entries), next: at(to), more, receipt: Receipt::from_hash(Hash([0; 32])), version: None }
+    Page {
+        entries: Entries(entries),
+        next: at(to),
+        more,
+        receipt: Receipt::from_hash(Hash([0; 32])),
+        version: None,
+        snapshots: Vec::new(),
+    }
 }
 
 /// A mailbox that follows the space and has its log up to there.
@@ -198,7 +205,7 @@ fn a_page_that_was_read_for_an_earlier_life_is_thrown_away() {
 #[test]
 fn a_wish_holds_until_the_end_of_the_log() {
     let mailbox = Mailbox::new("ann", READER);
-    let wish = Wish { own: true, version: true };
+    let wish = Wish { own: true, version: true, snapshots: None };
     assert!(mailbox.follow(SPACE, 8));
     mailbox.followed(SPACE, First { next: at(3), more: true, wish }, pong(0), 0);
     assert!(take(&mailbox).is_some() && take(&mailbox).is_none());

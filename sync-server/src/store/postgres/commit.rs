@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::super::answer::{self, Pushed, Stretch};
-use super::super::{Committed, StoreError};
+use super::super::{Committed, StoreError, snapshots};
 use super::pool::Pool;
 use super::row::{self, uuid};
 use super::session::Session;
@@ -67,11 +67,14 @@ const WRITE: &str = "
         SELECT $1, * FROM unnest($18::uuid[], $19::bigint[], $20::bytea[])
         ON CONFLICT (space_id, device_id) DO UPDATE SET n = excluded.n, chain = excluded.chain
     ), facts AS (
-        INSERT INTO documents (space_id, doc_id, collection, deleted_seq, operations, actors)
-        SELECT $1, * FROM unnest($21::uuid[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[])
+        INSERT INTO documents (space_id, doc_id, collection, deleted_seq, operations, actors, tail_changes, tail_bytes)
+        SELECT $1, * FROM unnest($21::uuid[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[],
+                                 $33::bigint[], $34::bigint[])
         ON CONFLICT (space_id, doc_id) DO UPDATE SET
             deleted_seq = coalesce(documents.deleted_seq, excluded.deleted_seq),
-            operations = excluded.operations, actors = excluded.actors
+            operations = excluded.operations, actors = excluded.actors,
+            tail_changes = documents.tail_changes + excluded.tail_changes,
+            tail_bytes = documents.tail_bytes + excluded.tail_bytes
     ), tails AS (
         INSERT INTO actors (space_id, doc_id, actor, seq, hash)
         SELECT $1, * FROM unnest($26::uuid[], $27::bytea[], $28::bigint[], $29::bytea[])
@@ -259,9 +262,10 @@ async fn write(client: &Session, ledger: &Ledger, decision: &Decision) -> Result
     let feed_device: Vec<Uuid> = heads.iter().map(|(device, _)| uuid(device.as_bytes())).collect();
     let feed_n: Vec<i64> = heads.iter().map(|(_, head)| head.n as i64).collect();
     let feed_chain: Vec<&[u8]> = heads.iter().map(|(_, head)| head.chain.0.as_slice()).collect();
-    let deletions = decision.deletions();
+    let (deletions, added) = (decision.deletions(), snapshots::added(&decision.entries));
     let (mut doc, mut collection, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
     let (mut operations, mut actors) = (Vec::new(), Vec::new());
+    let (mut tail_changes, mut tail_bytes) = (Vec::new(), Vec::new());
     for id in &decision.documents {
         let facts = ledger.documents.get(id).ok_or_else(|| row::corrupt("decision on a document"))?;
         doc.push(uuid(id.as_bytes()));
@@ -269,6 +273,9 @@ async fn write(client: &Session, ledger: &Ledger, decision: &Decision) -> Result
         deleted.push(deletions.get(id).map(|&seq| seq as i64));
         operations.push(facts.operations as i64);
         actors.push(facts.actors as i64);
+        let tail = added.get(id).copied().unwrap_or_default();
+        tail_changes.push(tail.changes as i64);
+        tail_bytes.push(tail.bytes as i64);
     }
     let (mut tail_doc, mut tail_actor, mut tail_seq, mut tail_hash) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for key in &decision.actors {
@@ -280,7 +287,7 @@ async fn write(client: &Session, ledger: &Ledger, decision: &Decision) -> Result
     }
     let (head_seq, head_chain) = (ledger.head.seq as i64, ledger.head.chain.0.as_slice());
     let documents_total = ledger.documents_total as i64;
-    let parameters: [(&(dyn ToSql + Sync), Type); 32] = [
+    let parameters: [(&(dyn ToSql + Sync), Type); 34] = [
         (&id, Type::UUID),
         (&entries.seq, Type::INT8_ARRAY),
         (&entries.device, Type::UUID_ARRAY),
@@ -313,6 +320,8 @@ async fn write(client: &Session, ledger: &Ledger, decision: &Decision) -> Result
         (&head_seq, Type::INT8),
         (&head_chain, Type::BYTEA),
         (&documents_total, Type::INT8),
+        (&tail_changes, Type::INT8_ARRAY),
+        (&tail_bytes, Type::INT8_ARRAY),
     ];
     client.execute_typed(WRITE, &parameters).await?;
     Ok(())

@@ -2,10 +2,10 @@
 
 use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
-use sync_core::limits::VECTOR_DEVICES_MAX;
-use sync_core::log::{Cursor, Entry, Verdict};
+use sync_core::limits::{HEADER_BYTES, SNAPSHOT_INLINE_BYTES_MAX, VECTOR_DEVICES_MAX};
+use sync_core::log::{Cursor, Entry, Header, Verdict};
 use sync_core::version::FeedHeads;
-use sync_core::wire::PageEntry;
+use sync_core::wire::{Bytes, PageEntry, Snapshot};
 use tokio::try_join;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -21,16 +21,34 @@ const COMMIT: &str = "COMMIT";
 const HEAD: &str = "SELECT head_seq, head_chain FROM spaces WHERE space_id = $1";
 const CHAIN: &str = "SELECT chain FROM log WHERE space_id = $1 AND seq = $2";
 const FEEDS: &str = "SELECT device_id, n, chain FROM feeds WHERE space_id = $1 ORDER BY device_id LIMIT $2";
-/// The page is cut by what the headers say of sizes; payloads are read of entries that are in it, and not of the reader's own.
+/// The page is cut by what the headers say of sizes; payloads are read of entries that are in it, and not where the reader
+/// has them, a snapshot stands in for them, or the document was deleted.
 const ENTRIES: &str = "
     SELECT e.seq, e.chain, e.device_id, e.n, e.kind, e.doc_id, e.hash, e.verdict,
-           CASE WHEN e.carries THEN (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = e.seq) END
-    FROM (SELECT l.*, row_number() OVER upwards AS place,
-                 sum(CASE WHEN l.carries THEN l.payload_bytes ELSE 0 END) OVER upwards AS total
-          FROM (SELECT seq, chain, device_id, n, kind, doc_id, hash, verdict, payload_bytes,
-                       verdict = 0 AND kind <> 3 AND (device_id <> $3 OR $4) AS carries
-                FROM log WHERE space_id = $1 AND seq > $2 ORDER BY seq LIMIT $5) l
-          WINDOW upwards AS (ORDER BY l.seq ROWS UNBOUNDED PRECEDING)) e
+           CASE WHEN e.carries THEN (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = e.seq) END,
+           e.left_out, e.stands, e.snapshot, e.size, e.heads,
+           CASE WHEN e.stands AND e.inlined > 0 THEN (
+               SELECT p.bytes FROM snapshot_parts p
+               WHERE p.space_id = $1 AND p.doc_id = e.doc_id AND p.hash = e.snapshot AND p.part = 0) END
+    FROM (SELECT m.*, row_number() OVER upwards AS place,
+                 sum(CASE WHEN m.carries THEN m.payload_bytes ELSE 0 END + CASE WHEN m.stands THEN m.inlined ELSE 0 END)
+                     OVER upwards AS total
+          FROM (SELECT k.*, k.left_out AND coalesce(k.seq = k.stands_at, false) AS stands,
+                       k.verdict = 0 AND k.kind <> 3 AND (k.device_id <> $3 OR $4) AND NOT k.left_out AS carries,
+                       CASE WHEN k.size <= least($6, $9) THEN k.size ELSE 0 END AS inlined
+                FROM (SELECT l.*, s.seq AS stands_at, s.hash AS snapshot, s.size, s.heads,
+                             l.kind = 2 AND l.verdict = 0 AND (coalesce(d.deleted, false) OR coalesce(
+                                 l.seq <= s.seq AND (s.below_seq > $7 OR ($7 = 0 AND s.size + $8 * s.changes < s.payload_bytes)),
+                                 false)) AS left_out
+                      FROM (SELECT seq, chain, device_id, n, kind, doc_id, hash, verdict, payload_bytes
+                            FROM log WHERE space_id = $1 AND seq > $2 ORDER BY seq LIMIT $5) l
+                      LEFT JOIN LATERAL (
+                          SELECT deleted_seq IS NOT NULL AS deleted FROM documents
+                          WHERE space_id = $1 AND doc_id = l.doc_id LIMIT 1) d ON true
+                      LEFT JOIN LATERAL (
+                          SELECT seq, hash, size, heads, below_seq, changes, payload_bytes FROM snapshots
+                          WHERE space_id = $1 AND doc_id = l.doc_id LIMIT 1) s ON true) k) m
+          WINDOW upwards AS (ORDER BY m.seq ROWS UNBOUNDED PRECEDING)) e
     WHERE e.place = 1 OR e.total <= $6
     ORDER BY e.seq";
 
@@ -42,13 +60,18 @@ pub(super) async fn page(client: &Session, space: SpaceId, request: &PageRequest
     let seq = since.seq as i64;
     let entries_max = i64::try_from(request.changes_max.max(1)).unwrap_or(i64::MAX);
     let bytes_max = i64::try_from(request.bytes_max).unwrap_or(i64::MAX);
-    let wanted: [(&(dyn ToSql + Sync), Type); 6] = [
+    let base = request.snapshots.map(|base| i64::try_from(base).unwrap_or(i64::MAX));
+    let (header_bytes, inline_max) = (HEADER_BYTES as i64, SNAPSHOT_INLINE_BYTES_MAX as i64);
+    let wanted: [(&(dyn ToSql + Sync), Type); 9] = [
         (&id, Type::UUID),
         (&seq, Type::INT8),
         (&reader, Type::UUID),
         (&request.own, Type::BOOL),
         (&entries_max, Type::INT8),
         (&bytes_max, Type::INT8),
+        (&base, Type::INT8),
+        (&header_bytes, Type::INT8),
+        (&inline_max, Type::INT8),
     ];
     let ((), head, chain, entries, ()) = try_join!(
         biased;
@@ -89,21 +112,38 @@ fn read_page(
     if !holds(space, &head, &since, chain)? {
         return Ok(PageAnswer::Diverged { head });
     }
-    let (mut entries, mut payload_bytes, mut next) = (Vec::with_capacity(found.len()), 0, since);
+    let (mut entries, mut snapshots, mut payload_bytes, mut next) =
+        (Vec::with_capacity(found.len()), Vec::new(), 0, since);
     for found in found {
         let header = row::header(found, 2)?;
         let own = header.id.device == request.reader && !request.own && header.verdict == Verdict::Applied;
         entries.push(if own {
             PageEntry::own(&header)
+        } else if row::get(found, 9)? {
+            PageEntry::whole(Entry { header, body: None })
         } else {
-            let (body, bytes) = entry::body(&header, row::get(found, 8)?)?;
+            let Some((body, bytes)) = entry::body(&header, row::get(found, 8)?)? else {
+                return request.without_payload();
+            };
             payload_bytes += bytes;
             PageEntry::whole(Entry { header, body })
         });
         next = cursor(found, 0)?;
+        if row::get(found, 10)? {
+            let snapshot = snapshot(found, &header, next.seq)?;
+            payload_bytes += snapshot.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
+            snapshots.push(snapshot);
+        }
     }
     let more = next.seq < head.seq;
-    Ok(PageAnswer::Page(LogPage { entries, payload_bytes, next, more, version: None }))
+    Ok(PageAnswer::Page(LogPage { entries, snapshots, payload_bytes, next, more, version: None }))
+}
+
+/// The snapshot of an entry's document, which ends in that entry, with its bytes where they are few.
+fn snapshot(found: &Row, header: &Header, seq: u64) -> Result<Snapshot, StoreError> {
+    let (hash, size, heads) = (row::hash(found, 11)?, row::number(found, 12)?, row::hashes(found, 13)?);
+    let bytes = row::get::<Option<Vec<u8>>>(found, 14)?.map(Bytes);
+    Ok(Snapshot { doc: header.doc, seq, hash, size, heads, bytes })
 }
 
 /// Where the log ends and how far every feed has come.

@@ -19,6 +19,11 @@ pub(super) fn hash(row: &Row, at: usize) -> Result<Hash, StoreError> {
     Hash::from_slice(get(row, at)?).map_err(|error| StoreError::Fault(error.into()))
 }
 
+/// Hashes one behind the other; none where there is nothing.
+pub(super) fn hashes(row: &Row, at: usize) -> Result<Vec<Hash>, StoreError> {
+    super::super::entry::hashes(get(row, at)?)
+}
+
 pub(super) fn space(row: &Row, at: usize) -> Result<SpaceId, StoreError> {
     Ok(SpaceId::from_bytes(get::<Uuid>(row, at)?.into_bytes()))
 }

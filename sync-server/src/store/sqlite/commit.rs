@@ -12,7 +12,7 @@ use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 
 use super::super::answer::{self, Pushed, Stretch};
-use super::super::{Committed, StoreError};
+use super::super::{Committed, StoreError, snapshots};
 use super::{members, row};
 
 /// The server's clock, in milliseconds since 1970. Rows carry it for people; nothing is decided by it.
@@ -126,19 +126,23 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
         let head = ledger.acked(device);
         feed.execute(params![id, device.as_bytes(), head.n as i64, head.chain.0])?;
     }
-    let deletions = decision.deletions();
+    let (deletions, added) = (decision.deletions(), snapshots::added(&decision.entries));
     let mut document = connection.prepare_cached(
-        "INSERT INTO documents (space_id, doc_id, collection, deleted_seq, operations, actors)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO documents (space_id, doc_id, collection, deleted_seq, operations, actors, tail_changes, tail_bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (space_id, doc_id) DO UPDATE SET
            deleted_seq = coalesce(deleted_seq, excluded.deleted_seq),
-           operations = excluded.operations, actors = excluded.actors",
+           operations = excluded.operations, actors = excluded.actors,
+           tail_changes = tail_changes + excluded.tail_changes, tail_bytes = tail_bytes + excluded.tail_bytes",
     )?;
     for doc in &decision.documents {
         let facts = ledger.documents.get(doc).ok_or_else(|| row::corrupt("decision on a document"))?;
         let (operations, actors) = (facts.operations as i64, facts.actors as i64);
         let deleted = deletions.get(doc).map(|&seq| seq as i64);
-        document.execute(params![id, doc.as_bytes(), facts.collection, deleted, operations, actors])?;
+        let tail = added.get(doc).copied().unwrap_or_default();
+        let (changes, bytes) = (tail.changes as i64, tail.bytes as i64);
+        let values = params![id, doc.as_bytes(), facts.collection, deleted, operations, actors, changes, bytes];
+        document.execute(values)?;
     }
     let mut actor = connection.prepare_cached(
         "INSERT INTO actors (space_id, doc_id, actor, seq, hash) VALUES (?1, ?2, ?3, ?4, ?5)

@@ -19,6 +19,11 @@ pub(super) fn hash(row: &Row<'_>, at: usize) -> Result<Hash, StoreError> {
     blob(row, at, Hash::from_slice)
 }
 
+/// Hashes one behind the other; none where there is nothing.
+pub(super) fn hashes(row: &Row<'_>, at: usize) -> Result<Vec<Hash>, StoreError> {
+    super::super::entry::hashes(row.get_ref(at)?.as_blob_or_null().map_err(|error| StoreError::Fault(error.into()))?)
+}
+
 pub(super) fn device(row: &Row<'_>, at: usize) -> Result<DeviceId, StoreError> {
     blob(row, at, DeviceId::from_slice)
 }

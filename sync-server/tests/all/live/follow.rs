@@ -65,7 +65,13 @@ async fn what_came_over_http_is_seen_and_what_was_sent_twice_is_not_seen_twice()
     other.follow(ann.space, None).await;
     let items = typing(ann.device, 1);
     let run = ann.run(items);
-    let request = sync_core::wire::SyncRequest { schema: 1, space: ann.space, push: Some(run.clone()), pull: None };
+    let request = sync_core::wire::SyncRequest {
+        schema: 1,
+        space: ann.space,
+        push: Some(run.clone()),
+        pull: None,
+        snapshot: None,
+    };
     ann.sync(&request).await;
     assert_eq!(whole(&own.page(ann.space).await), [false; 2], "without payload, also when it was not asked for here");
     assert_eq!(whole(&other.page(ann.space).await), [true; 2]);

@@ -117,7 +117,7 @@ async fn hello_comes_first_and_once() {
     let ann = world.phone("ann");
     let early = [
         LiveRequest::Ping { nonce: 1 },
-        LiveRequest::Sync { id: 1, space: ann.space, push: None, pull: None, subscribe: false },
+        LiveRequest::Sync { id: 1, space: ann.space, push: None, pull: None, subscribe: false, snapshot: None },
         LiveRequest::Token { token: AccessToken(ann.token.clone()) },
         LiveRequest::Unsubscribe { space: ann.space },
     ];

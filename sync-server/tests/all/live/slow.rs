@@ -59,7 +59,8 @@ async fn who_asks_and_does_not_listen_is_not_heard_until_it_does() {
         let mut asked = Vec::new();
         for id in 0..512 {
             let pull = Some(sync_core::wire::Pull { own: true, ..since(None) });
-            let request = LiveRequest::Sync { id, space: ann.space, push: None, pull, subscribe: false };
+            let request =
+                LiveRequest::Sync { id, space: ann.space, push: None, pull, subscribe: false, snapshot: None };
             asked.push(sync_core::wire::encode(&request).unwrap());
         }
         asked

@@ -342,8 +342,9 @@ pub async fn live(asker: &mut Asker) -> Answer {
     let items = typing(asker.phone.device, 1);
     let run = asker.phone.run(items);
     let mut link = asker.phone.link().await;
-    let pull = Pull { since: None, bytes_max: None, own: true, version: false };
+    let pull = Pull { since: None, bytes_max: None, own: true, version: false, snapshots: None };
     let space = asker.ids.space;
-    link.say(&LiveRequest::Sync { id: 1, space, push: Some(run), pull: Some(pull), subscribe: true }).await;
+    link.say(&LiveRequest::Sync { id: 1, space, push: Some(run), pull: Some(pull), subscribe: true, snapshot: None })
+        .await;
     Answer::live(link.hear().await, verdict)
 }

@@ -99,7 +99,14 @@ fn entry(n: u64) -> PageEntry {
 
 fn page(entries: Vec<PageEntry>, seq: u64, more: bool) -> Page {
     let next = Cursor { seq, chain: Hash([5; 32]) };
-    Page { entries: Entries(entries), next, more, receipt: Receipt::from_hash(Hash([0; 32])), version: None }
+    Page {
+        entries: Entries(entries),
+        next,
+        more,
+        receipt: Receipt::from_hash(Hash([0; 32])),
+        version: None,
+        snapshots: Vec::new(),
+    }
 }
 
 #[test]
@@ -120,7 +127,7 @@ fn frames_out_of_turn_and_of_kinds_to_come_are_passed_over() {
             LiveResponse::Page { space: foreign, page: page(vec![entry(1)], 1, true) },
             LiveResponse::Page { space: ours, page: page(vec![entry(1)], u64::MAX, true) },
             LiveResponse::Page { space: ours, page: page(Vec::new(), 9, false) },
-            LiveResponse::Answer { id: 99, space: ours, push: None, pull: None },
+            LiveResponse::Answer { id: 99, space: ours, push: None, pull: None, snapshot: None },
             LiveResponse::Beat { heads: vec![SpaceHead { space: ours, head: Cursor::start(ours) }; 300] },
             LiveResponse::Presence { space: foreign, peers: peers(3, 10) },
             LiveResponse::Presence { space: ours, peers: peers(200, 1 << 10) },
@@ -183,13 +190,20 @@ fn a_log_that_contradicts_itself_is_not_taken() {
             space,
             push: None,
             pull: pull(page(vec![entry(1)], 1, false)),
+            snapshot: None,
         }),
         Trouble::BrokenLog,
     );
     ends_in(
         &answering(move |id, space, _| {
             // More entries than there are places.
-            LiveResponse::Answer { id, space, push: None, pull: pull(page(vec![entry(1), entry(2)], 1, false)) }
+            LiveResponse::Answer {
+                id,
+                space,
+                push: None,
+                pull: pull(page(vec![entry(1), entry(2)], 1, false)),
+                snapshot: None,
+            }
         }),
         Trouble::BrokenLog,
     );
@@ -198,21 +212,21 @@ fn a_log_that_contradicts_itself_is_not_taken() {
             let mut own = entry(1);
             own.id = ChangeId { device: device(1), n: 9 };
             own.hash = None;
-            LiveResponse::Answer { id, space, push: None, pull: pull(page(vec![own], 1, false)) }
+            LiveResponse::Answer { id, space, push: None, pull: pull(page(vec![own], 1, false)), snapshot: None }
         }),
         Trouble::RolledBack,
     );
     ends_in(
         &answering(move |id, space, _| {
             let head = Cursor { seq: 3, chain: Hash([1; 32]) };
-            LiveResponse::Answer { id, space, push: None, pull: Some(PullAnswer::Diverged { head }) }
+            LiveResponse::Answer { id, space, push: None, pull: Some(PullAnswer::Diverged { head }), snapshot: None }
         }),
         Trouble::ServerLostData,
     );
     ends_in(
         &answering(move |id, space, _| {
             let acked = sync_core::feed::FeedHead { n: 5, chain: Hash([1; 32]) };
-            LiveResponse::Answer { id, space, push: Some(PushAnswer::Behind { acked }), pull: None }
+            LiveResponse::Answer { id, space, push: Some(PushAnswer::Behind { acked }), pull: None, snapshot: None }
         }),
         Trouble::RolledBack,
     );
@@ -244,12 +258,14 @@ fn pages_that_overlap_or_come_late_are_taken_once() {
         more: false,
         receipt: Receipt::from_hash(Hash([0; 32])),
         version: None,
+        snapshots: Vec::new(),
     };
     let fake = Fake::start(move |request| match request {
         LiveRequest::Hello { .. } => vec![Says::hello(device(1))],
         LiveRequest::Sync { id, space, pull: Some(_), .. } => {
             let first = PullAnswer::Page(page(0, 3));
-            let mut says = vec![Says::frame(&LiveResponse::Answer { id, space, push: None, pull: Some(first) })];
+            let mut says =
+                vec![Says::frame(&LiveResponse::Answer { id, space, push: None, pull: Some(first), snapshot: None })];
             // Stale, overlapping, empty, once more, and on.
             for (from, through) in [(0, 2), (1, 5), (0, 0), (5, 5), (2, 2), (0, 5), (5, 6), (0, 9)] {
                 says.push(Says::frame(&LiveResponse::Page { space, page: page(from, through) }));
@@ -274,7 +290,13 @@ fn a_page_that_begins_too_late_is_asked_for_again_with_pauses() {
     let counting = asked.clone();
     let fake = answering(move |id, space, _| {
         counting.fetch_add(1, Ordering::Relaxed);
-        LiveResponse::Answer { id, space, push: None, pull: Some(PullAnswer::Page(page(vec![entry(9)], 9, false))) }
+        LiveResponse::Answer {
+            id,
+            space,
+            push: None,
+            pull: Some(PullAnswer::Page(page(vec![entry(9)], 9, false))),
+            snapshot: None,
+        }
     });
     let folder = tempfile::tempdir().unwrap();
     let phone = phone(&fake, &folder);

@@ -14,6 +14,7 @@ async fn conforms(config: &Database) {
     let store = Arc::new(PostgresStore::open(config, &keys("the same")).await.unwrap());
     conformance::registry(Arc::clone(&store) as Arc<dyn Registry>).await;
     conformance::sharing::sharing(&store).await;
+    conformance::snapshots(&*store).await;
     let store: Arc<dyn Store> = store;
     conformance::all(Arc::clone(&store)).await;
     let memory = conformance::remember(&*store).await;

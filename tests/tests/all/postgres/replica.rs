@@ -38,10 +38,18 @@ mod needs_own_postgres {
 
         async fn page(&self, store: &PostgresStore, since: Option<Cursor>) -> Result<LogPage, StoreError> {
             let reader = DeviceId::from_random([9; 16]);
-            let request = PageRequest { since, bytes_max: 1 << 20, changes_max: 10, reader, own: true, version: true };
+            let request = PageRequest {
+                since,
+                bytes_max: 1 << 20,
+                changes_max: 10,
+                reader,
+                own: true,
+                version: true,
+                snapshots: None,
+            };
             match store.page(self.space, request).await? {
                 PageAnswer::Page(page) => Ok(page),
-                PageAnswer::Diverged { head } => panic!("diverged at {head:?}"),
+                other => panic!("no page: {other:?}"),
             }
         }
     }

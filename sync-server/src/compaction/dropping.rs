@@ -1,0 +1,66 @@
+//! What is no longer needed goes: payloads below the horizon that a snapshot covers, and all content of deleted documents. In
+//! small bunches, so that pushes come in between.
+
+use super::Compactor;
+use super::folding::{CLEARED_MAX, Unfolded, has_few};
+use crate::store::StoreError;
+use crate::store::snapshots::{DocumentState, Range, StoredSnapshot};
+use crate::telemetry::metrics;
+
+/// Payloads that go in one transaction. They lie apart, and each takes a page of the table and one of its index.
+const DROPPED_MAX: usize = 64;
+/// Payloads that are looked up at once.
+const LOOKED_UP_MAX: usize = 5_000;
+
+impl Compactor {
+    /// Up to where payloads of a document may go that are still there.
+    pub(super) fn may_drop<'s>(state: &'s DocumentState, horizon_seq: u64) -> Option<(&'s StoredSnapshot, u64)> {
+        let snapshot = state.snapshot.as_ref().filter(|_| !state.deleted)?;
+        let through = horizon_seq.min(snapshot.seq).max(snapshot.below_seq);
+        (through > snapshot.dropped_seq).then_some((snapshot, through))
+    }
+
+    /// Drops a document's payloads up to that place, once its snapshot was read from the disk again as it was stored.
+    pub(super) async fn drop_covered(
+        &self,
+        state: &DocumentState,
+        snapshot: &StoredSnapshot,
+        through: u64,
+    ) -> Result<(), Unfolded> {
+        self.bytes_of(state.space, state.doc, snapshot).await?;
+        let few = has_few(state, snapshot.dropped_seq);
+        self.drop_in(state, Range { after: snapshot.dropped_seq, through, few }).await?;
+        self.registry.payloads_dropped(state.space, state.doc, through).await?;
+        Ok(())
+    }
+
+    /// Takes away all content of a deleted document. Its headers and its tombstone stay.
+    pub(super) async fn purge(&self, state: &DocumentState) -> Result<(), StoreError> {
+        let (space, doc) = (state.space, state.doc);
+        self.registry.forget_snapshot(space, doc).await?;
+        while self.registry.clear_parts(space, doc, CLEARED_MAX).await? > 0 {
+            self.pause().await;
+        }
+        self.drop_in(state, Range { after: 0, through: state.head_seq, few: true }).await?;
+        self.registry.document_purged(space, doc).await?;
+        metrics::purged();
+        tracing::info!(space = %space, doc = %doc, "the content of a deleted document is gone");
+        Ok(())
+    }
+
+    async fn drop_in(&self, state: &DocumentState, mut range: Range) -> Result<(), StoreError> {
+        loop {
+            let found = self.registry.changes_in(state.space, state.doc, range, LOOKED_UP_MAX).await?;
+            let seqs: Vec<u64> = found.iter().map(|(seq, _)| *seq).collect();
+            for some in seqs.chunks(DROPPED_MAX) {
+                self.registry.drop_payloads(state.space, state.doc, range.through, some).await?;
+                metrics::dropped(some.len());
+                self.pause().await;
+            }
+            match seqs.last() {
+                Some(last) if seqs.len() == LOOKED_UP_MAX => range.after = *last,
+                _ => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One document folded: what is behind its snapshot is read, given to the worker, and what comes back is stored beside what it
+//! was made of. Nothing is taken away here.
+
+use std::collections::BTreeSet;
+
+use sync_core::id::{DocId, Hash, SpaceId};
+use sync_core::limits::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, PAGE_BYTES_MAX, SNAPSHOT_PART_BYTES_MAX};
+
+use super::Compactor;
+use super::frames::Job;
+use super::worker::{Failure, Worker};
+use crate::store::StoreError;
+use crate::store::snapshots::{Amount, DocumentState, NewSnapshot, Range, StoredSnapshot};
+use crate::telemetry::metrics;
+
+/// Steps of one document in a row: what is left then waits for the next round, so that one large document does not keep all
+/// others waiting.
+const STEPS_MAX: u32 = 64;
+/// Parts that are cleared away in one transaction.
+pub(super) const CLEARED_MAX: u32 = 16;
+
+/// Why a document is left as it is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfolded {
+    /// It cannot be folded now, or not at all.
+    #[error(transparent)]
+    Worker(#[from] Failure),
+    /// The worker did not fold what it was given.
+    #[error("the new snapshot has other heads than the log")]
+    OtherHeads,
+    /// What is stored is not what it should be.
+    #[error("{0}")]
+    Stored(&'static str),
+    /// The storage failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Changes that are folded in one step.
+struct Tail {
+    seqs: Vec<u64>,
+    bytes: u64,
+    /// Whether there are more behind them.
+    more: bool,
+}
+
+impl Compactor {
+    /// Folds a document as far as its log goes, in steps.
+    pub(super) async fn fold(&self, worker: &mut Worker, space: SpaceId, doc: DocId) -> Result<(), Unfolded> {
+        for _ in 0..STEPS_MAX {
+            let Some(state) = self.registry.document_state(space, doc).await? else { return Ok(()) };
+            if state.deleted || !self.step(worker, &state).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is more.
+    async fn step(&self, worker: &mut Worker, state: &DocumentState) -> Result<bool, Unfolded> {
+        let (space, doc) = (state.space, state.doc);
+        let tail = self.tail(state).await?;
+        let Some(&newest_seq) = tail.seqs.last() else { return Ok(false) };
+        let began = std::time::Instant::now();
+        let mut heads: BTreeSet<Hash> = BTreeSet::new();
+        let mut job = Job::default();
+        if let Some(snapshot) = &state.snapshot {
+            heads.extend(&snapshot.heads);
+            job.snapshot = Some(self.bytes_of(space, doc, snapshot).await?);
+        }
+        let newest = self.read(space, &tail, &mut job, &mut heads).await?;
+        let folded = worker.fold(job).await?;
+        if !folded.heads.iter().eq(heads.iter()) {
+            return Err(Unfolded::OtherHeads);
+        }
+        let hash = Hash::of(&[&folded.bytes]);
+        self.store_parts(space, doc, hash, &folded.bytes).await?;
+        let before = state.snapshot.as_ref();
+        let amount = Amount { changes: tail.seqs.len() as u64, bytes: tail.bytes };
+        let snapshot = StoredSnapshot {
+            seq: newest_seq,
+            hash,
+            size: folded.bytes.len() as u64,
+            heads: folded.heads,
+            changes: before.map_or(0, |before| before.changes) + amount.changes,
+            payload_bytes: before.map_or(0, |before| before.payload_bytes) + amount.bytes,
+            below_seq: 0,
+            dropped_seq: 0,
+        };
+        let new = NewSnapshot { doc, from: before.map(|before| before.hash), snapshot, newest, folded: amount };
+        let adopted = self.registry.adopt_snapshot(space, new).await?;
+        // What nobody refers to (any more): the one before, or this one where another node was quicker.
+        while self.registry.clear_parts(space, doc, CLEARED_MAX).await? > 0 {
+            self.pause().await;
+        }
+        if adopted {
+            metrics::folded(began.elapsed(), amount.changes, folded.bytes.len());
+        }
+        Ok(adopted && tail.more)
+    }
+
+    /// The first changes behind the snapshot, as many as are folded at once.
+    async fn tail(&self, state: &DocumentState) -> Result<Tail, StoreError> {
+        let after = state.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+        let range = Range { after, through: u64::MAX, few: has_few(state, after) };
+        let found = self.registry.changes_in(state.space, state.doc, range, FOLD_CHANGES_MAX).await?;
+        let (mut tail, count) = (Tail { seqs: Vec::new(), bytes: 0, more: false }, found.len());
+        for (seq, bytes) in found {
+            if tail.bytes + bytes > FOLD_BYTES_MAX as u64 && !tail.seqs.is_empty() {
+                break;
+            }
+            tail.seqs.push(seq);
+            tail.bytes += bytes;
+        }
+        tail.more = tail.seqs.len() < count || count == FOLD_CHANGES_MAX;
+        Ok(tail)
+    }
+
+    /// Reads the changes into the job, a page at a time, and works out the heads that they leave. Gives the hash of the last.
+    async fn read(
+        &self,
+        space: SpaceId,
+        tail: &Tail,
+        job: &mut Job,
+        heads: &mut BTreeSet<Hash>,
+    ) -> Result<Hash, Unfolded> {
+        // About as many as make a page, as changes are on average.
+        let average = (tail.bytes / tail.seqs.len().max(1) as u64).max(1) as usize;
+        let at_once = (PAGE_BYTES_MAX / average).clamp(1, 512);
+        let mut newest = None;
+        for seqs in tail.seqs.chunks(at_once) {
+            for change in self.registry.changes_at(space, seqs).await? {
+                for dep in &change.deps {
+                    heads.remove(dep);
+                }
+                heads.insert(change.hash);
+                newest = Some(change.hash);
+                job.changes.push(change.bytes.ok_or(Unfolded::Stored("a change behind the snapshot has no payload"))?);
+            }
+        }
+        newest.ok_or(Unfolded::Stored("no change behind the snapshot"))
+    }
+
+    /// A snapshot's bytes, as they were stored.
+    pub(super) async fn bytes_of(
+        &self,
+        space: SpaceId,
+        doc: DocId,
+        snapshot: &StoredSnapshot,
+    ) -> Result<Vec<u8>, Unfolded> {
+        let mut bytes = Vec::with_capacity(snapshot.size as usize);
+        for part in 0.. {
+            if bytes.len() as u64 >= snapshot.size {
+                break;
+            }
+            let found = self.registry.snapshot_part(space, doc, snapshot.hash, part).await?;
+            bytes.extend(found.ok_or(Unfolded::Stored("the snapshot lacks a part"))?);
+        }
+        if Hash::of(&[&bytes]) == snapshot.hash { Ok(bytes) } else { Err(Unfolded::Stored("the snapshot is damaged")) }
+    }
+
+    async fn store_parts(&self, space: SpaceId, doc: DocId, hash: Hash, bytes: &[u8]) -> Result<(), StoreError> {
+        for (part, bytes) in (0..).zip(bytes.chunks(SNAPSHOT_PART_BYTES_MAX)) {
+            if part > 0 {
+                self.pause().await;
+            }
+            self.registry.put_snapshot_part(space, doc, hash, part, bytes.to_vec()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a document has fewer changes than its space has entries behind that place.
+pub(super) fn has_few(state: &DocumentState, after: u64) -> bool {
+    let covered = state.snapshot.as_ref().map_or(0, |snapshot| snapshot.changes);
+    // One that was not counted may have any number.
+    state.tail.is_some_and(|tail| covered + tail.changes < state.head_seq.saturating_sub(after))
+}
