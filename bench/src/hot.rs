@@ -132,6 +132,7 @@ fn answer(id: u64, space: SpaceId, run: &Run) -> LiveResponse {
         more: false,
         receipt: sync_core::log::Receipt::from_hash(run.base.chain),
         version: None,
+        snapshots: Vec::new(),
     };
     let push = PushAnswer::Taken { acked: run.end(), results, need: Vec::new() };
     LiveResponse::Answer { id, space, push: Some(push), pull: Some(PullAnswer::Page(own)), snapshot: None }
