@@ -14,6 +14,7 @@ use super::store::{NewItem, SpaceRow, Store, StoreError, Writer};
 
 mod access;
 mod collect;
+mod heal;
 mod held;
 mod intake;
 mod leave;
@@ -23,6 +24,7 @@ mod page;
 mod readonly;
 mod undo;
 
+pub(super) use heal::Healing;
 pub(super) use intake::{Progress, Stored};
 pub(super) use load::new_actor;
 pub(super) use merge::{Begun, Merge, Swap};

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 mod access;
 mod documents;
 mod feeds;
+mod heal;
 mod held;
 mod journal;
 mod open;
@@ -15,6 +16,7 @@ mod spaces;
 mod wipe;
 
 pub(super) use feeds::{NewItem, OwnItem};
+pub(super) use heal::StoredLog;
 pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};
 pub(super) use readonly::{Stamp, open_read_only};

@@ -4,6 +4,7 @@ mod access;
 mod account;
 mod app_versions;
 mod ffi;
+mod healing;
 mod histories;
 mod hostile;
 mod kills;

@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V2__access.sql"),
     include_str!("../../../../migrations/client/V3__lists.sql"),
     include_str!("../../../../migrations/client/V4__removed.sql"),
+    include_str!("../../../../migrations/client/V7__heal.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
@@ -182,7 +183,7 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
     store.transaction(|writer| {
         spaces.into_iter().try_for_each(|(space, mut row)| {
             row.cursor = Cursor::start(space);
-            row.receipt = None;
+            row.proven = None;
             writer.set_space(space, &row)
         })
     })?;
