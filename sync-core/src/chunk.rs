@@ -308,6 +308,12 @@ pub(crate) fn hash_of(chunk: &[u8]) -> Hash {
     Hash::of(&[chunk.get(TYPE_AT..).unwrap_or_default()])
 }
 
+/// Whether these are the bytes that have that hash, whatever they are.
+pub(crate) fn is_hashed(chunk: &[u8], hash: Hash) -> bool {
+    let begins = chunk.first_chunk() == Some(&MAGIC) && chunk.get(MAGIC.len()..TYPE_AT) == Some(&hash.0[..4]);
+    begins && hash_of(chunk) == hash
+}
+
 /// How many operations a chunk claims; its hash is not looked at.
 pub(crate) fn operations_of(chunk: &[u8]) -> Result<u64, ChunkError> {
     Ok(Chunk::parse(chunk, data(chunk)?, Hash([0; 32]))?.operations)

@@ -13,6 +13,10 @@ use crate::limits::{
 };
 use crate::log::{Cursor, Header, Verdict};
 
+mod wanted;
+
+pub use wanted::Wanted;
+
 /// What a member of a space may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -69,41 +73,6 @@ pub struct Tail {
     pub seq: u64,
     /// Its hash.
     pub hash: Hash,
-}
-
-/// The keys of all facts that a group of pushes may touch; each list is sorted and free of duplicates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Members whose role is asked for.
-    pub users: BTreeSet<String>,
-    /// Feeds.
-    pub devices: BTreeSet<DeviceId>,
-    /// Documents.
-    pub documents: BTreeSet<DocId>,
-    /// Actors in documents.
-    pub actors: BTreeSet<(DocId, Actor)>,
-    /// Changes that are depended upon.
-    pub dependencies: BTreeSet<(DocId, Hash)>,
-}
-
-impl Wanted {
-    /// What these pushes need.
-    pub fn of(pushes: &[Push]) -> Self {
-        let mut wanted = Self::default();
-        for push in pushes {
-            wanted.users.insert(push.user.clone());
-            wanted.devices.insert(push.device);
-            for candidate in &push.candidates {
-                wanted.documents.insert(candidate.doc);
-                if let Checked::Change(facts, _) = &candidate.checked {
-                    let named = facts.others.iter().chain([&facts.actor]);
-                    wanted.actors.extend(named.map(|&actor| (candidate.doc, actor)));
-                    wanted.dependencies.extend(facts.deps.iter().map(|&dep| (candidate.doc, dep)));
-                }
-            }
-        }
-        wanted
-    }
 }
 
 /// The facts of one space, as far as they were [`Wanted`]; deciding moves them on.
@@ -197,9 +166,18 @@ impl Decision {
     }
 }
 
-enum Judged {
+pub(crate) enum Judged {
     Verdict(Verdict),
     Need(Vec<Hash>),
+}
+
+/// What an item is judged by, besides the state of its document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Whether the author may write in this space.
+    pub(crate) may_write: bool,
+    /// Whether there is to be room for it.
+    pub(crate) quotas: bool,
 }
 
 impl Ledger {
@@ -241,10 +219,11 @@ impl Ledger {
             Admission::Forked => return Outcome::Forked,
         };
         let may_write = self.roles.get(&push.user).is_some_and(|&role| role >= Role::Writer);
+        let rules = Rules { may_write, quotas: true };
         let mut fresh = Vec::with_capacity(push.candidates.len() - duplicates);
         let rest = push.candidates.into_iter().zip(push.links).enumerate().skip(duplicates);
         for (index, (candidate, chain)) in rest {
-            let verdict = match self.judge(push.device, may_write, &candidate) {
+            let verdict = match self.judge(push.device, rules, &candidate) {
                 Judged::Verdict(verdict) => verdict,
                 Judged::Need(need) => return Outcome::Taken { duplicates, fresh, need },
             };
@@ -252,23 +231,29 @@ impl Ledger {
             let id = ChangeId { device: push.device, n };
             let Candidate { kind, doc, hash, checked } = candidate;
             let header = Header { id, kind, doc, hash, verdict };
-            self.head = self.head.next(&header);
-            self.feeds.insert(push.device, FeedHead { n, chain });
-            decision.feeds.insert(push.device);
-            let (change, payload) = self.take(&header, checked, decision);
-            decision.entries.push(NewEntry { header, at: self.head, change, payload });
+            self.append(header, chain, checked, decision);
             fresh.push(Fresh { seq: self.head.seq, verdict });
         }
         Outcome::Taken { duplicates, fresh, need: Vec::new() }
     }
 
-    fn judge(&self, device: DeviceId, may_write: bool, candidate: &Candidate) -> Judged {
+    /// Adds an entry to the log, `chain` being the feed's value after it.
+    pub(crate) fn append(&mut self, header: Header, chain: Hash, checked: Checked, decision: &mut Decision) {
+        let ChangeId { device, n } = header.id;
+        self.head = self.head.next(&header);
+        self.feeds.insert(device, FeedHead { n, chain });
+        decision.feeds.insert(device);
+        let (change, payload) = self.take(&header, checked, decision);
+        decision.entries.push(NewEntry { header, at: self.head, change, payload });
+    }
+
+    pub(crate) fn judge(&self, device: DeviceId, rules: Rules, candidate: &Candidate) -> Judged {
         let verdict = match &candidate.checked {
             Checked::Refused(code) => Err(*code),
-            _ if !may_write => Err(RejectCode::NotAWriter),
-            Checked::Create(collection) => self.judge_create(candidate.doc, collection),
+            _ if !rules.may_write => Err(RejectCode::NotAWriter),
+            Checked::Create(collection) => self.judge_create(candidate.doc, collection, rules),
             Checked::Delete => self.live_document(candidate.doc).map(|_| ()),
-            Checked::Change(facts, _) => match self.judge_change(device, candidate.doc, facts) {
+            Checked::Change(facts, _) => match self.judge_change(device, candidate.doc, facts, rules) {
                 Ok(need) if !need.is_empty() => return Judged::Need(need),
                 other => other.map(|_| ()),
             },
@@ -279,11 +264,11 @@ impl Ledger {
         })
     }
 
-    fn judge_create(&self, doc: DocId, collection: &str) -> Result<(), RejectCode> {
+    fn judge_create(&self, doc: DocId, collection: &str, rules: Rules) -> Result<(), RejectCode> {
         match self.documents.get(&doc) {
             Some(facts) if facts.deleted => Err(RejectCode::DocumentDeleted),
             Some(facts) if facts.collection != collection => Err(RejectCode::CollectionMismatch),
-            None if self.documents_total >= SPACE_DOCUMENTS_MAX => Err(RejectCode::SpaceDocumentsQuota),
+            None if rules.quotas && self.documents_total >= SPACE_DOCUMENTS_MAX => Err(RejectCode::SpaceDocumentsQuota),
             Some(_) | None => Ok(()),
         }
     }
@@ -297,7 +282,13 @@ impl Ledger {
     }
 
     /// The dependencies that are unknown, or why the change is refused.
-    fn judge_change(&self, device: DeviceId, doc: DocId, facts: &ChangeFacts) -> Result<Vec<Hash>, RejectCode> {
+    fn judge_change(
+        &self,
+        device: DeviceId,
+        doc: DocId,
+        facts: &ChangeFacts,
+        rules: Rules,
+    ) -> Result<Vec<Hash>, RejectCode> {
         let document = match self.live_document(doc) {
             // Made upon changes that are lost, and with them the creation: its time comes when they are back.
             Err(RejectCode::UnknownDocument) if !facts.deps.is_empty() => None,
@@ -329,6 +320,9 @@ impl Ledger {
         }
         if facts.start_op != max_op + 1 {
             return Err(RejectCode::StartOperation);
+        }
+        if !rules.quotas {
+            return Ok(need);
         }
         if document.operations + facts.operations > DOCUMENT_OPERATIONS_MAX {
             return Err(RejectCode::DocumentOperationsQuota);

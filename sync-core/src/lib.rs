@@ -12,6 +12,7 @@ pub mod code;
 pub mod document;
 pub mod feed;
 pub mod guard;
+pub mod heal;
 #[doc(hidden)]
 pub mod hostile;
 pub mod id;

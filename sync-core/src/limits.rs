@@ -54,6 +54,17 @@ pub const FOLD_BYTES_MAX: usize = 16 << 20;
 /// Hashes that one `need` names; the client sends what it has of them and asks again.
 pub const NEED_HASHES_MAX: usize = 256;
 
+/// Places of a log that one request asks for: the distance to the last that is shared doubles from one to the next, so 64 find
+/// it in any log, and each further request narrows the rest down by the same factor.
+pub const HEAL_PLACES_MAX: usize = 64;
+/// Requests for places before the best that is known is taken: nine narrow 2⁵⁴ entries down to one.
+pub const HEAL_ROUNDS_MAX: u32 = 12;
+/// Times that a phone heals a space without one exchange in between that went well: a server that says again and again that it
+/// lost what it has just taken back is at fault itself.
+pub const HEALS_IN_A_ROW_MAX: u32 = 3;
+/// Headers of a log that are read from the disk at once to be hashed.
+pub const HEAL_HEADERS_MAX: usize = 1_000;
+
 /// The journal is sealed when it holds this many operations: one change of 4,096 keystrokes costs 1.4 bytes each.
 pub const JOURNAL_OPERATIONS_MAX: u64 = 4_096;
 /// The journal is sealed when it holds this many bytes, so that replaying it after a crash stays short.

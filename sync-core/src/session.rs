@@ -14,16 +14,17 @@ mod answer;
 mod backoff;
 mod effect;
 mod event;
+mod heal;
 mod link;
 mod live;
 mod poll;
 mod presence;
 mod window;
 
-pub use answer::{FeedState, Meaning, Trouble, meaning};
+pub use answer::{FeedState, Meaning, Trouble, meaning, shows_loss};
 pub use backoff::Backoff;
 pub use effect::{Effect, Status};
-pub use event::{Collected, Ending, Event, Failure, Presence, StoreOutcome};
+pub use event::{Collected, Ending, Event, Failure, HealStep, HealWork, Presence, StoreOutcome};
 pub use window::Window;
 
 use link::{Link, Open, Shown, State};
@@ -77,6 +78,8 @@ struct SpaceState {
     stuck: bool,
     /// How often in a row it was asked for and there was nothing.
     quiet: u32,
+    /// How often in a row the server had lost what this device has.
+    heals: u32,
 }
 
 /// Whether a space's log comes by itself.
@@ -107,6 +110,8 @@ enum Step {
     Collecting(SpaceId, Way),
     Asking(SpaceId, u64),
     Storing(SpaceId, Way),
+    /// Handing back what the server lost; where it was asked something, with the number of the request.
+    Healing(SpaceId, Option<u64>),
 }
 
 impl SpaceState {
@@ -211,7 +216,11 @@ impl Session {
                     }
                 }
             }
-            Event::Stored(space, outcome) => self.stored(space, outcome, now_ms, random),
+            Event::Stored(space, outcome) => self.stored(space, outcome, now_ms, random, &mut effects),
+            Event::Heal(space, next) => self.heal_step(space, next, now_ms, random, &mut effects),
+            Event::HealAnswered(request, answer) => {
+                self.heal_answered(request, answer, now_ms, random, &mut effects);
+            }
         }
         self.pump(now_ms, random, &mut effects);
         effects
@@ -267,6 +276,7 @@ impl Session {
                 turn,
                 stuck: false,
                 quiet: 0,
+                heals: 0,
             };
             self.spaces.entry(space).or_insert(fresh);
         }
@@ -343,6 +353,7 @@ impl Session {
             state.not_before_ms = 0;
             state.backoff.reset();
             state.trouble = None;
+            state.heals = 0;
         }
     }
 
@@ -381,7 +392,14 @@ impl Session {
         effects.push(Effect::Send { id: self.requests, request, answer_bytes_max, patience_ms });
     }
 
-    fn stored(&mut self, space: SpaceId, outcome: StoreOutcome, now_ms: u64, random: &mut dyn FnMut() -> u64) {
+    fn stored(
+        &mut self,
+        space: SpaceId,
+        outcome: StoreOutcome,
+        now_ms: u64,
+        random: &mut dyn FnMut() -> u64,
+        effects: &mut Vec<Effect>,
+    ) {
         let (Step::Storing(at, way) | Step::Collecting(at, way)) = self.step else { return };
         if at != space {
             return;
@@ -391,6 +409,7 @@ impl Session {
         match outcome {
             StoreOutcome::Done { more, at } => {
                 state.backoff.reset();
+                state.heals = 0;
                 let moved_on = std::mem::replace(&mut state.at, at) != at;
                 state.quiet = if moved_on || more { 0 } else { state.quiet.saturating_add(1) };
                 let live = matches!(state.follow, Follow::Yes { .. } | Follow::Asked);
@@ -412,6 +431,7 @@ impl Session {
                 state.backoff.reset();
                 state.trouble = Some(trouble);
             }
+            StoreOutcome::Diverged => self.diverged(space, effects),
             StoreOutcome::Gap | StoreOutcome::Failed => {
                 state.again = true;
                 match way {

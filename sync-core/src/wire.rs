@@ -12,6 +12,7 @@ use crate::version::FeedHeads;
 pub mod account;
 mod codec;
 mod entries;
+mod heal;
 mod live;
 mod pack;
 mod run;
@@ -21,6 +22,7 @@ mod strict;
 
 pub use codec::{FrameError, at_fault, at_fault_json, decode, decode_json, encode, encode_json};
 pub use entries::{Entries, PageEntry};
+pub use heal::{HandedBack, HealRequest, HealResponse};
 pub use live::{AccessToken, CloseCode, Limits, LiveRequest, LiveResponse, Peer, SpaceHead, Welcome};
 pub use runs::Runs;
 pub use snapshot::{Bytes, Snapshot, SnapshotPart, SnapshotWish};
@@ -263,6 +265,8 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// The run is not of the device that the token names.
     WrongDevice,
+    /// The receipt does not prove that this server once had what is handed back.
+    ReceiptRefused,
     /// The body or the run is larger than allowed.
     TooLarge,
     /// Neither msgpack nor JSON.

@@ -46,6 +46,7 @@ pub(crate) enum Kind {
     MemberLeft,
     MemberRemoved,
     DocumentDeleted,
+    LogHealed,
     FlagNewCountry,
     FlagBurst,
     FlagReaching,
@@ -53,7 +54,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::AccountCreated,
         Self::AccountRefused,
         Self::PasswordChanged,
@@ -73,6 +74,7 @@ impl Kind {
         Self::MemberLeft,
         Self::MemberRemoved,
         Self::DocumentDeleted,
+        Self::LogHealed,
         Self::FlagNewCountry,
         Self::FlagBurst,
         Self::FlagReaching,
@@ -100,6 +102,7 @@ impl Kind {
             Self::MemberLeft => "member.left",
             Self::MemberRemoved => "member.removed",
             Self::DocumentDeleted => "document.deleted",
+            Self::LogHealed => "space.log_healed",
             Self::FlagNewCountry => "flag.new_country",
             Self::FlagBurst => "flag.burst",
             Self::FlagReaching => "flag.reaching",

@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod form;
+pub(crate) mod heal;
 pub(crate) mod health;
 pub(crate) mod invites;
 pub(crate) mod jwks;

@@ -89,6 +89,7 @@ impl Route {
 /// Every route there is.
 pub(crate) const ROUTES: &[Route] = &[
     route("POST", "/v1/sync", Who::Caller, || post(handlers::sync::sync)).taking(BODY_BYTES_MAX),
+    route("POST", "/v1/heal", Who::Caller, || post(handlers::heal::heal)).taking(BODY_BYTES_MAX),
     // A token, or a hello that has one.
     route("GET", "/v1/live", Who::Anyone, || get(handlers::live::live)),
     route("GET", "/v1/events", Who::Caller, || get(handlers::events::events)),

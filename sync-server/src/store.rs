@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sync_core::check::Push;
+use sync_core::heal::{Lost, TakenBack};
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::{NewEntry, Role};
 use sync_core::log::Cursor;
@@ -62,6 +63,15 @@ pub struct Committed {
     pub head: Cursor,
     /// What was added to the log, in its order.
     pub entries: Vec<NewEntry>,
+}
+
+/// What became of entries that a log had lost.
+#[derive(Debug)]
+pub struct Healed {
+    /// What was added to the log again.
+    pub committed: Committed,
+    /// How many they were.
+    pub became: TakenBack,
 }
 
 /// Which page of a log is wanted.
@@ -147,6 +157,12 @@ pub trait Store: Send + Sync + 'static {
     /// Decides on a group of pushes to one space and adds them to its log, all or none. Several groups, of the same or
     /// of different spaces, may be under way at once.
     async fn commit(&self, space: SpaceId, pushes: Vec<Push>) -> Result<Committed, StoreError>;
+
+    /// Takes back what a log lost, all or none of what can join it.
+    async fn take_back(&self, space: SpaceId, lost: Vec<Lost>) -> Result<Healed, StoreError>;
+
+    /// Where a log ends, and the chain's value at those of some places that it has, as of one moment.
+    async fn places(&self, space: SpaceId, seqs: Vec<u64>) -> Result<(Cursor, Vec<Cursor>), StoreError>;
 
     /// A page of a log, as of one moment.
     async fn page(&self, space: SpaceId, request: PageRequest) -> Result<PageAnswer, StoreError>;

@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use sync_core::check::Push;
+use sync_core::heal::{Lost, TakenBack};
 use sync_core::id::SpaceId;
 use sync_core::limits::{GROUP_BYTES_MAX, GROUP_PUSHES_MAX, WRITER_QUEUE_MAX};
+use sync_core::log::Cursor;
 use sync_core::wire::PushAnswer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::audit::deletions::Deletions;
 use crate::audit::keeper::Keeper;
 use crate::bus::Publisher;
-use crate::store::{Store, StoreError};
+use crate::store::{Healed, Store, StoreError};
 use crate::telemetry::metrics;
 
 /// Takes pushes one by one and hands them to the store in groups.
@@ -82,6 +84,18 @@ impl Writer {
             tokio::spawn(turn.run());
         }
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Takes back what a log lost, and tells of it. Gives where the log ends then.
+    pub(crate) async fn take_back(&self, space: SpaceId, lost: Vec<Lost>) -> Result<(Cursor, TakenBack), StoreError> {
+        let inner = &self.0;
+        if inner.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let _permit = inner.room.try_acquire().map_err(|_| StoreError::Busy)?;
+        let Healed { mut committed, became } = inner.store.take_back(space, lost).await?;
+        inner.publisher.committed(space, &mut committed);
+        Ok((committed.head, became))
     }
 
     /// Refuses what comes from now on, and waits until all that came before is answered.

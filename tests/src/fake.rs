@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use sync_client_ffi::DeviceId;
-use sync_core::wire::{self, LiveRequest, LiveResponse, SCHEMA, Welcome};
+use sync_core::wire::{self, ErrorCode, ErrorResponse, LiveRequest, LiveResponse, SCHEMA, Welcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -58,7 +58,8 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Starts one that answers frames by a script; requests of other kinds it ends without a word.
+    /// Starts one that answers frames by a script; it takes nothing back that it lost, as servers of before, and ends other
+    /// requests without a word.
     pub fn start(script: impl Fn(LiveRequest) -> Vec<Says> + Send + Sync + 'static) -> Self {
         Self::with(derive_accept_key, script)
     }
@@ -110,6 +111,19 @@ impl Drop for Fake {
     }
 }
 
+fn no_such_route() -> Vec<u8> {
+    let error = ErrorResponse {
+        code: ErrorCode::NotFound,
+        message: String::new(),
+        request_id: String::new(),
+        retry_after_ms: None,
+        update_url: None,
+    };
+    let body = wire::encode(&error).expect("a frame");
+    let head = format!("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.into_bytes(), body].concat()
+}
+
 async fn talk(
     mut client: TcpStream,
     taken: &Seen<()>,
@@ -125,6 +139,10 @@ async fn talk(
         let mut lines = head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
     };
+    if head.starts_with("POST /v1/heal ") {
+        client.write_all(&no_such_route()).await.ok()?;
+        return Some(());
+    }
     let key = named("sec-websocket-key")?;
     taken.see(());
     let answer = format!(

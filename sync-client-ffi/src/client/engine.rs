@@ -15,6 +15,7 @@ use super::store::{Held, NewItem, SpaceRow, Store, StoreError, Writer};
 mod access;
 mod catch_up;
 mod collect;
+mod heal;
 mod held;
 mod intake;
 mod leave;
@@ -26,6 +27,7 @@ mod remake;
 mod rollback;
 mod undo;
 
+pub(super) use heal::Healing;
 pub(super) use intake::{Progress, Stored};
 pub(super) use load::new_actor;
 pub(super) use merge::{Begun, Merge, Swap};

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 mod access;
 mod documents;
 mod feeds;
+mod heal;
 mod held;
 mod journal;
 mod open;
@@ -18,6 +19,7 @@ mod spaces;
 mod wipe;
 
 pub(super) use feeds::NewItem;
+pub(super) use heal::StoredLog;
 pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};
 pub(super) use quarantine::{KeptEntry, StoredChange};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use sync_core::session::{Ending, Failure};
-use sync_core::wire::{LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
+use sync_core::wire::{HealRequest, HealResponse, LiveRequest, LiveResponse, SyncRequest, SyncResponse, Welcome};
 
 mod app;
 mod foreign;
@@ -24,7 +24,7 @@ pub use tls::{BadTrust, Trust};
 pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What comes of a request.
-pub(super) type Answer = Result<Box<SyncResponse>, Failure>;
+pub(super) type Answer<T = SyncResponse> = Result<Box<T>, Failure>;
 
 /// What comes of opening a live connection.
 pub(super) type Opening = Result<(Welcome, Box<dyn Line>), Ending>;
@@ -38,6 +38,9 @@ pub(super) trait Transport: Send + Sync {
         token: Option<String>,
         answer_bytes_max: Option<usize>,
     ) -> Pending<'a, Answer>;
+
+    /// The same, of what the server lost.
+    fn heal<'a>(&'a self, request: &'a HealRequest, token: Option<String>) -> Pending<'a, Answer<HealResponse>>;
 
     /// Opens a live connection: it is open when the server has said hello.
     fn open(&self, token: Option<String>) -> Pending<'_, Opening>;

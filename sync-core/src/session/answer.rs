@@ -65,3 +65,14 @@ pub fn meaning(feed: FeedState, answer: &PushAnswer, own_chain: Option<Hash>) ->
         }
     }
 }
+
+/// Whether an answer says that the server has lost something that it acknowledged once: items of this device's feed, which was
+/// `acked` so far, or what one of them was made upon. A run that overtook another one has a gap before it, too, but behind what
+/// is acknowledged.
+pub fn shows_loss(acked: FeedHead, answer: &PushAnswer) -> bool {
+    match answer {
+        PushAnswer::Gap { acked: now } => now.n < acked.n,
+        PushAnswer::Taken { need, .. } => !need.is_empty(),
+        PushAnswer::Behind { .. } | PushAnswer::Forked { .. } => false,
+    }
+}

@@ -1,8 +1,9 @@
 //! What the session asks of the shell.
 
 use super::answer::Trouble;
+use super::event::HealWork;
 use crate::id::SpaceId;
-use crate::wire::{LiveRequest, Peer, SyncRequest, SyncResponse};
+use crate::wire::{HealRequest, LiveRequest, Peer, SyncRequest, SyncResponse};
 
 /// Something to do.
 #[derive(Debug, PartialEq)]
@@ -67,6 +68,26 @@ pub enum Effect {
         space: SpaceId,
         /// What the server said.
         response: Box<SyncResponse>,
+    },
+    /// The server lost what this device has of a space: find out what, and what to ask the server next, by a
+    /// [`HandBack`](crate::heal::HandBack); then [`Event::Heal`](super::Event::Heal). When it is done, the cursor is where the
+    /// server's log has it, and what lies behind it has no place in the log any more until it is read again.
+    Heal {
+        /// Which space.
+        space: SpaceId,
+        /// What to go on with.
+        work: HealWork,
+        /// Payload bytes that one page may hold.
+        bytes_max: usize,
+    },
+    /// Send a request to `/v1/heal`; then [`Event::HealAnswered`](super::Event::HealAnswered) with the same id.
+    Ask {
+        /// Names the request.
+        id: u64,
+        /// What to send.
+        request: Box<HealRequest>,
+        /// After so long it is given up as unreachable, if that is sooner than usual.
+        patience_ms: Option<u64>,
     },
     /// The server does not let the user into a space (any more): what it has not got of it is kept, and neither sent nor
     /// added to until it does. It says so for every request, so this may come again. That it does tells a

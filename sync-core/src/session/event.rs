@@ -4,7 +4,7 @@ use super::answer::Trouble;
 use crate::feed::Run;
 use crate::id::SpaceId;
 use crate::log::Cursor;
-use crate::wire::{ErrorCode, LiveResponse, SnapshotWish, SyncResponse, Welcome};
+use crate::wire::{ErrorCode, HealRequest, HealResponse, LiveResponse, SnapshotWish, SyncResponse, Welcome};
 
 /// Something happened.
 #[derive(Debug)]
@@ -49,6 +49,35 @@ pub enum Event {
     Answered(u64, Result<Box<SyncResponse>, Failure>),
     /// [`Effect::Store`](super::Effect::Store) came to an end, or a collection failed.
     Stored(SpaceId, StoreOutcome),
+    /// [`Effect::Heal`](super::Effect::Heal) is done, so far.
+    Heal(SpaceId, HealStep),
+    /// [`Effect::Ask`](super::Effect::Ask) came to an end.
+    HealAnswered(u64, Result<Box<HealResponse>, Failure>),
+}
+
+/// What a device goes on with that hands back what a server lost.
+#[derive(Debug, PartialEq)]
+pub enum HealWork {
+    /// The beginning.
+    Begin,
+    /// What the server said.
+    Answer(Box<HealResponse>),
+    /// The server does not know its receipt.
+    ReceiptRefused,
+}
+
+/// What comes next in handing back.
+#[derive(Debug)]
+pub enum HealStep {
+    /// The server is asked something.
+    Ask(Box<HealRequest>),
+    /// All that can be is handed back, and the cursor stands where the server's log has it.
+    Done {
+        /// How far the log is stored.
+        at: u64,
+    },
+    /// The disk failed; it begins anew later.
+    Failed,
 }
 
 /// What the store holds for the server, and what it wants from it.
@@ -118,6 +147,8 @@ pub enum StoreOutcome {
         /// How far the log is stored.
         at: u64,
     },
+    /// The server's log does not have the place up to which it is stored; nothing of the answer was taken.
+    Diverged,
     /// The page begins behind what is stored; nothing of it was taken.
     Gap,
     /// It cannot be taken, and trying again would not help.

@@ -17,6 +17,8 @@ impl SpaceState {
     fn unlinked(&mut self, now_ms: u64) {
         self.follow = Follow::No;
         self.again = true;
+        // The server that is connected to next may be one that was restored meanwhile.
+        self.version_known = false;
         self.told = None;
         self.due_at_ms = self.due_at_ms.min(now_ms);
     }

@@ -149,7 +149,7 @@ fn entry(entry: ReadableEntry) -> PageEntry {
     PageEntry { id, kind: entry.kind, doc: entry.doc, verdict: entry.verdict, hash: entry.hash, body }
 }
 
-fn pack(entries: &[PageEntry]) -> Vec<u8> {
+pub(super) fn pack(entries: &[PageEntry]) -> Vec<u8> {
     let mut packer = Packer::default();
     let mut last: BTreeMap<DeviceId, u64> = BTreeMap::new();
     for entry in entries {
@@ -190,7 +190,7 @@ fn pack(entries: &[PageEntry]) -> Vec<u8> {
     packer.finish()
 }
 
-fn unpack(packed: &[u8]) -> Result<Vec<PageEntry>, PackError> {
+pub(super) fn unpack(packed: &[u8]) -> Result<Vec<PageEntry>, PackError> {
     let raw = inflate(packed)?;
     let mut input = Unpacker::new(&raw);
     let mut last: BTreeMap<DeviceId, u64> = BTreeMap::new();

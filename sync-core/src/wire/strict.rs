@@ -32,3 +32,7 @@ pub(super) fn cursor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     let cursor = Option::<StrictCursor>::deserialize(deserializer)?;
     Ok(cursor.map(|StrictCursor { seq, chain }| Cursor { seq, chain }))
 }
+
+pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cursor, D::Error> {
+    StrictCursor::deserialize(deserializer).map(|StrictCursor { seq, chain }| Cursor { seq, chain })
+}

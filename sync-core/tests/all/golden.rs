@@ -9,13 +9,14 @@ use sync_core::batch::Batch;
 use sync_core::code::RejectCode;
 use sync_core::document::{Document, Expand, Op};
 use sync_core::feed::{Body, ChangeId, FeedHead, Item, ItemKind, Run};
+use sync_core::heal::{LostEntries, TakenBack};
 use sync_core::id::Hash;
 use sync_core::log::{Cursor, Entry, Header, ReceiptKey, Verdict};
 use sync_core::value::Value;
 use sync_core::wire::{
-    Bytes, Entries, ErrorCode, ErrorResponse, ItemResult, ItemStatus, Page, PageEntry, Pull, PullAnswer, PushAnswer,
-    Runs, SCHEMA, Snapshot, SnapshotPart, SnapshotWish, SyncRequest, SyncResponse, VersionResponse, decode,
-    decode_json, encode, encode_json,
+    Bytes, Entries, ErrorCode, ErrorResponse, HandedBack, HealRequest, HealResponse, ItemResult, ItemStatus, Page,
+    PageEntry, Pull, PullAnswer, PushAnswer, Runs, SCHEMA, Snapshot, SnapshotPart, SnapshotWish, SyncRequest,
+    SyncResponse, VersionResponse, decode, decode_json, encode, encode_json,
 };
 
 use crate::cases::{SPACE, actor, device, doc};
@@ -155,6 +156,28 @@ fn folded() -> Page {
     Page { snapshots: vec![snapshot(), Snapshot { bytes: None, size: 1 << 20, ..snapshot() }], version: None, ..page }
 }
 
+/// What a device hands back, and what it is told.
+fn heal_frames() -> Vec<Frame> {
+    let base = Cursor { seq: 68_991, chain: Hash([1; 32]) };
+    let own = |entry: PageEntry| entry.resolve(|_| Some(Hash([9; 32]))).unwrap();
+    let entries = page().entries.0.into_iter().map(own).collect();
+    let receipt = page().receipt;
+    let lost = LostEntries { base, entries, receipt };
+    let none = LostEntries { base, entries: Vec::new(), receipt };
+    let request = |places, lost| HealRequest { schema: SCHEMA, space: SPACE, places, lost };
+    let head = Cursor { seq: 69_000, chain: Hash([2; 32]) };
+    let told = |places, receipt, taken| HealResponse { schema: SCHEMA, head, places, receipt, taken };
+    let taken = TakenBack { taken: 1_000, known: 8, left: 1 };
+    vec![
+        frame("heal_request_places", true, &request(vec![70_000, 69_999, 1], None)),
+        frame("heal_request_lost", true, &request(Vec::new(), Some(HandedBack { lost, prove: false }))),
+        frame("heal_request_prove", true, &request(Vec::new(), Some(HandedBack { lost: none, prove: true }))),
+        frame("heal_response_places", false, &told(vec![base, head], None, None)),
+        frame("heal_response_receipt", false, &told(Vec::new(), Some(receipt), None)),
+        frame("heal_response_taken", false, &told(Vec::new(), Some(receipt), Some(taken))),
+    ]
+}
+
 /// All frames.
 pub fn frames() -> Vec<Frame> {
     let acked = FeedHead { n: 7, chain: Hash([7; 32]) };
@@ -228,6 +251,7 @@ pub fn frames() -> Vec<Frame> {
         frame("error_response_rate_limited", false, &error(ErrorCode::RateLimited, Some(41_237))),
         frame("error_response_internal", false, &error(ErrorCode::Internal, None)),
     ];
+    frames.extend(heal_frames());
     frames.extend(live_frames::frames(run(), page()));
     frames
 }

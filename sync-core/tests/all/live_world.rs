@@ -231,6 +231,7 @@ impl World {
             }
             Effect::Peers { peers, .. } => self.peers.extend(peers),
             Effect::Barred { space } => self.barred.push(space),
+            Effect::Heal { .. } | Effect::Ask { .. } => panic!("no server here lost anything: {effect:?}"),
             Effect::Wake { at_ms } => {
                 assert!(at_ms > self.now_ms, "a wish to be woken now would be a loop");
                 self.wake_ms = Some(at_ms);

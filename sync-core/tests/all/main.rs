@@ -14,6 +14,8 @@ mod edits;
 mod feeds;
 mod frames;
 mod golden;
+mod heal_sessions;
+mod healing;
 mod live_frames;
 mod live_sessions;
 mod live_world;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sync_core::check::Push;
 use sync_core::feed::{ChangeId, FeedHead, ItemKind};
+use sync_core::heal::{Lost, TakenBack};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Outcome, Role, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
@@ -68,6 +69,19 @@ impl Server {
     pub fn commit(&mut self, pushes: Vec<Push>) -> Decision {
         let mut ledger = self.load(&Wanted::of(&pushes));
         let decision = ledger.decide(pushes);
+        self.write(&ledger, &decision);
+        decision
+    }
+
+    /// Takes back what the log lost.
+    pub fn take_back(&mut self, lost: Vec<Lost>) -> TakenBack {
+        let mut ledger = self.load(&Lost::wanted(&lost));
+        let (decision, became) = ledger.take_back(lost);
+        self.write(&ledger, &decision);
+        became
+    }
+
+    fn write(&mut self, ledger: &Ledger, decision: &Decision) {
         for entry in &decision.entries {
             let header = &entry.header;
             self.places.insert(header.id, self.log.len());
@@ -86,7 +100,6 @@ impl Server {
         self.tails.extend(decision.actors.iter().map(|key| (*key, ledger.tails[key])));
         assert_eq!(ledger.head, self.head(), "the ledger and the log end in the same place");
         assert_eq!(ledger.documents_total, self.documents.len() as u64);
-        decision
     }
 
     /// One push alone, with the answer that its device gets.

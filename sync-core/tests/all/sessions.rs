@@ -167,7 +167,9 @@ impl World {
             | Effect::Say { .. }
             | Effect::SayToken { .. }
             | Effect::Shut { .. }
-            | Effect::Peers { .. } => panic!("a session of plain requests wants no live connection: {effect:?}"),
+            | Effect::Peers { .. }
+            | Effect::Heal { .. }
+            | Effect::Ask { .. } => panic!("a session of plain requests with a server that lost nothing: {effect:?}"),
             Effect::Status(status) => {
                 assert_ne!(self.statuses.last(), Some(&status), "the app hears of changes only");
                 assert_eq!(self.session.status(), status);

@@ -65,6 +65,7 @@ impl Default for Limits {
             before("companion-look-up", "GET /v1/oauth/device", 120),
             before("companion", "POST /v1/oauth/device_authorization", 120),
             before("token", "POST /v1/oauth/token", 12_000),
+            rule("heal", LimitOf::Device, "POST /v1/heal", 1_200, 600),
             rule("invites", LimitOf::User, "POST /v1/invites/accept", 60, 600),
         ];
         Self { rules }

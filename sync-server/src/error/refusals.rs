@@ -136,6 +136,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::WrongDevice, message)
     }
 
+    pub(crate) fn receipt_refused(cause: impl ToString) -> Self {
+        let message = "The receipt does not prove that this server once had these entries; nothing was taken.";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::ReceiptRefused, message).because(cause)
+    }
+
     pub(crate) fn too_large(bytes_max: usize) -> Self {
         let message = "Send at most 10,000 changes at once, and ";
         let mut refused = Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message);

@@ -11,7 +11,7 @@ use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 use sync_core::wire::ErrorResponse;
 
 use super::{
-    accounts, devices, events, health, invites, jwks, live, logout, members, oauth_authorize, oauth_device,
+    accounts, devices, events, heal, health, invites, jwks, live, logout, members, oauth_authorize, oauth_device,
     oauth_device_approve, oauth_device_authorization, oauth_metadata, oauth_token, password, spaces, sync, version,
 };
 
@@ -71,6 +71,7 @@ struct OAuthRefusal {
     ),
     paths(
         sync::sync,
+        heal::heal,
         live::live,
         events::events,
         spaces::spaces,

@@ -20,6 +20,7 @@ mod audit;
 mod author;
 mod devices;
 mod grants;
+mod heal;
 mod idempotency;
 mod pages;
 mod registry;
@@ -27,6 +28,7 @@ pub mod sharing;
 mod snapshots;
 mod versions;
 
+pub use heal::{places, taking_back, taking_back_into_a_log_that_grew};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
 pub use registry::registry;
@@ -45,6 +47,9 @@ pub async fn all(store: Arc<dyn Store>) {
     members(plain).await;
     pages_and_budgets(plain).await;
     diverged_cursors(plain).await;
+    taking_back(plain).await;
+    taking_back_into_a_log_that_grew(plain).await;
+    places(plain).await;
     idempotency(plain).await;
     leases(plain).await;
     one_of_many_claims(Arc::clone(&store)).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sync_core::check::Push;
+use sync_core::heal::Lost;
 use sync_core::id::SpaceId;
 use sync_core::ledger::Role;
 use sync_core::log::Cursor;
@@ -16,7 +17,7 @@ use sync_core::log::Cursor;
 use self::pool::Pool;
 use self::replica::Replica;
 use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
-use super::{Committed, PageAnswer, PageRequest, PoolLevels, SpaceVersion, Store, StoreError};
+use super::{Committed, Healed, PageAnswer, PageRequest, PoolLevels, SpaceVersion, Store, StoreError};
 use crate::auth::keys::KeyIds;
 use crate::config::Database;
 
@@ -77,6 +78,14 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn commit(&self, space: SpaceId, pushes: Vec<Push>) -> Result<Committed, StoreError> {
         self.primary.with(async |client| commit::group(client, &self.primary, space, pushes).await).await
+    }
+
+    async fn take_back(&self, space: SpaceId, lost: Vec<Lost>) -> Result<Healed, StoreError> {
+        self.primary.with(async |client| commit::take_back(client, &self.primary, space, lost).await).await
+    }
+
+    async fn places(&self, space: SpaceId, seqs: Vec<u64>) -> Result<(Cursor, Vec<Cursor>), StoreError> {
+        self.primary.with(async |client| read::places(client, space, &seqs).await).await
     }
 
     async fn page(&self, space: SpaceId, request: PageRequest) -> Result<PageAnswer, StoreError> {

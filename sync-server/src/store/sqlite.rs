@@ -9,13 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use sync_core::check::Push;
+use sync_core::heal::Lost;
 use sync_core::id::SpaceId;
 use sync_core::ledger::Role;
 use sync_core::log::Cursor;
 
 use self::threads::{ReadJob, Readers, WriteJob, WriterThread};
 use super::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
-use super::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
+use super::{Committed, Healed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
 
 mod accounts;
 mod audit;
@@ -105,6 +106,14 @@ impl Store for SqliteStore {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.writer.send(WriteJob::Commit { space, pushes, reply })?;
         answer.await.map_err(|_| threads::gone())?
+    }
+
+    async fn take_back(&self, space: SpaceId, lost: Vec<Lost>) -> Result<Healed, StoreError> {
+        self.write(move |connection| commit::take_back(connection, space, lost)).await
+    }
+
+    async fn places(&self, space: SpaceId, seqs: Vec<u64>) -> Result<(Cursor, Vec<Cursor>), StoreError> {
+        self.read(move |connection| read::places(connection, space, &seqs)).await
     }
 
     async fn page(&self, space: SpaceId, request: PageRequest) -> Result<PageAnswer, StoreError> {

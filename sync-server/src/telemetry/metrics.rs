@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use sync_core::heal::TakenBack;
 use sync_core::wire::{ItemStatus, PushAnswer};
 
 const REQUESTS: &str = "rejoin_request_duration_seconds";
@@ -16,6 +17,8 @@ const ERRORS: &str = "rejoin_errors_total";
 const RATE_LIMITED: &str = "rejoin_rate_limited_total";
 const PUSHES: &str = "rejoin_pushes_total";
 const CHANGES: &str = "rejoin_changes_total";
+const HEALED: &str = "rejoin_healed_entries_total";
+const HEAL_REFUSED: &str = "rejoin_heal_refused_total";
 const PULLED_ENTRIES: &str = "rejoin_pulled_entries_total";
 const PULLED_BYTES: &str = "rejoin_pulled_bytes_total";
 const GROUP_PUSHES: &str = "rejoin_group_pushes";
@@ -108,6 +111,8 @@ fn describe() {
     describe_counter!(RATE_LIMITED, "Requests that a rule of the limits refused");
     describe_counter!(PUSHES, "Pushes, by what became of them");
     describe_counter!(CHANGES, "Items of pushes that were taken: applied, rejected, or known before");
+    describe_counter!(HEALED, "Entries that devices handed back to a log that had lost them, by what became of them");
+    describe_counter!(HEAL_REFUSED, "Times that entries were handed back without proof");
     describe_counter!(PULLED_ENTRIES, "Entries of logs that were read for callers");
     describe_counter!(PULLED_BYTES, "Bytes of their payloads");
     describe_histogram!(GROUP_PUSHES, "Pushes that were committed together");
@@ -150,7 +155,7 @@ fn describe() {
 /// Counters begin at zero, so that the first event of a kind is an increase that alerts see.
 fn begin() {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
-    let begin = [MAILBOX_DROPS, AUDIT_FAILURES, AUDIT_LOST, PULLED_ENTRIES, PULLED_BYTES];
+    let begin = [MAILBOX_DROPS, HEAL_REFUSED, AUDIT_FAILURES, AUDIT_LOST, PULLED_ENTRIES, PULLED_BYTES];
     let compaction = [FOLDED_CHANGES, SNAPSHOT_BYTES, UNFOLDED, DROPPED, PURGED];
     for name in begin.into_iter().chain(compaction) {
         counter!(name).increment(0);
@@ -160,6 +165,9 @@ fn begin() {
     }
     for code in ["busy", "unavailable", "internal", "rate_limited", "unauthorized"] {
         counter!(ERRORS, "code" => code).increment(0);
+    }
+    for became in ["taken", "known", "left"] {
+        counter!(HEALED, "became" => became).increment(0);
     }
     for verdict in ["applied", "rejected", "duplicate"] {
         counter!(CHANGES, "verdict" => verdict).increment(0);
@@ -218,6 +226,18 @@ pub(crate) fn pushed(answer: &PushAnswer) {
         PushAnswer::Forked { .. } => "forked",
     };
     counter!(PUSHES, "answer" => answer).increment(1);
+}
+
+/// Entries were handed back to a log that had lost them.
+pub(crate) fn healed(became: TakenBack) {
+    for (name, count) in [("taken", became.taken), ("known", became.known), ("left", became.left)] {
+        counter!(HEALED, "became" => name).increment(count);
+    }
+}
+
+/// Entries were handed back without proof.
+pub(crate) fn heal_refused() {
+    counter!(HEAL_REFUSED).increment(1);
 }
 
 /// A page was read for a caller.

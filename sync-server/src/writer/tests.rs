@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sync_core::feed::FeedHead;
+use sync_core::heal::Lost;
 use sync_core::id::{DeviceId, Hash};
 use sync_core::ledger::Role;
 use sync_core::log::{Cursor, ReceiptKey};
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::bus::memory::MemoryBus;
 use crate::store::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
-use crate::store::{Committed, PageAnswer, PageRequest, SpaceVersion};
+use crate::store::{Committed, Healed, PageAnswer, PageRequest, SpaceVersion};
 
 /// Tells of each group, and waits for the word what to do with it.
 struct Told {
@@ -41,6 +42,14 @@ impl Store for Told {
             Word::Fail => Err(StoreError::Unavailable("full".into())),
             Word::Panic => panic!("on purpose"),
         }
+    }
+
+    async fn take_back(&self, _: SpaceId, _: Vec<Lost>) -> Result<Healed, StoreError> {
+        Err(StoreError::UnknownSpace)
+    }
+
+    async fn places(&self, _: SpaceId, _: Vec<u64>) -> Result<(Cursor, Vec<Cursor>), StoreError> {
+        Err(StoreError::UnknownSpace)
     }
 
     async fn page(&self, _: SpaceId, _: PageRequest) -> Result<PageAnswer, StoreError> {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::{Method, RequestBuilder, Response};
 use sync_core::check::Push;
+use sync_core::heal::Lost;
 use sync_core::id::{Hash, SpaceId};
 use sync_core::ledger::Role;
 use sync_core::log::Cursor;
 use sync_core::wire::{self, ErrorCode, SyncRequest};
 use sync_server::store::idempotency::{Claim, ClaimToken, KeptAnswer, NewClaim, RequestKey};
 use sync_server::store::sqlite::SqliteStore;
-use sync_server::store::{Committed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
+use sync_server::store::{Committed, Healed, PageAnswer, PageRequest, SpaceVersion, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::world::{MSGPACK, Phone, World, refused, typing};
@@ -165,6 +166,14 @@ impl Store for Held {
             return Err(StoreError::Unavailable("on purpose".into()));
         }
         self.store.commit(space, pushes).await
+    }
+
+    async fn take_back(&self, space: SpaceId, lost: Vec<Lost>) -> Result<Healed, StoreError> {
+        self.store.take_back(space, lost).await
+    }
+
+    async fn places(&self, space: SpaceId, seqs: Vec<u64>) -> Result<(Cursor, Vec<Cursor>), StoreError> {
+        self.store.places(space, seqs).await
     }
 
     async fn page(&self, space: SpaceId, request: PageRequest) -> Result<PageAnswer, StoreError> {

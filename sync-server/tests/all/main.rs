@@ -9,6 +9,7 @@ mod companions;
 mod cuts;
 mod devices;
 mod events;
+mod heal;
 mod health;
 mod idempotency;
 mod limits;

@@ -23,6 +23,7 @@ fn main() {
         }
         ["write", store] => write(Path::new(store)),
         ["read", store] => read(Path::new(store)),
+        ["sync", store, url, token] => sync(Path::new(store), url, token),
         ["renew", file, step] => renew(Path::new(file), step),
         other => panic!("not known: {other:?}"),
     }
@@ -90,6 +91,13 @@ fn read(store: &Path) {
         println!("{count}");
     }
     drop(observed);
+}
+
+/// One exchange with a server.
+fn sync(store: &Path, url: &str, token: &str) {
+    let app = Client::builder(store).server(url).token(token).open().expect("a store");
+    println!("begun");
+    app.sync_once(sync_tests::rig::PATIENCE).expect("an exchange");
 }
 
 /// Renews a device's tokens, and dies at a step of it.

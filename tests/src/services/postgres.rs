@@ -32,6 +32,9 @@ pub struct Postgres {
     daemon: Option<Daemon>,
 }
 
+/// A copy of a Postgres.
+pub struct Backup(Home);
+
 impl Postgres {
     /// Where the programs are, or what to do about it.
     pub fn find() -> Result<PathBuf, String> {
@@ -75,6 +78,24 @@ impl Postgres {
             replica.ask("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == "1"
         });
         replica
+    }
+
+    /// A copy of all it has, taken while it runs.
+    #[must_use]
+    pub fn backup(&self) -> Backup {
+        let home = Home::of("postgres");
+        let mut copy = home.command(&self.programs.join("pg_basebackup"));
+        copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--username=postgres"]);
+        copy.args(["--host=127.0.0.1", &format!("--port={}", self.port), "--pgdata"]).arg(data(&home));
+        daemon::run(copy);
+        Backup(home)
+    }
+
+    /// Puts a copy in place of what it has, as of when it was taken.
+    pub fn restore(&mut self, backup: Backup) {
+        self.kill();
+        self.home = backup.0;
+        self.restart();
     }
 
     fn on(programs: PathBuf, home: Home) -> Self {

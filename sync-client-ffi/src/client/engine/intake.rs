@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use sync_core::feed::{ChangeId, FeedHead};
 use sync_core::id::{DeviceId, DocId, SpaceId};
+use sync_core::limits::VECTOR_DEVICES_MAX;
 use sync_core::log::{Cursor, Receipt, Verdict};
-use sync_core::session::{FeedState, Meaning, StoreOutcome, Trouble, meaning};
+use sync_core::session::{FeedState, Meaning, StoreOutcome, Trouble, meaning, shows_loss};
 use sync_core::version::FeedHeads;
 use sync_core::wire::{
     ItemResult, ItemStatus, PageEntry, PullAnswer, PushAnswer, Snapshot, SnapshotPart, SyncResponse,
@@ -87,22 +88,28 @@ impl Verdicts {
 impl Engine {
     /// Checks an answer as a whole before anything of it is stored.
     pub(in crate::client) fn intake(&self, space: SpaceId, response: SyncResponse) -> Result<Intake> {
-        let life = self.space(space)?.life;
+        let (life, row) = (self.space(space)?.life, self.space(space)?.row);
+        let nothing = |outcome| {
+            let (entries, snapshots) = (Vec::new().into_iter(), VecDeque::new());
+            Intake { verdicts: None, entries, snapshots, holds: false, part: None, end: End::Outcome(outcome), life }
+        };
+        // What the server lost is handed back before anything of this device is decided anew.
+        match (&response.push, &response.pull) {
+            (_, Some(PullAnswer::Diverged { .. })) => return Ok(nothing(StoreOutcome::Diverged)),
+            // Only a page tells how far the log is lost.
+            (Some(push), None) if shows_loss(row.acked, push) => return Ok(nothing(StoreOutcome::Gap)),
+            _ => {}
+        }
         let verdicts = match response.push.map(|answer| self.verdicts(space, answer)).transpose()? {
             Some(Err(trouble)) => {
-                let end = End::Outcome(StoreOutcome::Trouble(trouble));
-                let (entries, snapshots) = (Vec::new().into_iter(), VecDeque::new());
-                return Ok(Intake { verdicts: None, entries, snapshots, holds: false, part: None, end, life });
+                return Ok(nothing(StoreOutcome::Trouble(trouble)));
             }
             Some(Ok(verdicts)) => Some(verdicts),
             None => None,
         };
         let mut snapshots = VecDeque::new();
         let (entries, end) = match response.pull {
-            None => (Vec::new(), End::Nothing { more: false }),
-            Some(PullAnswer::Diverged { .. }) => {
-                (Vec::new(), End::Outcome(StoreOutcome::Trouble(Trouble::ServerLostData)))
-            }
+            None | Some(PullAnswer::Diverged { .. }) => (Vec::new(), End::Nothing { more: false }),
             Some(PullAnswer::Page(page)) => match self.fit(space, &page)? {
                 Fit::Trouble(trouble) => (Vec::new(), End::Outcome(StoreOutcome::Trouble(trouble))),
                 Fit::Gap => (Vec::new(), End::Outcome(StoreOutcome::Gap)),
@@ -163,8 +170,11 @@ impl Engine {
         if let Some(verdicts) = &verdicts {
             row.acked = verdicts.acked;
         }
-        if let (true, End::Page { receipt, .. }) = (last, &intake.end) {
-            row.receipt = Some(*receipt);
+        if let (true, End::Page { next, receipt, .. }) = (last, &intake.end) {
+            row.proven = Some((*next, *receipt));
+        }
+        if last && let Some(acked) = self.forgotten(space, &row, &intake.end)? {
+            row.acked = acked;
         }
         let mut effects = Effects { held: state.held, base_on_disk: state.base_on_disk, ..Effects::default() };
         let (base, holds, snapshots) = (state.base, std::mem::take(&mut intake.holds), &mut intake.snapshots);
@@ -189,7 +199,7 @@ impl Engine {
                 for entry in part {
                     effects.take(writer, space, &state.feeds, device, entry, &mut row.cursor)?;
                     if effects.trouble.is_some() {
-                        row.receipt = state.row.receipt;
+                        row.proven = state.row.proven;
                         break;
                     }
                     while snapshots.front().is_some_and(|next| next.seq <= row.cursor.seq) {
@@ -234,6 +244,21 @@ impl Engine {
         Ok(Progress::Done(outcome))
     }
 
+    /// What the server still knows of this device's feed, where it says at the end of the log that it is less than it
+    /// acknowledged: it lost what this device has pushed and not read back.
+    fn forgotten(&self, space: SpaceId, row: &SpaceRow, end: &End) -> Result<Option<FeedHead>> {
+        let End::Page { more: false, version: Some(version), .. } = end else { return Ok(None) };
+        // What came with the space that was removed cannot be sent again; and a version that is cut off says nothing.
+        if self.space(space)?.regaining || version.iter().count() >= VECTOR_DEVICES_MAX {
+            return Ok(None);
+        }
+        let known = version.get(self.device).unwrap_or_else(|| FeedHead::start(space, self.device));
+        if known.n >= row.acked.n {
+            return Ok(None);
+        }
+        Ok(self.own_place(space, known.n)?.filter(|place| *place == known))
+    }
+
     /// At the end of the log a space that was removed once has everything again.
     fn regain(&mut self, space: SpaceId, end: &End) -> Result<()> {
         if self.space(space)?.regaining && matches!(end, End::Page { more: false, .. }) {
@@ -269,6 +294,7 @@ impl Engine {
             state.sent = row.acked;
         }
         if row.acked.n < acked_before {
+            state.sent = row.acked;
             state.sent_n = row.acked.n;
         }
         (state.held, state.base_on_disk) = (held, base_on_disk);

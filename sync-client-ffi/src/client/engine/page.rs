@@ -79,7 +79,7 @@ impl Engine {
         if entry.id.device != self.feed_of(space)? {
             return Ok(entry.hash);
         }
-        let own = self.store.read().item(space, entry.id)?.map(|(_, hash, _)| hash);
+        let own = self.store.read().item(space, entry.id)?.map(|item| item.hash);
         Ok(own)
     }
 }
@@ -102,7 +102,7 @@ pub(in crate::client) struct Decided {
 pub(super) struct Effects {
     /// How far feeds of others have come.
     pub(super) feeds: BTreeMap<DeviceId, FeedHead>,
-    /// Documents of which a change of this device was refused.
+    /// Documents of which a change that was in them is refused.
     pub(super) refused: BTreeSet<DocId>,
     /// Own items about which the server has decided.
     pub(super) decided: Vec<Decided>,
@@ -141,8 +141,8 @@ impl Effects {
         let left_out = is_left_out(&entry, device);
         let own = if entry.id.device == device { writer.item(space, entry.id)? } else { None };
         // The page was checked with what is known here.
-        if let Some((_, hash, _)) = &own {
-            entry.hash = Some(*hash);
+        if let Some(item) = &own {
+            entry.hash = Some(item.hash);
         }
         let Some(entry) = entry.resolve(|_| None) else {
             return Err(StoreError::Row { table: "items" });
@@ -150,7 +150,7 @@ impl Effects {
         let next = cursor.next(&entry.header);
         if entry.header.id.device == device {
             self.decide_own(writer, space, entry.header.id, next.seq, entry.header.verdict)?;
-            self.restore_own(writer, space, &entry)?;
+            self.restore_payload(writer, space, &entry)?;
         } else {
             self.take_foreign(writer, space, feeds, next.seq, &entry)?;
         }
@@ -173,13 +173,18 @@ impl Effects {
         seq: u64,
         verdict: Verdict,
     ) -> Done {
-        let Some((doc, _, known)) = writer.item(space, id)? else { return Ok(()) };
-        if known == Some(verdict) {
+        let Some(item) = writer.item(space, id)? else { return Ok(()) };
+        let (doc, known) = (item.doc, item.verdict);
+        if known == Some(verdict) && item.seq == Some(seq) {
             return Ok(());
         }
         writer.decide(space, id, seq, verdict)?;
         self.decided.push(Decided { id, doc, seq, verdict });
         let Verdict::Rejected(code) = verdict else { return Ok(()) };
+        // Only its place is another one: the server had lost it.
+        if known == Some(verdict) {
+            return Ok(());
+        }
         self.not_a_writer |= code == RejectCode::NotAWriter;
         // It went out of its document when what it was made upon did.
         if writer.is_out(space, id)? {
@@ -202,8 +207,9 @@ impl Effects {
         Ok(())
     }
 
-    /// Takes back what this device wrote before it removed the space.
-    fn restore_own(&mut self, writer: &Writer<'_>, space: SpaceId, entry: &Entry) -> Done {
+    /// Takes what an item carried, where only the rest of it is here: this device wrote it before it removed the space, or it
+    /// counted as refused before the server lost it.
+    fn restore_payload(&mut self, writer: &Writer<'_>, space: SpaceId, entry: &Entry) -> Done {
         let header = &entry.header;
         let payload = match &entry.body {
             Some(Body::Create { collection }) => collection.as_bytes(),
@@ -229,8 +235,11 @@ impl Effects {
         let known = self.feeds.get(&device).copied().or_else(|| feeds.get(device));
         let at = known.unwrap_or_else(|| FeedHead::start(space, device));
         if header.id.n <= at.n {
-            // It came by another way before, or this device wrote it under an earlier name.
-            return self.decide_own(writer, space, header.id, seq, header.verdict);
+            return match writer.own_chain(space, device, header.id.n)? {
+                // This device wrote it under an earlier name.
+                Some(_) => self.decide_own(writer, space, header.id, seq, header.verdict),
+                None => self.take_known(writer, space, seq, entry),
+            };
         }
         let next = at.next(header.kind, header.doc, header.hash);
         if next.n != header.id.n {
@@ -252,6 +261,28 @@ impl Effects {
         let decided = Some((seq, header.verdict));
         let (id, kind, doc, hash) = (header.id, header.kind, header.doc, header.hash);
         writer.add_item(space, &NewItem { id, kind, doc, hash, payload, decided, own: None })
+    }
+
+    /// An entry that came by another way before, or stood elsewhere in a log that the server lost.
+    fn take_known(&mut self, writer: &Writer<'_>, space: SpaceId, seq: u64, entry: &Entry) -> Done {
+        let header = &entry.header;
+        let Some(item) = writer.item(space, header.id)? else { return Ok(()) };
+        if item.hash != header.hash {
+            self.trouble = Some(Trouble::BrokenLog);
+            return Ok(());
+        }
+        writer.decide(space, header.id, seq, header.verdict)?;
+        if item.verdict == Some(header.verdict) {
+            return Ok(());
+        }
+        match header.verdict {
+            // What was refused was not kept.
+            Verdict::Applied => self.restore_payload(writer, space, entry),
+            Verdict::Rejected(_) => {
+                self.refused.insert(header.doc);
+                Ok(())
+            }
+        }
     }
 
     fn take_effect(&mut self, writer: &Writer<'_>, space: SpaceId, entry: &Entry) -> Done {

@@ -13,19 +13,18 @@ use super::connection::Connection;
 use super::pace::Pace;
 use super::{Until, is_offline};
 use crate::client::clock::{self, Clock};
-use crate::client::engine::{Progress, Stored};
+use crate::client::engine::{Healing, Progress, Stored};
 use crate::client::error::{ClientError, SyncError};
 use crate::client::observe::Turn;
-use crate::client::transport::{Answer, Pending};
+use crate::client::transport::Pending;
 use crate::client::{Shared, lock};
 
 /// Whatever the transport makes of it, no request is waited for any longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(REQUEST_TIMEOUT_MS);
 
-/// A request under way, and what had gone over the wire before it.
+/// A request under way, what comes of it, and what had gone over the wire before it.
 struct Asked {
-    id: u64,
-    answer: Pending<'static, Answer>,
+    answered: Pending<'static, Event>,
     bytes_before: u64,
 }
 
@@ -38,7 +37,9 @@ pub(super) struct Runner {
     request: Option<Asked>,
     pace: Pace,
     /// Whether anything was acknowledged or read in this session.
-    progress: bool,
+    pub(super) progress: bool,
+    /// What the server lost and gets back.
+    pub(super) healing: Option<Healing>,
     /// The call for an exchange that is being answered, 0 if none is.
     round: u64,
     /// The end of a connection that was given up.
@@ -63,6 +64,7 @@ impl Runner {
             request: None,
             pace: Pace::default(),
             progress: false,
+            healing: None,
             round: 0,
             given_up: None,
         }
@@ -120,10 +122,10 @@ impl Runner {
             let event = tokio::select! {
                 () = inbox.notify.notified() => continue,
                 event = self.connection.next() => event,
-                (id, answer, bytes_before) = answered(&mut self.request) => {
+                (answered, bytes_before) = answered(&mut self.request) => {
                     let Some(shared) = weak.upgrade() else { return Ok(true) };
                     self.handle(&shared, Event::Moved(bytes(&shared).saturating_sub(bytes_before)));
-                    Event::Answered(id, answer)
+                    answered
                 }
                 () = self.pace.worked() => continue,
                 () = sleep => {
@@ -232,7 +234,20 @@ impl Runner {
                     let sent = transport.send(&request, token, answer_bytes_max);
                     tokio::time::timeout(patience, sent).await.unwrap_or(Err(Failure::Unreachable))
                 };
-                self.request = Some(Asked { id, answer: Box::pin(sending), bytes_before: bytes(shared) });
+                let answered = Box::pin(async move { Event::Answered(id, sending.await) });
+                self.request = Some(Asked { answered, bytes_before: bytes(shared) });
+            }
+            Effect::Heal { space, work, bytes_max } => return Some(self.heal(shared, space, work, bytes_max)),
+            Effect::Ask { id, request, patience_ms } => {
+                let (transport, token) = (shared.transport.clone(), lock(&shared.token).clone());
+                let patience = patience_ms.map_or(REQUEST_TIMEOUT, Duration::from_millis);
+                let asking = async move {
+                    let Some(transport) = &transport else { return Err(Failure::Unreachable) };
+                    let asked = transport.heal(&request, token);
+                    tokio::time::timeout(patience, asked).await.unwrap_or(Err(Failure::Unreachable))
+                };
+                let answered = Box::pin(async move { Event::HealAnswered(id, asking.await) });
+                self.request = Some(Asked { answered, bytes_before: bytes(shared) });
             }
             Effect::Barred { space } => {
                 let barred = lock(&shared.engine).bar(space);
@@ -331,9 +346,9 @@ fn offer_again(shared: &Arc<Shared>) {
     }
 }
 
-async fn answered(request: &mut Option<Asked>) -> (u64, Answer, u64) {
+async fn answered(request: &mut Option<Asked>) -> (Event, u64) {
     let Some(asked) = request else { return std::future::pending().await };
-    let answered = (asked.id, asked.answer.as_mut().await, asked.bytes_before);
+    let answered = (asked.answered.as_mut().await, asked.bytes_before);
     *request = None;
     answered
 }

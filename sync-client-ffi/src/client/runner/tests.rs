@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::session::{Ending, Failure, Status};
-use sync_core::wire::{Limits, LiveRequest, LiveResponse, SCHEMA, SyncRequest, Welcome};
+use sync_core::wire::{HealRequest, HealResponse, Limits, LiveRequest, LiveResponse, SCHEMA, SyncRequest, Welcome};
 
 use crate::client::transport::{Answer, Line, Opening, Pending, Traffic, Transport};
 use crate::client::{Client, lock};
@@ -37,6 +37,10 @@ struct FaultyLine {
 impl Transport for Faulty {
     fn send<'a>(&'a self, _: &'a SyncRequest, _: Option<String>, _: Option<usize>) -> Pending<'a, Answer> {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Err(Failure::Unreachable) })
+    }
+
+    fn heal<'a>(&'a self, _: &'a HealRequest, _: Option<String>) -> Pending<'a, Answer<HealResponse>> {
         Box::pin(async { Err(Failure::Unreachable) })
     }
 

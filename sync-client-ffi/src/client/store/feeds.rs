@@ -24,6 +24,16 @@ pub(in crate::client) struct NewItem<'a> {
     pub(in crate::client) own: Option<(u64, Hash)>,
 }
 
+/// What is known of an item, whoever's it is.
+pub(in crate::client) struct KnownItem {
+    pub(in crate::client) doc: DocId,
+    pub(in crate::client) hash: Hash,
+    /// What the server decided, as far as is known.
+    pub(in crate::client) verdict: Option<Verdict>,
+    /// Its place in the log, as far as is known.
+    pub(in crate::client) seq: Option<u64>,
+}
+
 impl Writer<'_> {
     pub(in crate::client) fn add_item(&self, space: SpaceId, item: &NewItem<'_>) -> Result<()> {
         self.run(
@@ -47,7 +57,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Notes what the server decided about an item.
+    /// Notes what the server decided about an item, and where it stands in the log.
     pub(in crate::client) fn decide(&self, space: SpaceId, id: ChangeId, seq: u64, verdict: Verdict) -> Result<()> {
         self.run(
             "UPDATE items SET seq = ?4, verdict = ?5 WHERE space_id = ?1 AND device_id = ?2 AND n = ?3",
@@ -56,21 +66,20 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// An item's document, declared hash, and verdict if there is one.
-    pub(in crate::client) fn item(
-        &self,
-        space: SpaceId,
-        id: ChangeId,
-    ) -> Result<Option<(DocId, Hash, Option<Verdict>)>> {
+    /// What is known of an item.
+    pub(in crate::client) fn item(&self, space: SpaceId, id: ChangeId) -> Result<Option<KnownItem>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT doc_id, hash, verdict FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3",
+            "SELECT doc_id, hash, verdict, seq FROM items WHERE space_id = ?1 AND device_id = ?2 AND n = ?3",
         )?;
         let key = params![space.as_bytes(), id.device.as_bytes(), id.n];
-        let found: Option<(Vec<u8>, Vec<u8>, Option<u8>)> =
-            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        let Some((doc, declared, verdict)) = found else { return Ok(None) };
+        let mut rows = statement.query(key)?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (doc, declared): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let verdict: Option<u8> = row.get(2)?;
         let verdict = verdict.map(|number| Verdict::from_number(number).ok_or(ROW)).transpose()?;
-        Ok(Some((DocId::from_slice(&doc).map_err(|_| ROW)?, hash(&declared, "items")?, verdict)))
+        let (doc, hash) = (DocId::from_slice(&doc).map_err(|_| ROW)?, hash(&declared, "items")?);
+        let seq = row.get(3)?;
+        Ok(Some(KnownItem { doc, hash, verdict, seq }))
     }
 
     /// What an item carries; `None` for one that carries nothing.

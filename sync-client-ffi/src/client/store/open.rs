@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V4__removed.sql"),
     include_str!("../../../../migrations/client/V5__quarantine.sql"),
     include_str!("../../../../migrations/client/V6__snapshots.sql"),
+    include_str!("../../../../migrations/client/V7__heal.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
@@ -188,7 +189,7 @@ pub(in crate::client) fn repair(path: &Path) -> std::result::Result<(Store, Path
     store.transaction(|writer| {
         spaces.into_iter().try_for_each(|(space, mut row)| {
             row.cursor = Cursor::start(space);
-            row.receipt = None;
+            row.proven = None;
             writer.set_space(space, &row)
         })
     })?;

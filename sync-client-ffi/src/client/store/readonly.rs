@@ -57,6 +57,11 @@ pub(in crate::client) struct Stamp {
 }
 
 impl Store {
+    /// Another connection to the same file, for reading.
+    pub(in crate::client) fn reader(&self) -> Result<Self> {
+        connect(&self.path)
+    }
+
     pub(in crate::client) fn is_read_only(&self) -> bool {
         self.lock.is_none()
     }

@@ -18,14 +18,14 @@ pub(in crate::client) struct SpaceRow {
     pub(in crate::client) acked: FeedHead,
     /// The place in the server's log.
     pub(in crate::client) cursor: Cursor,
-    /// The server's receipt for that place.
-    pub(in crate::client) receipt: Option<Receipt>,
+    /// The last place up to it that the server gave a receipt for.
+    pub(in crate::client) proven: Option<(Cursor, Receipt)>,
 }
 
 impl SpaceRow {
     pub(in crate::client) fn new(space: SpaceId, device: DeviceId) -> Self {
         let start = FeedHead::start(space, device);
-        Self { own: start, acked: start, cursor: Cursor::start(space), receipt: None }
+        Self { own: start, acked: start, cursor: Cursor::start(space), proven: None }
     }
 }
 
@@ -46,7 +46,8 @@ impl Writer<'_> {
 
     pub(in crate::client) fn spaces(&self) -> Result<Vec<(SpaceId, SpaceRow)>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT space_id, own_n, own_chain, acked_n, acked_chain, cursor_seq, cursor_chain, receipt FROM spaces",
+            "SELECT space_id, own_n, own_chain, acked_n, acked_chain, cursor_seq, cursor_chain, receipt, \
+             receipt_seq, receipt_chain FROM spaces",
         )?;
         let mut rows = statement.query([])?;
         let mut spaces = Vec::new();
@@ -57,13 +58,19 @@ impl Writer<'_> {
                 Ok((row.get(n)?, hash(&chain, "spaces")?))
             };
             let (own, acked, cursor) = (place(1)?, place(3)?, place(5)?);
-            let receipt: Option<Vec<u8>> = row.get(7)?;
-            let receipt = receipt.map(|bytes| hash(&bytes, "spaces").map(Receipt::from_hash)).transpose()?;
+            let receipt: (Option<Vec<u8>>, Option<u64>, Option<Vec<u8>>) = (row.get(7)?, row.get(8)?, row.get(9)?);
+            let proven = match receipt {
+                (Some(receipt), Some(seq), Some(chain)) => {
+                    let place = Cursor { seq, chain: hash(&chain, "spaces")? };
+                    Some((place, Receipt::from_hash(hash(&receipt, "spaces")?)))
+                }
+                _ => None,
+            };
             let row = SpaceRow {
                 own: FeedHead { n: own.0, chain: own.1 },
                 acked: FeedHead { n: acked.0, chain: acked.1 },
                 cursor: Cursor { seq: cursor.0, chain: cursor.1 },
-                receipt,
+                proven,
             };
             let space = SpaceId::from_slice(&id).map_err(|_| StoreError::Row { table: "spaces" })?;
             spaces.push((space, row));
@@ -73,8 +80,10 @@ impl Writer<'_> {
 
     pub(in crate::client) fn set_space(&self, space: SpaceId, row: &SpaceRow) -> Result<()> {
         self.run(
-            "INSERT INTO spaces VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (space_id) DO UPDATE SET own_n = ?2, \
-             own_chain = ?3, acked_n = ?4, acked_chain = ?5, cursor_seq = ?6, cursor_chain = ?7, receipt = ?8",
+            "INSERT INTO spaces (space_id, own_n, own_chain, acked_n, acked_chain, cursor_seq, cursor_chain, receipt, \
+             receipt_seq, receipt_chain) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (space_id) DO \
+             UPDATE SET own_n = ?2, own_chain = ?3, acked_n = ?4, acked_chain = ?5, cursor_seq = ?6, cursor_chain = ?7, \
+             receipt = ?8, receipt_seq = ?9, receipt_chain = ?10",
             params![
                 space.as_bytes(),
                 row.own.n,
@@ -83,7 +92,9 @@ impl Writer<'_> {
                 row.acked.chain.0,
                 row.cursor.seq,
                 row.cursor.chain.0,
-                row.receipt.map(|receipt| receipt.as_hash().0),
+                row.proven.map(|(_, receipt)| receipt.as_hash().0),
+                row.proven.map(|(place, _)| place.seq),
+                row.proven.map(|(place, _)| place.chain.0),
             ],
         )?;
         Ok(())

@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sync_core::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT_MS};
 use sync_core::session::{Ending, Failure};
-use sync_core::wire::{self, ErrorCode, SyncRequest};
+use sync_core::wire::{self, ErrorCode, HealRequest, HealResponse, SyncRequest};
 
 use super::http::{self, MSGPACK, Urls};
 use super::{Answer, App, Meter, Opening, Pending, Traffic, Transport};
@@ -60,7 +62,13 @@ impl Foreign {
         Ok(Self { stack, urls: Urls::new(server)?, meter: Meter::default(), app })
     }
 
-    async fn exchange(&self, request: &SyncRequest, token: Option<String>, bytes_max: Option<usize>) -> Answer {
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        request: &impl Serialize,
+        token: Option<String>,
+        bytes_max: Option<usize>,
+    ) -> Answer<T> {
         let token = token.ok_or(Failure::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None })?;
         let not_understood = Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None };
         let body = wire::encode(request).map_err(|_| not_understood)?;
@@ -73,7 +81,7 @@ impl Foreign {
         ];
         headers.extend(self.app.headers().map(|(name, value)| (name.to_owned(), value)));
         let timeout = Duration::from_millis(REQUEST_TIMEOUT_MS);
-        let work = self.stack.post(HttpPost { url: self.urls.sync.clone(), headers, body, timeout });
+        let work = self.stack.post(HttpPost { url: url.to_owned(), headers, body, timeout });
         let answer = tokio::time::timeout(timeout, work).await.ok().flatten().ok_or(Failure::Unreachable)?;
         Meter::add(&self.meter.bytes_received, answer.body.len());
         let most = bytes_max.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
@@ -94,7 +102,11 @@ impl Transport for Foreign {
         token: Option<String>,
         answer_bytes_max: Option<usize>,
     ) -> Pending<'a, Answer> {
-        Box::pin(self.exchange(request, token, answer_bytes_max))
+        Box::pin(self.exchange(&self.urls.sync, request, token, answer_bytes_max))
+    }
+
+    fn heal<'a>(&'a self, request: &'a HealRequest, token: Option<String>) -> Pending<'a, Answer<HealResponse>> {
+        Box::pin(self.exchange(&self.urls.heal, request, token, None))
     }
 
     fn open(&self, _: Option<String>) -> Pending<'_, Opening> {

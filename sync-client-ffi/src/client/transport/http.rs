@@ -5,9 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sync_core::limits::{BODY_BYTES_MAX, LIVE_OPEN_TIMEOUT_MS, REQUEST_TIMEOUT_MS};
 use sync_core::session::{Ending, Failure};
-use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, SyncResponse};
+use sync_core::wire::{self, ErrorCode, ErrorResponse, HealRequest, HealResponse, SyncRequest};
 
 use super::tls::{self, Trust};
 use super::{Answer, App, Meter, Opening, Pending, Traffic, Transport, socket};
@@ -18,6 +20,7 @@ pub(in crate::client) const MSGPACK: &str = "application/msgpack";
 /// Where requests go, and live connections.
 pub(super) struct Urls {
     pub(super) sync: String,
+    pub(super) heal: String,
     live: String,
 }
 
@@ -29,7 +32,8 @@ impl Urls {
             return Err(bad());
         }
         let base = url.as_str().trim_end_matches('/');
-        Ok(Self { sync: format!("{base}/v1/sync"), live: format!("{base}/v1/live") })
+        let url = |path| format!("{base}{path}");
+        Ok(Self { sync: url("/v1/sync"), heal: url("/v1/heal"), live: url("/v1/live") })
     }
 }
 
@@ -68,7 +72,13 @@ impl Http {
         client.as_ref()
     }
 
-    async fn exchange(&self, request: &SyncRequest, token: Option<String>, bytes_max: Option<usize>) -> Answer {
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        request: &impl Serialize,
+        token: Option<String>,
+        bytes_max: Option<usize>,
+    ) -> Answer<T> {
         let not_understood = Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None };
         let token = token.ok_or(Failure::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None })?;
         let body = wire::encode(request).map_err(|_| not_understood)?;
@@ -76,7 +86,7 @@ impl Http {
         Meter::add(&self.meter.bytes_sent, body.len());
         let client = self.requests().ok_or(Failure::Unreachable)?;
         let request = client
-            .post(&self.urls.sync)
+            .post(url)
             .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(CONTENT_TYPE, MSGPACK)
             .header(ACCEPT, MSGPACK)
@@ -100,9 +110,14 @@ impl Http {
 }
 
 /// What an answer means, by its status, its header and its body.
-pub(super) fn understand(status: u16, header_ms: Option<u64>, body: &[u8], app: &App) -> Answer {
+pub(super) fn understand<T: DeserializeOwned>(
+    status: u16,
+    header_ms: Option<u64>,
+    body: &[u8],
+    app: &App,
+) -> Answer<T> {
     if (200..300).contains(&status) {
-        let frame = wire::decode::<SyncResponse>(body).map_err(|error| {
+        let frame = wire::decode::<T>(body).map_err(|error| {
             tracing::warn!(%error, "the server's answer is not a frame");
             Failure::Refused { code: ErrorCode::BadFrame, retry_after_ms: None }
         })?;
@@ -172,7 +187,11 @@ impl Transport for Http {
         token: Option<String>,
         answer_bytes_max: Option<usize>,
     ) -> Pending<'a, Answer> {
-        Box::pin(self.exchange(request, token, answer_bytes_max))
+        Box::pin(self.exchange(&self.urls.sync, request, token, answer_bytes_max))
+    }
+
+    fn heal<'a>(&'a self, request: &'a HealRequest, token: Option<String>) -> Pending<'a, Answer<HealResponse>> {
+        Box::pin(self.exchange(&self.urls.heal, request, token, None))
     }
 
     fn open(&self, token: Option<String>) -> Pending<'_, Opening> {

@@ -3,6 +3,7 @@
 
 use sync_core::check::Push;
 use sync_core::feed::FeedHead;
+use sync_core::heal::Lost;
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
@@ -13,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::super::answer::{self, Pushed, Stretch};
-use super::super::{Committed, StoreError, snapshots};
+use super::super::{Committed, Healed, StoreError, snapshots};
 use super::pool::Pool;
 use super::row::{self, uuid};
 use super::session::Session;
@@ -115,6 +116,25 @@ pub(super) async fn group(
         answers.push(pushed.answer(&ledger, outcome, std::mem::take(&mut known[at])));
     }
     Ok(Committed { answers, before, head: ledger.head, entries: decision.entries })
+}
+
+/// Takes back what the log lost, in as many round trips.
+pub(super) async fn take_back(
+    client: &Session,
+    pool: &Pool,
+    space: SpaceId,
+    lost: Vec<Lost>,
+) -> Result<Healed, StoreError> {
+    let mut ledger = load(client, pool.begin(), space, &Lost::wanted(&lost)).await?;
+    let before = ledger.head;
+    let (decision, became) = ledger.take_back(lost);
+    try_join!(
+        biased;
+        write(client, &ledger, &decision),
+        async { Ok(client.batch_execute(COMMIT).await?) },
+    )?;
+    let committed = Committed { answers: Vec::new(), before, head: ledger.head, entries: decision.entries };
+    Ok(Healed { committed, became })
 }
 
 async fn load(client: &Session, begin: &str, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {

@@ -20,6 +20,7 @@ const COMMIT: &str = "COMMIT";
 
 const HEAD: &str = "SELECT head_seq, head_chain FROM spaces WHERE space_id = $1";
 const CHAIN: &str = "SELECT chain FROM log WHERE space_id = $1 AND seq = $2";
+const PLACES: &str = "SELECT seq, chain FROM log WHERE space_id = $1 AND seq = ANY($2) ORDER BY seq";
 const FEEDS: &str = "SELECT device_id, n, chain FROM feeds WHERE space_id = $1 ORDER BY device_id LIMIT $2";
 /// The page is cut by what the headers say of sizes; payloads are read of entries that are in it, and not where the reader
 /// has them, a snapshot stands in for them, or the document was deleted.
@@ -159,6 +160,27 @@ pub(super) async fn version(client: &Session, space: SpaceId) -> Result<SpaceVer
     )?;
     let head = head_of(&head)?.ok_or(StoreError::UnknownSpace)?;
     Ok(SpaceVersion { head, feeds: feeds_of(&feeds)? })
+}
+
+/// Where the log ends, and what its chain is at some places.
+pub(super) async fn places(
+    client: &Session,
+    space: SpaceId,
+    seqs: &[u64],
+) -> Result<(Cursor, Vec<Cursor>), StoreError> {
+    let id = uuid(space.as_bytes());
+    // No log is that long.
+    let seqs: Vec<i64> = seqs.iter().filter_map(|seq| i64::try_from(*seq).ok()).collect();
+    let ((), head, places, ()) = try_join!(
+        biased;
+        client.batch_execute(BEGIN),
+        async { client.query_typed(HEAD, &[(&id, Type::UUID)]).await },
+        async { client.query_typed(PLACES, &[(&id, Type::UUID), (&seqs, Type::INT8_ARRAY)]).await },
+        client.batch_execute(COMMIT),
+    )?;
+    let head = head_of(&head)?.ok_or(StoreError::UnknownSpace)?;
+    let places = places.iter().map(|found| cursor(found, 0)).collect::<Result<_, _>>()?;
+    Ok((head, places))
 }
 
 /// Where the logs of those spaces end that exist.

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use sync_core::check::Push;
 use sync_core::feed::FeedHead;
+use sync_core::heal::Lost;
 use sync_core::id::SpaceId;
 use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 
 use super::super::answer::{self, Pushed, Stretch};
-use super::super::{Committed, StoreError, snapshots};
+use super::super::{Committed, Healed, StoreError, snapshots};
 use super::{members, row};
 
 /// The server's clock, in milliseconds since 1970. Rows carry it for people; nothing is decided by it.
@@ -35,6 +36,18 @@ pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) 
     });
     let answers = answers.collect::<Result<_, StoreError>>()?;
     Ok(Committed { answers, before, head: ledger.head, entries: decision.entries })
+}
+
+/// Takes back what the log lost.
+pub(super) fn take_back(connection: &mut Connection, space: SpaceId, lost: Vec<Lost>) -> Result<Healed, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut ledger = load(&transaction, space, &Lost::wanted(&lost))?;
+    let before = ledger.head;
+    let (decision, became) = ledger.take_back(lost);
+    write(&transaction, &ledger, &decision)?;
+    transaction.commit()?;
+    let committed = Committed { answers: Vec::new(), before, head: ledger.head, entries: decision.entries };
+    Ok(Healed { committed, became })
 }
 
 fn load(connection: &Connection, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {

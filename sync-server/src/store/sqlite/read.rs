@@ -119,6 +119,25 @@ pub(super) fn version(connection: &mut Connection, space: SpaceId) -> Result<Spa
     Ok(SpaceVersion { head: head(&moment, space)?, feeds: feeds(&moment, space)? })
 }
 
+/// Where the log ends, and what its chain is at some places.
+pub(super) fn places(
+    connection: &mut Connection,
+    space: SpaceId,
+    seqs: &[u64],
+) -> Result<(Cursor, Vec<Cursor>), StoreError> {
+    let moment = connection.transaction()?;
+    let head = head(&moment, space)?;
+    let mut statement = moment.prepare_cached("SELECT chain FROM log WHERE space_id = ?1 AND seq = ?2")?;
+    let mut places = Vec::with_capacity(seqs.len());
+    for &seq in seqs.iter().filter(|seq| **seq <= head.seq) {
+        let mut rows = statement.query(params![space.as_bytes(), seq as i64])?;
+        if let Some(found) = rows.next()? {
+            places.push(Cursor { seq, chain: row::hash(found, 0)? });
+        }
+    }
+    Ok((head, places))
+}
+
 /// Where the logs of those spaces end that exist.
 pub(super) fn heads(connection: &mut Connection, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
     let moment = connection.transaction()?;

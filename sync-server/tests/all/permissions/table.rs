@@ -55,6 +55,12 @@ impl Expect {
 
 const PULL: &str = r#"{"schema":1,"space":"SPACE","pull":{"own":true,"version":true}}"#;
 
+const PLACES: &str = r#"{"schema":1,"space":"SPACE","places":[1]}"#;
+const LOST: &str = concat!(
+    r#"{"schema":1,"space":"SPACE","lost":{"base":{"seq":0,"chain":"0000000000000000000000000000000000000000000000000000000000000000"},"#,
+    r#""entries":[],"receipt":"0000000000000000000000000000000000000000000000000000000000000000"}}"#
+);
+
 fn get(asker: &Asker, path: &str) -> RequestBuilder {
     asker.phone.request(Method::GET, path)
 }
@@ -84,6 +90,18 @@ pub const ROWS: &[Row] = &[
         what: "a push",
         ask: Ask::Push,
         expect: Expect::Members(["200 not_a_writer", "200 applied", "200 applied"]),
+    },
+    Row {
+        route: "POST /v1/heal",
+        what: "places of the log",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/heal", PLACES)),
+        expect: Expect::Members(["200"; 3]),
+    },
+    Row {
+        route: "POST /v1/heal",
+        what: "entries without proof",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/heal", LOST)),
+        expect: Expect::Members(["403"; 3]),
     },
     Row {
         route: "GET /v1/live",

@@ -1,0 +1,43 @@
+//! Which facts deciding needs.
+
+use std::collections::BTreeSet;
+
+use crate::check::{Candidate, Checked, Push};
+use crate::id::{Actor, DeviceId, DocId, Hash};
+
+/// The keys of all facts that a group of pushes may touch; each list is sorted and free of duplicates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Members whose role is asked for.
+    pub users: BTreeSet<String>,
+    /// Feeds.
+    pub devices: BTreeSet<DeviceId>,
+    /// Documents.
+    pub documents: BTreeSet<DocId>,
+    /// Actors in documents.
+    pub actors: BTreeSet<(DocId, Actor)>,
+    /// Changes that are depended upon.
+    pub dependencies: BTreeSet<(DocId, Hash)>,
+}
+
+impl Wanted {
+    /// What these pushes need.
+    pub fn of(pushes: &[Push]) -> Self {
+        let mut wanted = Self::default();
+        for push in pushes {
+            wanted.users.insert(push.user.clone());
+            wanted.devices.insert(push.device);
+            push.candidates.iter().for_each(|candidate| wanted.add(candidate));
+        }
+        wanted
+    }
+
+    pub(crate) fn add(&mut self, candidate: &Candidate) {
+        self.documents.insert(candidate.doc);
+        if let Checked::Change(facts, _) = &candidate.checked {
+            let named = facts.others.iter().chain([&facts.actor]);
+            self.actors.extend(named.map(|&actor| (candidate.doc, actor)));
+            self.dependencies.extend(facts.deps.iter().map(|&dep| (candidate.doc, dep)));
+        }
+    }
+}
