@@ -30,10 +30,11 @@ impl Phone {
     /// Up to where the store finds that the server's log is another one.
     fn diverge(&mut self) -> Vec<Effect> {
         let cursor = Some(Cursor::start(SPACE));
-        let effects = self.tell(Event::Collected(SPACE, Collected { run: None, cursor, own: false }));
+        let effects = self
+            .tell(Event::Collected(SPACE, Collected { run: None, cursor, own: false, snapshots: None, wish: None }));
         let id = effects.iter().find_map(|effect| if let Effect::Send { id, .. } = effect { Some(*id) } else { None });
         let pull = Some(PullAnswer::Diverged { head: Cursor::start(SPACE) });
-        let response = Box::new(SyncResponse { schema: SCHEMA, push: None, pull });
+        let response = Box::new(SyncResponse { schema: SCHEMA, push: None, pull, snapshot: None });
         self.tell(Event::Answered(id.expect("a request"), Ok(response)));
         self.tell(Event::Stored(SPACE, StoreOutcome::Diverged))
     }

@@ -76,8 +76,14 @@ async fn whoever_read_it_brings_it_back_as_it_was() {
     let second = restored(&first).await;
     let (writer, reader) = (at(&second, &writer, "ann"), at(&second, &reader, "ann"));
     let since = Some(before.next);
-    let diverged = wire::Pull { since, bytes_max: None, own: false, version: false };
-    let request = wire::SyncRequest { schema: SCHEMA, space: reader.space, push: None, pull: Some(diverged.clone()) };
+    let diverged = wire::Pull { since, bytes_max: None, own: false, version: false, snapshots: None };
+    let request = wire::SyncRequest {
+        schema: SCHEMA,
+        space: reader.space,
+        push: None,
+        pull: Some(diverged.clone()),
+        snapshot: None,
+    };
     let head = Cursor::start(reader.space);
     assert_eq!(reader.sync(&request).await.pull, Some(PullAnswer::Diverged { head }));
 

@@ -63,7 +63,7 @@ impl Engine {
                 writer.label(*space, old, row.acked.n, label)?;
                 if state.regaining {
                     writer.forget_feed(*space, old, row.acked.n)?;
-                    (row.cursor, row.receipt) = (Cursor::start(*space), None);
+                    (row.cursor, row.proven) = (Cursor::start(*space), None);
                 } else if row.acked.n > 0 {
                     writer.set_feed(*space, old, row.acked)?;
                 }
