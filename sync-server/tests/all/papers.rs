@@ -180,7 +180,7 @@ async fn every_command_of_the_runbook_runs() {
     println!("{ran} blocks of the runbook ran, {} did not:\n{}", left_out.len(), left_out.join("\n"));
     assert!(ran >= 15, "only {ran} ran");
     let elsewhere = blocks.iter().filter(|block| block.mark.contains("elsewhere: ")).count();
-    assert!(elsewhere <= 4, "too much of it runs elsewhere");
+    assert!(elsewhere <= 5, "too much of it runs elsewhere");
 
     // The commands did what they say: the device is gone, and the server still serves.
     let list =
