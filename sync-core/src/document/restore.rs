@@ -1,7 +1,7 @@
 //! Going back to what a document was: the edit that makes it so again. What was kept since is left where it is, by its identity
 //! and not by its looks, so that what others do to it at the same time still meets it; only what differs is written anew.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{Automerge, ChangeHash, ObjId, ObjType, ROOT, ReadDoc, ValueRef};
 
@@ -195,7 +195,7 @@ impl Restoring<'_> {
             view.items(id).map(|item| (There::of(&item.value), item.id())).collect()
         };
         let (now, then) = (items(View::now(self.doc)), items(self.then()));
-        let ids = |items: &[Found]| -> HashSet<ObjId> { items.iter().map(|(_, id)| id.clone()).collect() };
+        let ids = |items: &[Found]| -> BTreeSet<ObjId> { items.iter().map(|(_, id)| id.clone()).collect() };
         let (in_now, in_then) = (ids(&now), ids(&then));
         let (mut now, mut then) = (now.into_iter().peekable(), then.into_iter().peekable());
         let mut at = 0u64;
@@ -237,8 +237,8 @@ impl Restoring<'_> {
         };
         let names_now: Vec<_> = (0..is.len()).map(|at| name(at, None)).collect();
         let names_then: Vec<_> = (0..was.len()).map(|at| name(at, Some(self.heads))).collect();
-        let in_now: HashSet<_> = names_now.iter().flatten().collect();
-        let in_then: HashSet<_> = names_then.iter().flatten().collect();
+        let in_now: BTreeSet<_> = names_now.iter().flatten().collect();
+        let in_then: BTreeSet<_> = names_then.iter().flatten().collect();
         let gone =
             |at: usize| names_now.get(at).is_some_and(|name| name.as_ref().is_none_or(|name| !in_then.contains(name)));
         let missing =
