@@ -15,6 +15,7 @@ mod access;
 pub mod account;
 mod builder;
 mod clock;
+mod device;
 mod doc;
 mod documents;
 mod edits;
@@ -223,32 +224,6 @@ impl Client {
         self.shared.observers.observe_token(Arc::new(callback))
     }
 
-    /// The device that this store goes on as, since it was restored from a backup or copied, while there is no token for
-    /// it. The app gets one from its server, for this device or for any other that is new, and [sets](Self::set_token) it; or
-    /// its user signs in once more, as a device without an id
-    /// ([`Refresher::signed_in_again`](crate::account::Refresher::signed_in_again)). Edits go on meanwhile, and nothing is exchanged.
-    pub fn wanted_device(&self) -> Option<DeviceId> {
-        self.engine().wanted_device()
-    }
-
-    /// Calls `callback` with the [device](Self::wanted_device) for which a token is wanted, each time that it is.
-    ///
-    /// ```no_run
-    /// # fn token_for(device: sync_client_ffi::DeviceId) -> String { String::new() }
-    /// # fn f(client: &sync_client_ffi::Client) {
-    /// let registering = client.clone();
-    /// let subscription = client.on_device_wanted(move |device| registering.set_token(token_for(device)));
-    /// # drop(subscription);
-    /// # }
-    /// ```
-    pub fn on_device_wanted(&self, callback: impl Fn(DeviceId) + Send + Sync + 'static) -> Subscription {
-        let shared = Arc::downgrade(&self.shared);
-        self.on_token_wanted(move || {
-            let wanted = shared.upgrade().and_then(|shared| lock(&shared.engine).wanted_device());
-            wanted.into_iter().for_each(&callback);
-        })
-    }
-
     /// Tells the client that the operating system's network came, went or changed. What is open is looked at at once, and
     /// replaced if it does not answer.
     pub fn network_changed(&self, online: bool) {
@@ -383,12 +358,6 @@ impl Client {
     /// Whether the client was opened for [reading](ClientBuilder::read_only).
     pub fn is_read_only(&self) -> bool {
         lock(&self.shared.engine).is_read_only()
-    }
-
-    /// Whether the store was restored from a backup or copied from another device, as its [marker](ClientBuilder::marker)
-    /// shows. It goes on as [another device](Self::wanted_device), and what it had not sent is written anew.
-    pub fn is_restored(&self) -> bool {
-        self.shared.restored
     }
 
     fn engine(&self) -> MutexGuard<'_, Engine> {

@@ -104,18 +104,20 @@ pub fn rebuild(changes: &[Stored], author: Actor, stands: bool, random: Random<'
             }
             continue;
         }
-        let Made { change: made, left_out, .. } = maker.make(change, Upon::Same, None, random)?;
+        let Made { change: made, left_out, .. } = maker.make(change, Upon::Same, None, false, random)?;
         outgoing.push(Outgoing { index, code, made, left: Left::Operations(left_out) });
     }
     Ok(outgoing)
 }
 
-/// Makes a change that is out of the document, or `only` some of its operations, anew upon everything that holds.
+/// Makes a change that is out of the document, or `only` some of its operations, anew upon everything that holds. With `gently`
+/// nothing is replaced that was written since.
 pub fn again(
     changes: &[Stored],
     author: Actor,
     index: usize,
     only: Option<&[u32]>,
+    gently: bool,
     random: Random<'_>,
 ) -> Result<Made, NoChange> {
     let Sorted { held, out, .. } = sort(changes);
@@ -123,7 +125,7 @@ pub fn again(
     for (at, _) in out {
         maker.knows(&changes[at])?;
     }
-    maker.make(&changes[index], Upon::Everything, only, random)
+    maker.make(&changes[index], Upon::Everything, only, gently, random)
 }
 
 struct Sorted {
@@ -197,9 +199,11 @@ impl<'a> Maker<'a> {
         change: &Stored,
         upon: Upon,
         only: Option<&[u32]>,
+        gently: bool,
         random: Random<'_>,
     ) -> Result<Made, NoChange> {
-        let mut made = self.reauthor.make(&change.bytes, upon, only, random)?;
+        let document = gently.then_some(&self.document);
+        let mut made = self.reauthor.make_unless(&change.bytes, upon, only, document, random)?;
         let Some(new) = &made.change else { return Ok(made) };
         // Nothing goes out that this device could not take itself.
         if self.document.apply(&[&new.bytes]).is_ok_and(|applied| applied.left_out.is_empty()) {

@@ -19,7 +19,7 @@ use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType};
 use automerge::{ActorId, ChangeHash, ExpandedChange};
 
 use crate::code::RejectCode;
-use crate::document::Random;
+use crate::document::{Document, Random};
 use crate::guard;
 use crate::id::{Actor, Hash};
 
@@ -87,6 +87,8 @@ pub enum Why {
     Element,
     /// The counter that it counts is gone.
     Value,
+    /// Something else was written in its place since.
+    Replaced,
     /// It removes what is gone: nothing is missing without it.
     Moot,
     /// The change would be none that a server takes.
@@ -164,6 +166,18 @@ impl Reauthor {
         only: Option<&[u32]>,
         random: Random<'_>,
     ) -> Result<Made, NoChange> {
+        self.make_unless(bytes, upon, only, None, random)
+    }
+
+    /// The same, but for what would replace something that its author did not know, as `document` shows it.
+    pub(crate) fn make_unless(
+        &mut self,
+        bytes: &[u8],
+        upon: Upon,
+        only: Option<&[u32]>,
+        document: Option<&Document>,
+        random: Random<'_>,
+    ) -> Result<Made, NoChange> {
         let guarded = guard::inspect(bytes).map_err(NoChange)?;
         if self.held.contains(guarded.hash) {
             return Ok(Made { change: None, left_out: Vec::new(), held: guarded.operations as u32 });
@@ -190,7 +204,12 @@ impl Reauthor {
             }
             // Of a mark's two ends the second may follow the first.
             self.keep(hash, part.clone(), true);
-            match self.again(&ops[part.clone()]) {
+            let made = self.again(&ops[part.clone()]).and_then(|made| {
+                let replaces =
+                    document.is_some_and(|document| made.iter().any(|op| self.replaces(op, document, start)));
+                if replaces { Err(Why::Replaced) } else { Ok(made) }
+            });
+            match made {
                 Ok(made) => kept.extend(made),
                 Err(why) => {
                     self.keep(hash, part.clone(), false);
@@ -280,6 +299,21 @@ impl Reauthor {
             [begin, end] if begin.key == end.key => Err(Why::Element),
             _ => Ok(made),
         }
+    }
+
+    /// Whether something is under the operation's key that it would replace and does not know. What the change under way, which
+    /// begins at `start`, has put there itself, it knows.
+    fn replaces(&self, op: &Op, document: &Document, start: u64) -> bool {
+        let Key::Map(key) = &op.key else { return false };
+        if matches!(op.action, OpType::Increment(_)) {
+            return false;
+        }
+        let own = |id: &OpId| id.counter() >= start && id.actor() == &self.author;
+        let known: Vec<&OpId> = op.pred.iter().collect();
+        let in_change = matches!(&op.obj, ObjectId::Id(object) if own(object));
+        !in_change
+            && !known.iter().any(|id| own(id))
+            && document.written(&op.obj, key).iter().any(|id| !known.contains(&id))
     }
 
     fn op(&self, op: &Op) -> Result<Op, Why> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use sync_core::feed::ChangeId;
-use sync_core::id::{DeviceId, SpaceId};
+use sync_core::id::SpaceId;
 use sync_core::quarantine::describe;
 
 use super::access::Quarantined;
@@ -23,11 +23,6 @@ pub struct QuarantinedExport {
 }
 
 impl Client {
-    /// Devices that this store was before it was restored from a backup or copied; their changes are this device's own.
-    pub fn former_devices(&self) -> Result<Vec<DeviceId>, ClientError> {
-        Ok(self.engine().store.read().former()?)
-    }
-
     /// A change in quarantine, with its operations as readable text.
     pub fn export_quarantined(&self, space: SpaceId, change: ChangeId) -> Result<QuarantinedExport, ClientError> {
         let (entry, bytes) = {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, BinaryHeap};
 
-use automerge::{Automerge, ChangeHash, ReadDoc};
+use automerge::legacy::{ObjectId, OpId};
+use automerge::{Automerge, ChangeHash, ObjId, ReadDoc};
 
 use super::read::View;
 use super::{Body, Document};
@@ -94,6 +95,21 @@ impl Document {
     /// Whether a change is sealed or applied here.
     pub fn has_change(&self, hash: Hash) -> bool {
         self.known(&[hash]).is_some()
+    }
+
+    /// The operations that made what is under a key now; more than one where it was written concurrently.
+    pub(crate) fn written(&self, object: &ObjectId, key: &str) -> Vec<OpId> {
+        let Body::Sealed(doc) = &self.body else { return Vec::new() };
+        let object = match object {
+            ObjectId::Root => ObjId::Root,
+            ObjectId::Id(id) => ObjId::Id(id.counter(), id.actor().clone(), 0),
+        };
+        let values = doc.get_all(&object, key).unwrap_or_default();
+        let id = |(_, id)| match id {
+            ObjId::Id(counter, actor, _) => Some(OpId::new(counter, &actor)),
+            ObjId::Root => None,
+        };
+        values.into_iter().filter_map(id).collect()
     }
 
     /// The marks on the text at a path; `None` if there is no text.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use sync_core::code::RejectCode;
 use sync_core::document::{Document, Op};
 use sync_core::quarantine::{Left, State, Stored, again, rebuild};
+use sync_core::reauthor::Why;
 use sync_core::value::Value;
 
 use crate::cases::{actor, cases};
@@ -70,7 +71,7 @@ fn the_refused_change_goes_and_those_behind_it_are_made_anew() {
         );
         // Once more comes to nothing.
         assert_eq!(rebuild(&changes, renewed(8), true, &mut || 6).unwrap(), []);
-        let made = again(&changes, renewed(7), 2, None, &mut || 7).unwrap();
+        let made = again(&changes, renewed(7), 2, None, true, &mut || 7).unwrap();
         changes.push(stored(&made.change.unwrap().bytes, State::Own));
         assert_eq!(document(&changes).get("n"), Some(Value::Counter(3)));
     }
@@ -89,7 +90,7 @@ fn what_was_made_anew_and_refused_then_is_made_anew_again_from_there() {
     let shown = document(&changes);
     assert_eq!((shown.get("n"), shown.get("k2")), (Some(Value::Counter(1)), Some(2i64.into())));
     for (index, count) in [(1, 2), (4, 3)] {
-        let made = again(&changes, renewed(8), index, None, &mut || 7).unwrap();
+        let made = again(&changes, renewed(8), index, None, true, &mut || 7).unwrap();
         changes.push(stored(&made.change.unwrap().bytes, State::Own));
         assert_eq!(document(&changes).get("n"), Some(Value::Counter(count)));
     }
@@ -111,6 +112,34 @@ fn where_the_document_itself_was_refused_everything_is_kept() {
     let outgoing = rebuild(&changes, renewed(7), false, &mut || 5).unwrap();
     assert!(outgoing.iter().all(|out| out.made.is_none() && out.left == Left::Whole));
     assert_eq!(outgoing.len(), 3);
+}
+
+#[test]
+fn what_was_written_since_is_replaced_only_where_somebody_says_so() {
+    let mut rng = Rng(3);
+    let begin = vec![put("k", 1i64), put("m", Value::Map([("inner".to_owned(), 1i64.into())].into()))];
+    let base = sealed(&mut Document::new(actor(9)), begin, &mut rng);
+    let mut writing = load(renewed(1), std::slice::from_ref(&base));
+    let inner = |value: i64| Op::Put { path: sync_core::path!["m", "inner"], value: value.into() };
+    let refused = sealed(&mut writing, vec![put("k", 2i64), put("k", 3i64), put("new", 4i64), inner(5)], &mut rng);
+    let mut changes = vec![stored(&base, State::Settled), stored(&refused, State::Refused(RejectCode::Validation))];
+    let outgoing = rebuild(&changes, renewed(7), true, &mut || 5).unwrap();
+    settle(&mut changes, outgoing);
+    // Nothing was written since.
+    let made = again(&changes, renewed(7), 1, None, true, &mut || 6).unwrap();
+    assert_eq!(made.left_out, []);
+    // The key was.
+    let later = sealed(&mut load(renewed(8), std::slice::from_ref(&base)), vec![put("k", 9i64)], &mut rng);
+    changes.push(stored(&later, State::Own));
+    let made = again(&changes, renewed(7), 1, None, true, &mut || 6).unwrap();
+    let left: Vec<(u32, Why)> = made.left_out.iter().map(|left| (left.index, left.why)).collect();
+    assert_eq!(left, [(0, Why::Replaced), (1, Why::Replaced)]);
+    changes.push(stored(&made.change.unwrap().bytes, State::Own));
+    let shown = document(&changes);
+    assert_eq!((shown.get("k"), shown.get("new")), (Some(9i64.into()), Some(4i64.into())));
+    let made = again(&changes, renewed(7), 1, Some(&[0, 1]), false, &mut || 7).unwrap();
+    changes.push(stored(&made.change.unwrap().bytes, State::Own));
+    assert_eq!(document(&changes).get("k"), Some(3i64.into()));
 }
 
 proptest! {

@@ -116,12 +116,15 @@ fn reauthor(number: u8, held: &[Vec<u8>]) -> Reauthor {
 }
 
 /// The values, and the marks on the texts among them.
-fn looks(document: &Document) -> (Option<Value>, Vec<(Path, Option<Vec<Marked>>)>) {
+fn looks(document: &Document) -> (Option<Value>, Vec<(Path, Marked)>) {
     let root = document.get(Path::root());
     let (mut ahead, mut marks) = (vec![(Path::root(), root.clone().unwrap())], Vec::new());
     while let Some((path, value)) = ahead.pop() {
         match value {
-            Value::Text(_) => marks.push((path.clone(), document.marks(path))),
+            Value::Text(_) => {
+                let marked = document.marks(path.clone()).into_iter().flatten();
+                marks.extend(marked.map(|mark| (path.clone(), mark)));
+            }
             Value::Map(map) => ahead.extend(map.into_iter().map(|(key, value)| (path.join(key.as_str()), value))),
             Value::List(list) => {
                 ahead.extend(list.into_iter().enumerate().map(|(at, value)| (path.join(at), value)));

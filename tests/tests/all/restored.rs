@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sync_client_ffi::account::{Account, AccountError, CredentialsFile, NewDevice, Proof, Refresher};
 use sync_client_ffi::{Client, DeviceId, Doc, DocId, SpaceId, SyncError, Value, path};
 use sync_tests::rig::{PATIENCE, Rig, Seeded, device};
 
@@ -323,6 +324,141 @@ fn a_running_client_asks_for_the_device_and_goes_on() {
         other.sync_once(PATIENCE).unwrap();
         tally.check(&other);
     }
+}
+
+#[test]
+fn who_is_signed_in_signs_in_once_more_and_goes_on() {
+    let rig = Rig::start();
+    let account = Account::new(&rig.url()).unwrap();
+    account.sign_up("ann@example.com", "Correct-Horse-7", "Ann").unwrap();
+    let sign_in = || {
+        let proof = Proof::Password { email: "ann@example.com".into(), password: "Correct-Horse-7".into() };
+        let (name, platform, app_version) = ("phone".into(), "linux".into(), "1.0.0".into());
+        account.sign_in(proof, NewDevice { device: None, name, platform, app_version, public_key: None }).unwrap()
+    };
+    let (store, backup) = (rig.folder().join("store"), rig.folder().join("backup"));
+    let refresher = Refresher::begin(CredentialsFile::new(rig.folder().join("login.json")), sign_in()).unwrap();
+    let open = |refresher: &Refresher| Client::builder(&store).signed_in(refresher).open().unwrap();
+    let phone = open(&refresher);
+    let mut tally = Tally::begin(&phone);
+    phone.sync_once(PATIENCE).unwrap();
+    let first = phone.device();
+    copy(&store, &backup);
+    tally.edit(&phone, "sent");
+    phone.sync_once(PATIENCE).unwrap();
+    drop(phone);
+    copy(&backup, &store);
+    let phone = open(&refresher);
+    tally.edit(&phone, "back");
+    for _ in 0..2 {
+        assert!(matches!(phone.sync_once(PATIENCE), Err(SyncError::NeedsDevice(_))));
+    }
+    drop(phone);
+    let phone = open(&refresher);
+    assert!(matches!(phone.sync_once(PATIENCE), Err(SyncError::NeedsDevice(_))));
+    let again = sign_in();
+    let second = again.device;
+    refresher.signed_in_again(again).unwrap();
+    phone.sync_once(PATIENCE).unwrap();
+    assert_eq!(phone.device(), second);
+    assert_ne!(first, second);
+    tally.check(&phone);
+    // From then on no other device will do.
+    let other = sign_in();
+    assert_eq!(refresher.signed_in_again(other), Err(AccountError::OtherIdentity));
+    drop(phone);
+    // At the next start what was saved fits.
+    let refresher = Refresher::open(CredentialsFile::new(rig.folder().join("login.json"))).unwrap();
+    let phone = open(&refresher);
+    tally.edit(&phone, "on");
+    phone.sync_once(PATIENCE).unwrap();
+    tally.check(&phone);
+}
+
+#[test]
+fn a_store_that_is_copied_while_it_waits_for_its_device_parts_again() {
+    let rig = Rig::start();
+    let (store, backup) = (rig.folder().join("store"), rig.folder().join("backup"));
+    let phone = open(&rig, &store, device(1));
+    let mut tally = Tally::begin(&phone);
+    exchange(&rig, &phone);
+    copy(&store, &backup);
+    tally.edit(&phone, "sent");
+    exchange(&rig, &phone);
+    drop(phone);
+    copy(&backup, &store);
+    let phone = open(&rig, &store, device(1));
+    let Err(SyncError::NeedsDevice(wanted)) = phone.sync_once(PATIENCE) else { panic!("a new device") };
+    drop(phone);
+    let clones = [rig.folder().join("a"), rig.folder().join("b")].map(|to| open(&rig, &copy(&store, &to), device(1)));
+    for (clone, name) in clones.iter().zip(["a", "b"]) {
+        assert_eq!(clone.wanted_device(), Some(wanted));
+        tally.edit(clone, name);
+        clone.create(tally.space, "offline").unwrap();
+        exchange(&rig, clone);
+    }
+    for _ in 0..2 {
+        clones.iter().for_each(|clone| exchange(&rig, clone));
+    }
+    clones.iter().for_each(|clone| tally.check(clone));
+    assert_eq!(clones[0].device(), wanted);
+    assert_ne!(clones[1].device(), wanted);
+    let offline = |clone: &Client| clone.documents(tally.space, Some("offline")).unwrap().len();
+    assert_eq!((offline(&clones[0]), offline(&clones[1])), (2, 2));
+}
+
+#[test]
+fn what_is_in_quarantine_and_what_was_deleted_offline_come_along() {
+    let rig = Rig::start();
+    let (store, backup) = (rig.folder().join("store"), rig.folder().join("backup"));
+    let phone = open(&rig, &store, device(1));
+    let space = phone.personal_space();
+    let [kept, gone, deleted] = [0, 1, 2].map(|_| phone.create(space, "notes").unwrap().id());
+    exchange(&rig, &phone);
+    let other = rig.phone("ann", 9);
+    exchange(&rig, &other);
+    other.delete(space, gone).unwrap();
+    exchange(&rig, &other);
+    for doc in [kept, gone, deleted] {
+        let doc = phone.open_doc(space, doc).unwrap();
+        doc.edit(|edit| {
+            edit.put("late", 1i64);
+        })
+        .unwrap();
+    }
+    exchange(&rig, &phone);
+    let before = phone.quarantine(space).unwrap();
+    assert_eq!(before.len(), 1, "written into a document that was deleted: {before:?}");
+    copy(&store, &backup);
+    phone.create(space, "sent").unwrap();
+    exchange(&rig, &phone);
+    drop(phone);
+    copy(&backup, &store);
+
+    let phone = open(&rig, &store, device(1));
+    phone.delete(space, deleted).unwrap();
+    let local = phone.create(space, "local").unwrap();
+    local
+        .edit(|edit| {
+            edit.put("title", "local");
+        })
+        .unwrap();
+    let both = phone.create(space, "local").unwrap().id();
+    phone.delete(space, both).unwrap();
+    exchange(&rig, &phone);
+    assert_ne!(phone.device(), device(1));
+    assert_eq!(phone.quarantine(space).unwrap(), before);
+    assert!(phone.export_quarantined(space, before[0].id()).unwrap().json.contains("late"));
+    for phone in [&phone, &other] {
+        exchange(&rig, phone);
+        let listed: Vec<String> =
+            phone.documents(space, None).unwrap().into_iter().map(|document| document.collection).collect();
+        assert_eq!(listed, ["notes", "sent", "local"]);
+        assert_eq!(phone.open_doc(space, kept).unwrap().get("late").unwrap(), Some(1i64.into()));
+        assert_eq!(phone.open_doc(space, local.id()).unwrap().get("title").unwrap(), Some("local".into()));
+    }
+    phone.drop_quarantined(space, before[0].id()).unwrap();
+    assert_eq!(phone.quarantine(space).unwrap(), []);
 }
 
 fn marked(number: u8, rig: &Rig, store: &Path, marker: &Path) -> Client {

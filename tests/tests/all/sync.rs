@@ -239,14 +239,17 @@ fn what_is_typed_upon_a_change_that_is_refused_meanwhile_is_kept_aside_with_it()
     assert_eq!(doc.edit_state(sent).unwrap(), EditState::Rejected { code: RejectCode::NotAWriter });
     assert_eq!(doc.edit_state(upon).unwrap(), EditState::Rejected { code: RejectCode::NotAWriter });
     assert_eq!(doc.get("n").unwrap(), Some(Value::Int(1)), "the document is as it is everywhere");
-    assert_eq!(ben.refused(space).unwrap().len(), 2);
+    // The second one once for what it was made upon, and once for itself.
+    assert_eq!(ben.refused(space).unwrap().len(), 3);
+    assert_eq!(ben.quarantine(space).unwrap().len(), 2);
 
     // With the right back, edits go through again, under a new actor.
     server.set_role(space, "ben", Some(Role::Writer));
     let again = put(4);
     ben.sync_once(PATIENCE).unwrap();
     assert!(matches!(doc.edit_state(again).unwrap(), EditState::Durable { .. }));
-    assert_eq!(doc.get("n").unwrap(), Some(Value::Int(4)));
+    assert_eq!(doc.get("n").unwrap(), Some(Value::Int(4)), "what is offered again replaces nothing newer");
+    assert_eq!(ben.quarantine(space).unwrap().len(), 2);
 }
 
 #[test]

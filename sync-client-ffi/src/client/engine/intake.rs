@@ -235,6 +235,9 @@ impl Engine {
         }
         self.regain(space, &intake.end)?;
         if matches!(intake.end, End::Page { more: false, .. }) {
+            if self.is_taken(space)? {
+                return Ok(Progress::Done(StoreOutcome::Trouble(Trouble::Forked)));
+            }
             stored.refused.extend(self.heal(space)?);
         }
         let mut outcome = self.outcome(space, &intake.end)?;

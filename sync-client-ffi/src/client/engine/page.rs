@@ -59,7 +59,7 @@ impl Engine {
             let Some(hash) = self.hash_of(space, entry)? else {
                 // An entry of our own that this store does not hold: it was rolled back. But an answer to what was asked under
                 // an earlier name leaves out what that one knew.
-                let own = entry.id.device == self.feed_of(space)?;
+                let own = entry.id.device == self.device;
                 return Ok(if own { Fit::Trouble(Trouble::RolledBack) } else { Fit::Gap });
             };
             cursor = cursor.next(&header(entry, hash));

@@ -89,11 +89,20 @@ impl Feed<'_> {
             writer.add_copy(self.space, id, by, &made.indices, 0)?;
             writer.set_actor(self.space, doc, Some(&author))?;
         }
-        self.keep(writer, id, doc, code, &left)
+        let offers = writer.offers(self.space, id)?;
+        self.keep(writer, id, doc, code, &left, offers)
     }
 
     /// Puts what is left of a change into quarantine.
-    fn keep(&self, writer: &Writer<'_>, id: ChangeId, doc: DocId, code: RejectCode, left: &Left) -> Done<()> {
+    fn keep(
+        &self,
+        writer: &Writer<'_>,
+        id: ChangeId,
+        doc: DocId,
+        code: RejectCode,
+        left: &Left,
+        offers: u64,
+    ) -> Done<()> {
         if left.is_nothing() {
             writer.leave_quarantine(self.space, id)?;
             return Ok(());
@@ -104,7 +113,7 @@ impl Feed<'_> {
                 Some(left.iter().filter(|left| left.why != Why::Moot).map(|left| left.index).collect())
             }
         };
-        let (offers, since_ms) = (writer.offers(self.space, id)?, clock::wall_ms());
+        let since_ms = clock::wall_ms();
         writer.set_quarantine(self.space, &KeptEntry { id, doc, code, operations, offers, since_ms })
     }
 
@@ -117,6 +126,7 @@ impl Feed<'_> {
     /// Makes anew what is in quarantine of a change. Gives whether all of it could be.
     fn apply_again(&mut self, writer: &Writer<'_>, entry: &KeptEntry, by_itself: bool) -> Done<bool> {
         let KeptEntry { id, doc, code, ref operations, offers, .. } = *entry;
+        // Who says so may change everything; what is done by itself replaces nothing that was written since.
         let offers = if by_itself { offers + 1 } else { 0 };
         match writer.kind(self.space, id)? {
             Some(ItemKind::Create) => {
@@ -135,7 +145,7 @@ impl Feed<'_> {
                 let known = writer.document(self.space, doc)?.and_then(|document| document.actor);
                 let author = known.unwrap_or_else(|| new_actor(self.device));
                 let Made { change, left_out, .. } =
-                    quarantine::again(&changes, author, index, operations.as_deref(), &mut clock::random)
+                    quarantine::again(&changes, author, index, operations.as_deref(), by_itself, &mut clock::random)
                         .map_err(unreadable)?;
                 if let Some(made) = change {
                     let by = self.append(writer, doc, &made)?;
@@ -143,7 +153,7 @@ impl Feed<'_> {
                     writer.set_actor(self.space, doc, Some(&author))?;
                 }
                 let left = Left::Operations(left_out);
-                self.keep(writer, id, doc, code, &left)?;
+                self.keep(writer, id, doc, code, &left, offers)?;
                 Ok(left.is_nothing())
             }
             _ => Ok(false),

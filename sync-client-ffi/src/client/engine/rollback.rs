@@ -126,6 +126,13 @@ impl Engine {
         Ok(true)
     }
 
+    /// Whether the device that a space's feed is to begin as has written there before: another copy of this store was faster,
+    /// or it is no new one.
+    pub(super) fn is_taken(&self, space: SpaceId) -> Result<bool> {
+        let state = self.space(space)?;
+        Ok(state.label.is_some() && !self.awaits && state.feeds.get(self.device).is_some())
+    }
+
     /// At the end of the log: makes anew, as this device's own, what is under a label. Gives the documents.
     pub(super) fn heal(&mut self, space: SpaceId) -> Result<Vec<DocId>> {
         let state = self.space(space)?;

@@ -210,9 +210,8 @@ impl Writer<'_> {
             let state = match verdict {
                 _ if out => State::Out,
                 Some(number) if number > 0 => State::Refused(RejectCode::from_number(number).ok_or(ROW)?),
-                Some(_) => State::Settled,
                 None if own => State::Own,
-                None => State::Settled,
+                _ => State::Settled,
             };
             let hash = hash(&declared, "items")?;
             let copies = copies.remove(&id).unwrap_or_default();

@@ -181,6 +181,21 @@ fn ends_in(fake: &Fake, trouble: Trouble) {
     drop(subscription);
 }
 
+/// Whoever is said to have written more than it has goes on as another device.
+fn asks_for_a_device(fake: &Fake) {
+    let folder = tempfile::tempdir().unwrap();
+    let phone = phone(fake, &folder);
+    let (before, (seen, subscription)) = (phone.device(), statuses(&phone));
+    phone.create(phone.personal_space(), "notes").unwrap();
+    phone.start().unwrap();
+    seen.wait_for(0, &Status::NeedsAuth);
+    let wanted = phone.wanted_device();
+    assert!(wanted.is_some_and(|wanted| wanted != before));
+    assert_eq!(phone.pending(phone.personal_space()).unwrap().outbox_changes, 1);
+    assert_eq!(phone.log_position(phone.personal_space()).unwrap(), 0);
+    drop(subscription);
+}
+
 #[test]
 fn a_log_that_contradicts_itself_is_not_taken() {
     let pull = |page: Page| Some(PullAnswer::Page(page));
@@ -207,15 +222,12 @@ fn a_log_that_contradicts_itself_is_not_taken() {
         }),
         Trouble::BrokenLog,
     );
-    ends_in(
-        &answering(move |id, space, _| {
-            let mut own = entry(1);
-            own.id = ChangeId { device: device(1), n: 9 };
-            own.hash = None;
-            LiveResponse::Answer { id, space, push: None, pull: pull(page(vec![own], 1, false)), snapshot: None }
-        }),
-        Trouble::RolledBack,
-    );
+    asks_for_a_device(&answering(move |id, space, _| {
+        let mut own = entry(1);
+        own.id = ChangeId { device: device(1), n: 9 };
+        own.hash = None;
+        LiveResponse::Answer { id, space, push: None, pull: pull(page(vec![own], 1, false)), snapshot: None }
+    }));
     ends_in(
         &answering(move |id, space, _| {
             let head = Cursor { seq: 3, chain: Hash([1; 32]) };
@@ -223,13 +235,10 @@ fn a_log_that_contradicts_itself_is_not_taken() {
         }),
         Trouble::ServerLostData,
     );
-    ends_in(
-        &answering(move |id, space, _| {
-            let acked = sync_core::feed::FeedHead { n: 5, chain: Hash([1; 32]) };
-            LiveResponse::Answer { id, space, push: Some(PushAnswer::Behind { acked }), pull: None, snapshot: None }
-        }),
-        Trouble::RolledBack,
-    );
+    asks_for_a_device(&answering(move |id, space, _| {
+        let acked = sync_core::feed::FeedHead { n: 5, chain: Hash([1; 32]) };
+        LiveResponse::Answer { id, space, push: Some(PushAnswer::Behind { acked }), pull: None, snapshot: None }
+    }));
     let too_old = Fake::start(|_| vec![Says::Close(4426)]);
     ends_in(&too_old, Trouble::UpgradeRequired);
 }

@@ -237,7 +237,8 @@ impl Keeping {
 
     pub(super) fn begin_again(&self, credentials: Credentials) -> Result<(), AccountError> {
         let before = self.credentials();
-        if !credentials.is_same_device(&before) && !(credentials.is_same_user(&before) && self.wants_device()) {
+        let fits = credentials.is_same_device(&before) || (credentials.is_same_user(&before) && self.wants_device());
+        if !fits {
             return Err(AccountError::OtherIdentity);
         }
         let mut state = self.alone(|| self.keychain.save(&credentials))?;
