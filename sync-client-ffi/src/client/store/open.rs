@@ -16,9 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V2__access.sql"),
     include_str!("../../../../migrations/client/V3__lists.sql"),
     include_str!("../../../../migrations/client/V4__removed.sql"),
-    include_str!("../../../../migrations/client/V5__quarantine.sql"),
-    include_str!("../../../../migrations/client/V6__snapshots.sql"),
-    include_str!("../../../../migrations/client/V7__heal.sql"),
+    include_str!("../../../../migrations/client/V5__long_life.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;
