@@ -25,6 +25,8 @@ impl std::fmt::Debug for AccessToken {
 }
 
 /// What a client says.
+// A frame is handed on at once; few exist at a time, and most are of the large kind.
+#[expect(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LiveRequest {
@@ -86,6 +88,8 @@ pub enum LiveRequest {
 }
 
 /// What the server says.
+// As above.
+#[expect(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LiveResponse {

@@ -61,7 +61,6 @@ impl Compactor {
         let (space, doc) = (state.space, state.doc);
         let tail = self.tail(state).await?;
         let Some(&newest_seq) = tail.seqs.last() else { return Ok(false) };
-        let began = std::time::Instant::now();
         let mut heads: BTreeSet<Hash> = BTreeSet::new();
         let mut job = Job::default();
         if let Some(snapshot) = &state.snapshot {
@@ -94,7 +93,7 @@ impl Compactor {
             self.pause().await;
         }
         if adopted {
-            metrics::folded(began.elapsed(), amount.changes, folded.bytes.len());
+            metrics::folded(amount.changes, folded.bytes.len());
         }
         Ok(adopted && tail.more)
     }
