@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sync_client_ffi::account::{Account, AccountError, CredentialsFile, NewDevice, Proof, Refresher};
 use sync_client_ffi::{Client, DeviceId, Doc, DocId, SpaceId, SyncError, Value, path};
@@ -180,13 +179,19 @@ fn two_clones_used_at_once_part_and_converge() {
             exchange(&rig, &clones[at]);
         }
         if round == 8 {
-            clones.iter().for_each(|clone| exchange(&rig, clone));
+            for clone in &clones {
+                exchange(&rig, clone);
+            }
         }
     }
     for _ in 0..2 {
-        clones.iter().for_each(|clone| exchange(&rig, clone));
+        for clone in &clones {
+            exchange(&rig, clone);
+        }
     }
-    clones.iter().for_each(|clone| tally.check(clone));
+    for clone in &clones {
+        tally.check(clone);
+    }
     assert_eq!(everything(&tally.doc(&clones[0])), everything(&tally.doc(&clones[1])));
     let devices = [clones[0].device(), clones[1].device()];
     assert_ne!(devices[0], devices[1]);
@@ -197,8 +202,12 @@ fn two_clones_used_at_once_part_and_converge() {
             exchange(&rig, clone);
         }
     }
-    clones.iter().for_each(|clone| exchange(&rig, clone));
-    clones.iter().for_each(|clone| tally.check(clone));
+    for clone in &clones {
+        exchange(&rig, clone);
+    }
+    for clone in &clones {
+        tally.check(clone);
+    }
     assert_eq!([clones[0].device(), clones[1].device()], devices, "they have parted for good");
 }
 
@@ -398,9 +407,13 @@ fn a_store_that_is_copied_while_it_waits_for_its_device_parts_again() {
         exchange(&rig, clone);
     }
     for _ in 0..2 {
-        clones.iter().for_each(|clone| exchange(&rig, clone));
+        for clone in &clones {
+            exchange(&rig, clone);
+        }
     }
-    clones.iter().for_each(|clone| tally.check(clone));
+    for clone in &clones {
+        tally.check(clone);
+    }
     assert_eq!(clones[0].device(), wanted);
     assert_ne!(clones[1].device(), wanted);
     let offline = |clone: &Client| clone.documents(tally.space, Some("offline")).unwrap().len();
@@ -502,7 +515,7 @@ fn a_marker_that_no_backup_holds_tells_a_restored_store_from_its_own() {
     // The store that stayed is none the worse.
     let phone = marked(1, &rig, &store, &marker);
     assert!(!phone.is_restored());
-    phone.sync_once(Duration::from_secs(60)).unwrap();
+    phone.sync_once(PATIENCE).unwrap();
     assert_eq!(phone.device(), device(1));
     assert_eq!(phone.documents(phone.personal_space(), None).unwrap().len(), 4);
 }
