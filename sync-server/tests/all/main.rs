@@ -34,5 +34,6 @@ mod strict;
 mod sync;
 mod timing;
 mod tokens;
+mod verify;
 mod version;
 mod world;
