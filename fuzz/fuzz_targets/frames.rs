@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sync_core::version::VersionVector;
 use sync_core::wire::{
-    ErrorResponse, LiveRequest, LiveResponse, SyncRequest, SyncResponse, VersionResponse, decode, encode,
+    ErrorResponse, HealRequest, HealResponse, LiveRequest, LiveResponse, SyncRequest, SyncResponse, VersionResponse,
+    decode, encode,
 };
 
 fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
@@ -20,6 +21,8 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8])
 fuzz_target!(|bytes: &[u8]| {
     round_trip::<SyncRequest>(bytes);
     round_trip::<SyncResponse>(bytes);
+    round_trip::<HealRequest>(bytes);
+    round_trip::<HealResponse>(bytes);
     round_trip::<VersionResponse>(bytes);
     round_trip::<ErrorResponse>(bytes);
     round_trip::<LiveRequest>(bytes);

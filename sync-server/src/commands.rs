@@ -20,6 +20,7 @@ mod place;
 mod seed;
 mod serve;
 mod token;
+mod verify;
 
 /// Rejoin's sync server: phones push what they wrote offline and pull what others wrote, over one durable log a space.
 #[derive(Parser)]
@@ -69,6 +70,11 @@ pub enum Command {
     /// Make the key files that all nodes need, and rotate those that sign tokens
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Check every log, feed, document and payload against the hashes that they are chained by
+    ///
+    /// Works beside a running server, which it takes a reader's time from. Prints a line for each thing that is wrong, with
+    /// its space and entry, and at the end how much was looked at; ends with 0 only if all is well.
+    Verify(verify::Verify),
     /// Ask a running server whether it is ready, for health checks
     ///
     /// Ends with 0 if it takes requests, else with 1 and the reason on standard error.
@@ -100,6 +106,7 @@ impl Command {
             Self::Devices(command) => devices::devices(command),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys(command) => keys::keys(command),
+            Self::Verify(arguments) => verify::verify(&arguments),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),
             Self::CompactionWorker(arguments) => compaction_worker::work(&arguments),
             Self::Config => print(config::DEFAULTS),

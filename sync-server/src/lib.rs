@@ -59,6 +59,7 @@ use crate::router::limit::Limits;
 use crate::router::observe::RequestIds;
 use crate::router::serve;
 use crate::store::audit::Audit;
+use crate::store::inspect::Inspect;
 use crate::store::postgres::{PostgresError, PostgresStore};
 use crate::store::registry::Registry;
 use crate::store::sqlite::{MigrateError, SqliteStore};
@@ -89,6 +90,7 @@ pub mod seed;
 pub mod store;
 pub mod telemetry;
 pub mod validation;
+pub mod verify;
 pub mod versions;
 pub mod writer;
 
@@ -330,12 +332,15 @@ pub struct Storage {
     pub store: Arc<dyn Store>,
     /// All else.
     pub registry: Arc<dyn Registry>,
+    /// Its rows as they are.
+    pub inspect: Arc<dyn Inspect>,
 }
 
 impl Storage {
-    fn of<T: Store + Registry>(database: T) -> Self {
+    fn of<T: Store + Registry + Inspect>(database: T) -> Self {
         let database = Arc::new(database);
-        Self { store: Arc::clone(&database) as Arc<dyn Store>, registry: database }
+        let registry = Arc::clone(&database) as Arc<dyn Registry>;
+        Self { store: Arc::clone(&database) as Arc<dyn Store>, registry, inspect: database }
     }
 }
 

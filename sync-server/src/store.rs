@@ -23,6 +23,7 @@ pub mod devices;
 pub(crate) mod entry;
 pub mod grants;
 pub mod idempotency;
+pub mod inspect;
 pub mod invites;
 pub mod postgres;
 pub mod registry;

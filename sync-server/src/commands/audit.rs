@@ -124,7 +124,7 @@ async fn open(place: &Place) -> Result<Storage, Box<dyn std::error::Error>> {
 }
 
 async fn show(place: &Place, wanted: Wanted) -> Done {
-    let Storage { store, registry } = open(place).await?;
+    let Storage { store, registry, .. } = open(place).await?;
     let now_ms = Clock::default().now_ms();
     let since = wanted.since.unwrap_or(Moment::Ago(SINCE));
     let mut filter = AuditFilter {
@@ -158,7 +158,7 @@ async fn show(place: &Place, wanted: Wanted) -> Done {
 }
 
 async fn purge(place: &Place, older_than: Duration) -> Done {
-    let Storage { store, registry } = open(place).await?;
+    let Storage { store, registry, .. } = open(place).await?;
     let now_ms = Clock::default().now_ms();
     let before_ms = now_ms.saturating_sub(older_than.as_millis() as u64);
     let mut purged = 0;

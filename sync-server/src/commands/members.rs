@@ -60,7 +60,8 @@ pub fn members(command: Members) -> Done {
 async fn set(place: &Place, between: Between, access: Access, role: Option<Role>) -> Done {
     let mut config = place.config()?;
     between.configure(&mut config);
-    let Storage { store, registry } = sync_server::open_storage(&config, &Keys::open(config.keys_folder())?).await?;
+    let Storage { store, registry, .. } =
+        sync_server::open_storage(&config, &Keys::open(config.keys_folder())?).await?;
     store.set_role(access.space, &access.user, role).await?;
     let deed = Deed::RoleSet(access.space, role);
     kept(done_by_operator(&*registry, Clock::default().now_ms(), &access.user, deed).await);

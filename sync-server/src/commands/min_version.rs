@@ -66,7 +66,7 @@ fn update_url(text: &str) -> Result<Url, String> {
 pub async fn min_version(command: MinVersion) -> Done {
     let (MinVersion::Set { place, .. } | MinVersion::List { place } | MinVersion::Clear { place, .. }) = &command;
     let config = place.config()?;
-    let Storage { store, registry } = open_storage(&config, &Keys::open(config.keys_folder())?).await?;
+    let Storage { store, registry, .. } = open_storage(&config, &Keys::open(config.keys_folder())?).await?;
     let done = work(&*registry, &command).await;
     store.close().await?;
     done

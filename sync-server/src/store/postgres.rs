@@ -29,6 +29,7 @@ mod devices;
 mod error;
 mod grants;
 mod idempotency;
+mod inspect;
 mod invites;
 mod members;
 mod pool;

@@ -25,6 +25,7 @@ mod commit;
 mod devices;
 mod grants;
 pub(crate) mod idempotency;
+mod inspect;
 mod invites;
 mod members;
 mod read;

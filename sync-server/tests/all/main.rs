@@ -35,5 +35,6 @@ mod sync;
 mod timing;
 mod tokens;
 mod validation;
+mod verify;
 mod version;
 mod world;

@@ -1,6 +1,7 @@
 //! A server that is restored from an old backup while its phones go on: what they hold of it comes back.
 
 use std::path::Path;
+use std::time::Instant;
 
 use sync_client_ffi::{Client, DocId, SpaceId, SyncError, Value};
 use sync_tests::rig::{PATIENCE, Seeded, ServerProcess, device, token};
@@ -91,7 +92,9 @@ fn a_thousand_commits_come_back(disaster: &mut dyn Disaster, others_wrote_meanwh
         total += 1;
     }
     for (at, phone) in phones.iter().enumerate() {
+        let began = Instant::now();
         phone.sync_once(PATIENCE).unwrap();
+        println!("phone {at}: {:?}", began.elapsed());
         // The first of them brings back what all had read.
         let there = phone.log_position(space).unwrap();
         assert!(there > kept + COMMITS as u64, "{there} after phone {at}");
@@ -108,6 +111,7 @@ fn a_thousand_commits_come_back(disaster: &mut dyn Disaster, others_wrote_meanwh
     }
     let version = fresh.version(space).unwrap();
     assert_eq!(version.get(device(PHONES)), of_gone, "also those of the phone that is gone");
+    disaster.is_sound(space);
 }
 
 #[test]

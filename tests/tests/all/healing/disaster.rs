@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use rusqlite::Connection;
-use sync_server::Config;
-use sync_server::auth::keys::RECEIPT_KEY;
+use sync_client_ffi::SpaceId;
+use sync_server::auth::keys::{Keys, RECEIPT_KEY};
 use sync_server::store::sqlite::FILE;
+use sync_server::{Config, open_storage, verify};
 use sync_tests::nodes::migrate;
 use sync_tests::rig::ServerProcess;
 use sync_tests::services::daemon::free_port;
@@ -21,6 +22,23 @@ pub trait Disaster {
 
     /// Kills it, puts the backup in place, and starts it.
     fn restore(&mut self);
+
+    /// Where its database is.
+    fn config(&self) -> Config;
+
+    /// What is stored is what the log says, also of what came back.
+    fn is_sound(&self, space: SpaceId) {
+        let config = self.config();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let keys = Keys::open(config.keys_folder()).unwrap();
+            let storage = open_storage(&config, &keys).await.unwrap();
+            let report = verify::space(&*storage.inspect, space, &mut |_| {}).await.unwrap();
+            assert!(report.findings.is_empty(), "{:?}", report.findings);
+            assert!(report.head.seq > 0);
+            storage.store.close().await.unwrap();
+        });
+    }
 
     /// Its key of receipts is lost, too.
     fn forget_receipts(&mut self) {
@@ -47,6 +65,10 @@ impl Embedded {
 }
 
 impl Disaster for Embedded {
+    fn config(&self) -> Config {
+        Config { data: self.server.data().to_owned(), ..Config::default() }
+    }
+
     fn server(&mut self) -> &mut ServerProcess {
         &mut self.server
     }
@@ -88,6 +110,12 @@ impl Distributed {
 }
 
 impl Disaster for Distributed {
+    fn config(&self) -> Config {
+        let mut config = Config { data: self.server.data().to_owned(), ..Config::default() };
+        config.database.url = Some(self.postgres.url("rejoin").into());
+        config
+    }
+
     fn server(&mut self) -> &mut ServerProcess {
         &mut self.server
     }
