@@ -71,7 +71,8 @@ async fn what_was_altered_is_named_with_its_place() {
         (set("log", "n = 40", "AND seq = 12"), "entry 12: item 40 of device"),
         (format!("DELETE FROM {} AND seq = 5", of_ann("log")), "entry 5: missing; the next in the log is 6"),
         (format!("DELETE FROM {} AND seq = 12", of_ann("log")), "its log ends at entry 12, but it does at 11"),
-        (format!("DELETE FROM {} AND seq = 6", of_ann("payloads")), "entry 6: its payload is missing"),
+        // What a change of a deleted document carried may be gone; the name of its collection stays.
+        (format!("DELETE FROM {} AND seq = 1", of_ann("payloads")), "entry 1: its payload is missing"),
         (set("payloads", "bytes = zeroblob(50)", "AND seq = 6"), "entry 6: its payload is not what its hash says"),
         (
             set("payloads", "bytes = CAST('others' AS BLOB)", "AND seq = 1"),
