@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a call costs through Python over the same call in Rust: an edit, a keystroke, a block, 100 fields as JSON.
 
-    cargo build --profile phone -p sync-client-ffi && cargo build --release -p sync-bench -p uniffi-bindgen
+    sync-client-ffi/build-phone && cargo build --release -p sync-bench -p uniffi-bindgen
     UNIFFI_BINDGEN=target/release/uniffi-bindgen sync-client-ffi/python/generate target/phone/libsync_client_ffi.so
     python3 bench/python_costs.py --rust target/release/sync-bench
 

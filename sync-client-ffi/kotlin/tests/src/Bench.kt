@@ -1,7 +1,7 @@
-//! What the way through Kotlin costs. Figures count with a library that was built in release, on a quiet machine:
+//! What the way through Kotlin costs. Figures count with the library that phones get, on a quiet machine:
 //!
-//!     cargo build --release -p sync-client-ffi -p uniffi-bindgen -p sync-server
-//!     REJOIN_BUILT=target/release sync-client-ffi/kotlin/tests/run bench
+//!     sync-client-ffi/build-phone && cargo build --profile phone -p uniffi-bindgen -p sync-server
+//!     REJOIN_BUILT=target/phone sync-client-ffi/kotlin/tests/run bench
 //!
 //! An edit waits for the disk. To see the rest of it, let java.io.tmpdir be in memory: `JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=/dev/shm`;
 //! `bench/` measures the same edit in Rust.
