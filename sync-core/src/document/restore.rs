@@ -108,7 +108,7 @@ fn remark(path: &Path, length: usize, is: Vec<Marked>, was: Vec<Marked>, ops: &m
     }
 }
 
-impl<'d, D: ReadDoc> View<'d, D> {
+impl<D: ReadDoc> View<'_, D> {
     fn found(&self, path: &Path) -> Option<Found> {
         let Some((last, above)) = path.0.split_last() else { return Some((There::Object(ObjType::Map), ROOT)) };
         let (value, id) = self.get(&self.object(above)?, last)?;

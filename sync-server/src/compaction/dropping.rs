@@ -14,7 +14,7 @@ const LOOKED_UP_MAX: usize = 5_000;
 
 impl Compactor {
     /// Up to where payloads of a document may go that are still there.
-    pub(super) fn may_drop<'s>(state: &'s DocumentState, horizon_seq: u64) -> Option<(&'s StoredSnapshot, u64)> {
+    pub(super) fn may_drop(state: &DocumentState, horizon_seq: u64) -> Option<(&StoredSnapshot, u64)> {
         let snapshot = state.snapshot.as_ref().filter(|_| !state.deleted)?;
         let through = horizon_seq.min(snapshot.seq).max(snapshot.below_seq);
         (through > snapshot.dropped_seq).then_some((snapshot, through))

@@ -46,7 +46,9 @@ fn fifty_kills_of_the_worker_lose_nothing() {
         if kill % 10 == 9 {
             let fresh = rig.phone("ann", 10 + kill as u8);
             fresh.sync_once(PATIENCE).unwrap();
-            docs.iter().for_each(|doc| equal(&ann, &fresh, doc.id()));
+            for doc in &docs {
+                equal(&ann, &fresh, doc.id());
+            }
         }
     }
     assert!(killed > 0, "none was killed in the midst of its work");
@@ -57,7 +59,9 @@ fn fifty_kills_of_the_worker_lose_nothing() {
     rig.compact();
     let fresh = rig.phone("ann", 2);
     fresh.sync_once(PATIENCE).unwrap();
-    docs.iter().for_each(|doc| equal(&ann, &fresh, doc.id()));
+    for doc in &docs {
+        equal(&ann, &fresh, doc.id());
+    }
     assert_eq!(fresh.version(ann.personal_space()).unwrap(), ann.version(ann.personal_space()).unwrap());
 }
 
@@ -70,7 +74,9 @@ fn a_worker_that_needs_more_memory_than_it_may_take_costs_nobody_anything() {
     rig.restart();
     let ann = rig.phone("ann", 1);
     let docs = [new_doc(&ann), new_doc(&ann)];
-    docs.iter().for_each(|doc| write(doc, 10, &"words ".repeat(100)));
+    for doc in &docs {
+        write(doc, 10, &"words ".repeat(100));
+    }
     ann.sync_once(PATIENCE).unwrap();
     assert_eq!(rig.compact(), Round { unfolded: 2, ..Round::default() });
     let (state, left) = stored(&rig, ann.personal_space(), docs[0].id());
@@ -80,7 +86,9 @@ fn a_worker_that_needs_more_memory_than_it_may_take_costs_nobody_anything() {
     assert_eq!(rig.compact(), Round { folded: 2, dropped: 2, ..Round::default() });
     let fresh = rig.phone("ann", 2);
     fresh.sync_once(PATIENCE).unwrap();
-    docs.iter().for_each(|doc| equal(&ann, &fresh, doc.id()));
+    for doc in &docs {
+        equal(&ann, &fresh, doc.id());
+    }
 }
 
 #[test]
@@ -133,7 +141,9 @@ fn kills_of_a_server_that_compacts_lose_nothing() {
         );
         server.kill();
         server.restart();
-        phones.iter().for_each(|phone| phone.network_changed(true));
+        for phone in &phones {
+            phone.network_changed(true);
+        }
     }
     stop.store(true, Ordering::Relaxed);
     let increments: i64 = typing.into_iter().map(|thread| thread.join().unwrap()).sum();
@@ -152,7 +162,9 @@ fn kills_of_a_server_that_compacts_lose_nothing() {
             })
             .sum();
         assert_eq!(counts, increments);
-        docs.iter().for_each(|doc| equal(&phones[0], phone, doc.id()));
+        for doc in &docs {
+            equal(&phones[0], phone, doc.id());
+        }
         assert!(phone.refused(space).unwrap().is_empty());
     }
     println!("{SERVER_KILLS} kills, {increments} increments");
