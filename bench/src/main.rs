@@ -19,6 +19,7 @@ mod live;
 mod offline;
 mod phone;
 mod production;
+mod year;
 
 /// Measures Rejoin on this machine and prints a Markdown table: local edits, an offline session, a cold start, the dedupe
 /// rule, a keystroke's way through frames and checks, compaction in the background, live connections, Postgres and several nodes (`production`, which
@@ -88,7 +89,7 @@ fn main() {
     }
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     type Measure = fn() -> Vec<Figure>;
-    let measurements: [(&str, Measure); 15] = [
+    let measurements: [(&str, Measure); 16] = [
         ("floor", floor::measure),
         ("edit", edit::measure),
         ("offline", offline::measure),
@@ -104,6 +105,7 @@ fn main() {
         ("production-writers", production::writers::measure),
         ("production-cold", production::cold::measure),
         ("production-nodes", production::nodes::measure),
+        ("year", year::measure),
     ];
     let mut figures = Vec::new();
     for (name, measure) in measurements.into_iter().filter(|(name, _)| wanted(name)) {

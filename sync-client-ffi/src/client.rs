@@ -58,7 +58,7 @@ pub use runner::SyncReport;
 pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 pub use undo::Undo;
 
-use engine::Engine;
+use engine::{Engine, FoldRule};
 use observe::{Observers, Turn};
 use runner::Inbox;
 use transport::Transport;
@@ -353,6 +353,12 @@ impl Client {
     #[doc(hidden)]
     pub fn limit_store_pages(&self, pages: u32) -> Result<(), ClientError> {
         Ok(self.engine().store.limit_pages(pages)?)
+    }
+
+    /// Folds the store when so few entries of a log are left as they are, and so few changes of a document are old. For tests.
+    #[doc(hidden)]
+    pub fn fold_sooner(&self, entries_kept: u64, changes_min: u64) {
+        self.engine().folds = FoldRule { entries_kept, changes_min, step: 1 };
     }
 
     /// Whether the client was opened for [reading](ClientBuilder::read_only).

@@ -51,6 +51,15 @@ pub const HEADER_BYTES: u64 = 36;
 pub const FOLD_CHANGES_MAX: usize = 20_000;
 /// See [`FOLD_CHANGES_MAX`]; one change always fits.
 pub const FOLD_BYTES_MAX: usize = 16 << 20;
+/// Entries of a log that a phone keeps one by one, however old, to hand them back to a server that lost them: with an index or
+/// two some 3 MiB, and more than any backup is behind that somebody would restore.
+pub const PHONE_ENTRIES_KEPT: u64 = 10_000;
+/// Changes of a document, older than those, from which on a phone folds them into a snapshot: that is written anew each time.
+pub const PHONE_TAIL_CHANGES_MAX: u64 = 256;
+/// Changes that a phone folds in one step, and their bytes.
+pub const PHONE_FOLD_CHANGES_MAX: usize = 4_096;
+/// See [`PHONE_FOLD_CHANGES_MAX`]; one change always fits.
+pub const PHONE_FOLD_BYTES_MAX: usize = 4 << 20;
 /// Hashes that one `need` names; the client sends what it has of them and asks again.
 pub const NEED_HASHES_MAX: usize = 256;
 

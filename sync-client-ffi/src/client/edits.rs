@@ -23,7 +23,7 @@ pub enum EditState {
     Sent,
     /// In the server's log, at this place.
     Durable {
-        /// The place.
+        /// The place; of an old edit, one behind it.
         seq: u64,
     },
     /// Refused by the server, and out of the document; it is kept.
@@ -81,6 +81,10 @@ impl Engine {
     fn edit_state(&self, space: SpaceId, doc: DocId, edit: u64) -> Result<EditState, ClientError> {
         let sent_n = self.space(space)?.sent_n;
         let read = self.store.read();
+        let (folded, covered) = read.folded_edits(space, doc)?;
+        if edit <= folded {
+            return Ok(EditState::Durable { seq: covered });
+        }
         let Some(mut id) = read.item_of_edit(space, doc, edit)? else { return Ok(EditState::Local) };
         // It counts what says it now.
         while let Some(copy) = read.copy_of(space, id)? {

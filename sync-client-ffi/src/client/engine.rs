@@ -15,6 +15,7 @@ use super::store::{Held, NewItem, SpaceRow, Store, StoreError, Writer};
 mod access;
 mod catch_up;
 mod collect;
+mod fold;
 mod heal;
 mod held;
 mod intake;
@@ -27,6 +28,7 @@ mod remake;
 mod rollback;
 mod undo;
 
+pub(super) use fold::FoldRule;
 pub(super) use heal::Healing;
 pub(super) use intake::{Progress, Stored};
 pub(super) use load::new_actor;
@@ -61,6 +63,7 @@ pub(super) struct Engine {
     former: BTreeSet<DeviceId>,
     /// There is no token of this device's yet.
     awaits: bool,
+    pub(super) folds: FoldRule,
 }
 
 /// A space that this device takes part in.
@@ -199,6 +202,7 @@ impl Engine {
             left: false,
             former: BTreeSet::new(),
             awaits: false,
+            folds: FoldRule::default(),
         };
         engine.read_identity()?;
         engine.read_spaces()?;

@@ -12,6 +12,7 @@ use super::{Shared, lock};
 
 mod connection;
 mod drive;
+mod folding;
 mod heal;
 mod inbox;
 mod merging;

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 mod access;
 mod documents;
 mod feeds;
+mod fold;
 mod heal;
 mod held;
 mod journal;
@@ -19,6 +20,7 @@ mod spaces;
 mod wipe;
 
 pub(super) use feeds::NewItem;
+pub(super) use fold::Foldable;
 pub(super) use heal::StoredLog;
 pub(super) use journal::StoredJournal;
 pub(super) use open::{corrupt, create_or_open, repair};

@@ -5,6 +5,7 @@ mod account;
 mod app_versions;
 mod compaction;
 mod ffi;
+mod folds;
 mod healing;
 mod histories;
 mod hostile;

@@ -37,7 +37,10 @@ impl Engine {
         state.sent = sent;
         state.sent_n = state.sent_n.max(sent.n);
         let cursor = (row.cursor.seq > 0).then_some(row.cursor);
-        let (own, snapshots) = (state.regaining, Some(state.base));
+        // What was folded of this device's own is not known here one by one.
+        let folded = self.store.read().folded_own(space, device)?;
+        let own = state.regaining || folded.is_some_and(|(_, seq)| row.cursor.seq < seq);
+        let snapshots = Some(state.base);
         Ok(Collected { run, cursor, own, snapshots, wish: self.wish(space)? })
     }
 

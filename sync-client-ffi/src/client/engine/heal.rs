@@ -42,9 +42,12 @@ impl Engine {
         }
         let row = self.store.transaction(|writer| {
             writer.forget_places(space, resume.seq)?;
-            let n = writer.last_placed(space, device)?;
+            let folded = writer.folded_own(space, device)?;
+            let n = writer.last_placed(space, device)?.max(folded.map_or(0, |(place, _)| place.n));
+            // What was folded and is lost cannot be sent again either.
+            let gone = folded.is_some_and(|(_, seq)| seq > resume.seq);
             // Of a feed whose payloads went with the space, nothing can be sent again: they come back by being read.
-            if n < row.acked.n && !regaining {
+            if n < row.acked.n && !regaining && !gone {
                 let chain = writer.own_chain(space, device, n)?.ok_or(ClientError::Corrupt)?;
                 row.acked = FeedHead { n, chain };
             }

@@ -132,6 +132,13 @@ impl Engine {
         let row = self.space(space)?.row;
         let feed = FeedState { head: row.own, acked: row.acked };
         let own = self.own_place(space, answer.acked().n)?;
+        if own.is_none() {
+            let folded = self.store.read().folded_own(space, self.feed_of(space)?)?;
+            // It is as old as what was folded here, so nobody here can say whether it is a place of this feed.
+            if folded.is_some_and(|(place, _)| answer.acked().n < place.n) {
+                return Ok(Err(Trouble::ServerLostData));
+            }
+        }
         let (acked, again) = match meaning(feed, &answer, own.map(|place| place.chain)) {
             // An answer tells what its run reached; another one may have reached further.
             Meaning::Acknowledged(acked) if acked.n < row.acked.n => (row.acked, false),
@@ -262,6 +269,20 @@ impl Engine {
         Ok(self.own_place(space, known.n)?.filter(|place| *place == known))
     }
 
+    /// Whether the server lost so much of this device's feed that it is not even kept here one by one any more.
+    fn forgot_folded(&self, space: SpaceId, version: Option<&FeedHeads>) -> Result<bool> {
+        let Some(version) = version.filter(|version| version.iter().count() < VECTOR_DEVICES_MAX) else {
+            return Ok(false);
+        };
+        let state = self.space(space)?;
+        let known = version.get(self.device).map_or(0, |place| place.n);
+        if state.regaining || known >= state.row.acked.n {
+            return Ok(false);
+        }
+        let folded = self.store.read().folded_own(space, self.device)?;
+        Ok(folded.is_some_and(|(place, _)| known < place.n))
+    }
+
     /// At the end of the log a space that was removed once has everything again.
     fn regain(&mut self, space: SpaceId, end: &End) -> Result<()> {
         if self.space(space)?.regaining && matches!(end, End::Page { more: false, .. }) {
@@ -334,6 +355,9 @@ impl Engine {
                 debug_assert_eq!(state.row.cursor, *next, "the page was checked before");
                 if version.as_ref().is_some_and(|version| !state.feeds.forks(version).is_empty()) {
                     return Ok(StoreOutcome::Trouble(Trouble::BrokenLog));
+                }
+                if self.forgot_folded(space, version.as_ref())? {
+                    return Ok(StoreOutcome::Trouble(Trouble::ServerLostData));
                 }
                 *more
             }

@@ -76,11 +76,16 @@ impl Engine {
     }
 
     fn hash_of(&self, space: SpaceId, entry: &PageEntry) -> Result<Option<Hash>> {
-        if entry.id.device != self.feed_of(space)? {
+        let feed = self.feed_of(space)?;
+        if entry.id.device != feed {
             return Ok(entry.hash);
         }
-        let own = self.store.read().item(space, entry.id)?.map(|item| item.hash);
-        Ok(own)
+        if let Some(own) = self.store.read().item(space, entry.id)? {
+            return Ok(Some(own.hash));
+        }
+        // What was folded is known by what the server says of it.
+        let folded = self.store.read().folded_own(space, feed)?;
+        Ok(entry.hash.filter(|_| folded.is_some_and(|(place, _)| entry.id.n <= place.n)))
     }
 }
 

@@ -334,6 +334,9 @@ impl Runner {
         // At once: what has arrived is waited for more eagerly than anything that is to be sent.
         self.pace.arrived(space);
         self.pace.merge_due(shared);
+        if matches!(outcome, StoreOutcome::Done { more: false, .. }) {
+            self.pace.fold(shared, space);
+        }
         shared.arrived.notify_all();
         outcome
     }

@@ -9,6 +9,7 @@ use sync_core::id::SpaceId;
 use sync_core::limits::APPLY_INTERVAL_MS;
 use tokio::task::JoinHandle;
 
+use super::folding::fold_aged;
 use super::merging::merge_once;
 use crate::client::{Shared, lock};
 
@@ -27,6 +28,8 @@ pub(super) struct Pace {
     spaces: BTreeMap<SpaceId, Space>,
     /// The space whose merge is under way on another thread.
     working: Option<(SpaceId, JoinHandle<Worked>)>,
+    /// The store is being folded on another thread.
+    folding: Option<JoinHandle<()>>,
 }
 
 struct Space {
@@ -124,10 +127,23 @@ impl Pace {
         }
     }
 
+    /// Folds what has become old in a space, beside everything else.
+    pub(super) fn fold(&mut self, shared: &Arc<Shared>, space: SpaceId) {
+        if self.folding.as_ref().is_none_or(JoinHandle::is_finished) {
+            let shared = shared.clone();
+            self.folding = Some(tokio::task::spawn_blocking(move || fold_aged(&shared, space)));
+        }
+    }
+
     /// Waits until nothing is under way.
     pub(super) async fn rest(&mut self) {
         if self.working.is_some() {
             self.worked().await;
+        }
+        if let Some(folding) = &mut self.folding {
+            // A panic in it is told by the panic itself.
+            folding.await.ok();
+            self.folding = None;
         }
     }
 

@@ -182,9 +182,8 @@ mod tests {
     #[test]
     fn a_page_is_read_from_an_index() {
         let store = Connection::open_in_memory().unwrap();
-        for version in ["V1__store", "V2__access", "V3__lists", "V4__removed", "V5__long_life"] {
-            let file = format!("{}/../migrations/client/{version}.sql", env!("CARGO_MANIFEST_DIR"));
-            store.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+        for migration in super::super::open::MIGRATIONS {
+            store.execute_batch(migration).unwrap();
         }
         for (sql, index) in [(super::PAGE, "PRIMARY KEY"), (super::PAGE_OF_COLLECTION, "documents_by_collection")] {
             let mut plan = store.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

@@ -101,7 +101,13 @@ impl Writer<'_> {
         )?;
         let key = params![space.as_bytes(), device.as_bytes(), n];
         let chain: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
-        chain.map(|bytes| hash(&bytes, "items")).transpose()
+        match chain {
+            Some(bytes) => Ok(Some(hash(&bytes, "items")?)),
+            None => {
+                let folded = self.folded_own(space, device)?;
+                Ok(folded.and_then(|(place, _)| (place.n == n).then_some(place.chain)))
+            }
+        }
     }
 
     /// The front of the outbox: own items behind `base`, as many as fit; one always does.
@@ -185,7 +191,8 @@ impl Writer<'_> {
         )?;
         let key = params![space.as_bytes(), doc.as_bytes(), arrival];
         let before: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?;
-        let first = before.unwrap_or(0) + 1;
+        let (folded, _) = self.folded_edits(space, doc)?;
+        let first = before.unwrap_or(0).max(folded) + 1;
         Ok(last.filter(|last| *last >= first).map(|last| (first, last)))
     }
 

@@ -57,10 +57,10 @@ impl Writer<'_> {
         Ok(entries)
     }
 
-    /// Takes the places behind `after` from the items that have them: they get others when the log is read again.
+    /// Takes the places behind `after` from what has them: items get others when the log is read again.
     pub(in crate::client) fn forget_places(&self, space: SpaceId, after: u64) -> Result<()> {
         self.run("UPDATE items SET seq = NULL WHERE space_id = ?1 AND seq > ?2", params![space.as_bytes(), after])?;
-        Ok(())
+        self.cut_snapshots(space, after)
     }
 
     /// The last item of a device that has a place in the log.

@@ -260,7 +260,7 @@ impl Writer<'_> {
 
     /// Takes away what there is of a space.
     pub(super) fn remove_snapshots(&self, space: SpaceId) -> Result<()> {
-        for table in ["snapshots", "snapshot_parts", "holes", "catch_ups"] {
+        for table in ["snapshots", "snapshot_parts", "holes", "catch_ups", "folds"] {
             self.run(&format!("DELETE FROM {table} WHERE space_id = ?1"), [space.as_bytes()])?;
         }
         Ok(())

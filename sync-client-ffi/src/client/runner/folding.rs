@@ -1,0 +1,36 @@
+//! Folding what has become old in the store, off the app's thread and the connection's.
+
+use std::sync::Arc;
+
+use sync_core::id::{DocId, SpaceId};
+
+use crate::client::engine::Engine;
+use crate::client::error::ClientError;
+use crate::client::{Shared, lock};
+
+/// Looks a part of a space through, and folds the documents that are worth it. The lock is free while a snapshot is made.
+pub(super) fn fold_aged(shared: &Arc<Shared>, space: SpaceId) {
+    let aged = lock(&shared.engine).aged(space);
+    let folded = aged.and_then(|docs| docs.into_iter().try_for_each(|doc| fold(shared, space, doc)));
+    match folded {
+        // What was not folded now is with the document's next change that has become old.
+        Ok(()) | Err(ClientError::NoSpace | ClientError::DiskFull) => {}
+        Err(error) => tracing::warn!(%error, "old changes stay as they are for now"),
+    }
+}
+
+fn fold(shared: &Arc<Shared>, space: SpaceId, doc: DocId) -> Result<(), ClientError> {
+    let begun = lock(&shared.engine).fold_begin(space, doc)?;
+    let Some(folding) = begun else { return Ok(()) };
+    match folding.work() {
+        Ok(folded) => {
+            let end = |engine: &mut Engine| engine.fold_end(&folding, &folded);
+            end(&mut lock(&shared.engine)).map(drop)
+        }
+        // A document that is whole without a snapshot stays so.
+        Err(error) => {
+            tracing::warn!(%doc, %error, "a document is not folded");
+            Ok(())
+        }
+    }
+}
