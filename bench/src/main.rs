@@ -16,6 +16,7 @@ mod edit;
 mod floor;
 mod hot;
 mod live;
+mod long;
 mod offline;
 mod phone;
 mod production;
@@ -47,6 +48,9 @@ enum Child {
     /// Opens a store, as a process of its own.
     #[command(hide = true)]
     Open { store: PathBuf },
+    /// Opens a document of a store, as a process of its own.
+    #[command(hide = true)]
+    OpenDoc { store: PathBuf, space: String, doc: String },
 }
 
 /// One line of the table.
@@ -85,16 +89,18 @@ fn main() {
         }
         Some(Child::Calls { store }) => return calls::print(&store),
         Some(Child::Open { store }) => return phone::open(&store),
+        Some(Child::OpenDoc { store, space, doc }) => return long::open(&store, &space, &doc),
         None => {}
     }
     let wanted = |name: &str| arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     type Measure = fn() -> Vec<Figure>;
-    let measurements: [(&str, Measure); 16] = [
+    let measurements: [(&str, Measure); 17] = [
         ("floor", floor::measure),
         ("edit", edit::measure),
         ("offline", offline::measure),
         ("cold", cold::measure),
         ("phone", phone::measure),
+        ("long", long::measure),
         ("admit", admit::measure),
         ("hot", hot::measure),
         ("compaction", compaction::measure),

@@ -12,8 +12,10 @@ use super::{Engine, Result};
 use crate::client::error::ClientError;
 use crate::client::store::{Foldable, StoreError};
 
-/// How far a log may go on before it is looked through again, and how many entries are looked at in one go.
+/// How far a log may go on before it is looked through again.
 const STEP: u64 = 1_000;
+/// Entries that are looked at in one go.
+const LOOKED_AT_MAX: u64 = 20_000;
 
 /// From when on a store is folded; tests have it sooner.
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +66,12 @@ impl Engine {
         Ok((through - looked.min(through) >= self.folds.step).then_some((looked, through)))
     }
 
-    /// Documents of which some changes have become old since this was asked last.
-    pub(in crate::client) fn aged(&mut self, space: SpaceId) -> Result<Vec<DocId>> {
-        let Some((looked, through)) = self.unfolded(space)? else { return Ok(Vec::new()) };
-        let (docs, reached) = self.store.read().changed_between(space, looked, through, STEP)?;
+    /// Documents of which some changes have become old since this was asked last, a part at a time; `None` if there are none yet.
+    pub(in crate::client) fn aged(&mut self, space: SpaceId) -> Result<Option<Vec<DocId>>> {
+        let Some((looked, through)) = self.unfolded(space)? else { return Ok(None) };
+        let (docs, reached) = self.store.read().changed_between(space, looked, through, LOOKED_AT_MAX)?;
         self.store.transaction(|writer| writer.set_looked_through(space, reached))?;
-        Ok(docs.into_iter().collect())
+        Ok(Some(docs.into_iter().collect()))
     }
 
     /// Begins to fold a document, if that is worth it and nobody holds it at what it shows.

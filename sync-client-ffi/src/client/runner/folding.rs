@@ -8,14 +8,23 @@ use crate::client::engine::Engine;
 use crate::client::error::ClientError;
 use crate::client::{Shared, lock};
 
-/// Looks a part of a space through, and folds the documents that are worth it. The lock is free while a snapshot is made.
+/// Looks a space through, and folds the documents that are worth it. The lock is free while a snapshot is made.
 pub(super) fn fold_aged(shared: &Arc<Shared>, space: SpaceId) {
-    let aged = lock(&shared.engine).aged(space);
-    let folded = aged.and_then(|docs| docs.into_iter().try_for_each(|doc| fold(shared, space, doc)));
-    match folded {
+    match fold_all(shared, space) {
         // What was not folded now is with the document's next change that has become old.
         Ok(()) | Err(ClientError::NoSpace | ClientError::DiskFull) => {}
         Err(error) => tracing::warn!(%error, "old changes stay as they are for now"),
+    }
+}
+
+fn fold_all(shared: &Arc<Shared>, space: SpaceId) -> Result<(), ClientError> {
+    // Each time further along the log, so this ends.
+    loop {
+        let aged = lock(&shared.engine).aged(space)?;
+        let Some(docs) = aged else { return Ok(()) };
+        for doc in docs {
+            fold(shared, space, doc)?;
+        }
     }
 }
 
