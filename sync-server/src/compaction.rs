@@ -32,11 +32,13 @@ mod readers;
 mod worker;
 
 pub use child::work;
+pub(crate) use folding::bytes_of;
+pub(crate) use frames::Job;
 pub(crate) use readers::Readers;
 pub use worker::Workshop;
+pub(crate) use worker::{Failure, Worker};
 
 use folding::{Unfolded, has_few};
-use worker::{Failure, Worker};
 
 /// Documents that are looked at in one query.
 const LOOKED_AT_MAX: u32 = 500;

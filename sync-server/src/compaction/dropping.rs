@@ -42,7 +42,7 @@ impl Compactor {
             self.pause().await;
         }
         self.drop_in(state, Range { after: 0, through: state.head_seq, few: true }).await?;
-        self.registry.document_purged(space, doc).await?;
+        self.registry.document_purged(space, doc, self.clock.now_ms()).await?;
         metrics::purged();
         tracing::info!(space = %space, doc = %doc, "the content of a deleted document is gone");
         Ok(())

@@ -126,6 +126,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, "There is no such thing here.")
     }
 
+    pub(crate) fn space_deleted() -> Self {
+        let message = "This space was deleted by an owner, for good; what this device has of it is its own to keep.";
+        Self::new(StatusCode::GONE, ErrorCode::SpaceDeleted, message)
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         let message = "This route does not take that method.";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::MethodNotAllowed, message)
