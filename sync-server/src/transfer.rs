@@ -185,3 +185,6 @@ impl Facts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
