@@ -9,6 +9,7 @@ use sync_server::store::StoreError;
 use sync_server::telemetry::redacted;
 use sync_server::{config, probe};
 
+mod accounts;
 mod audit;
 mod compaction_worker;
 mod devices;
@@ -20,6 +21,7 @@ mod min_version;
 mod place;
 mod seed;
 mod serve;
+mod spaces;
 mod token;
 mod verify;
 
@@ -60,6 +62,12 @@ pub enum Command {
     /// The newest first, beside a running server or without one. Without options, everything of the last 24 hours.
     #[command(args_conflicts_with_subcommands = true)]
     Audit(audit::Audit),
+    /// Delete a space for good, and say what became of deletions
+    #[command(subcommand)]
+    Spaces(spaces::Spaces),
+    /// Delete a user's account, with what is the user's alone
+    #[command(subcommand)]
+    Accounts(accounts::Accounts),
     /// List a user's devices, and revoke what is lost
     #[command(subcommand)]
     Devices(devices::Devices),
@@ -114,6 +122,8 @@ impl Command {
             Self::Members(command) => members::members(command),
             Self::MinVersion(command) => min_version::min_version(command),
             Self::Audit(arguments) => audit::audit(arguments),
+            Self::Spaces(command) => spaces::spaces(command),
+            Self::Accounts(command) => accounts::accounts(command),
             Self::Devices(command) => devices::devices(command),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys(command) => keys::keys(command),

@@ -59,7 +59,9 @@ pub enum TransferError {
     #[error("the file is damaged: {0}")]
     Damaged(String),
     /// A later version of the server wrote the file.
-    #[error("the file has version {0} of the format; this server reads version {VERSION}: use the server's version that wrote it")]
+    #[error(
+        "the file has version {0} of the format; this server reads version {VERSION}: use the server's version that wrote it"
+    )]
     Version(u32),
     /// The space cannot be filled.
     #[error("{0}; import it into another server, or delete nothing and go on with what is there")]

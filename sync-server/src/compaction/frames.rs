@@ -161,7 +161,11 @@ pub(super) fn pieces(task: Task, snapshot: &[u8]) -> Vec<Vec<u8>> {
             changes.iter().for_each(|(_, bytes)| say(CHANGE, bytes));
         }
     }
-    if whole { say(END, &[]) } else { say(FAILED, &[1]) }
+    if whole {
+        say(END, &[])
+    } else {
+        say(FAILED, &[1])
+    }
     frames
 }
 

@@ -166,11 +166,7 @@ impl Process {
         self.input.flush().await
     }
 
-    async fn hear(
-        &mut self,
-        job: &Job,
-        give: &mut (dyn FnMut(Vec<u8>) + Send),
-    ) -> io::Result<Result<(), FoldError>> {
+    async fn hear(&mut self, job: &Job, give: &mut (dyn FnMut(Vec<u8>) + Send)) -> io::Result<Result<(), FoldError>> {
         self.tell(job).await?;
         let mut header = [0; HEADER];
         loop {

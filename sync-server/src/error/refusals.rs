@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use sync_core::id::SpaceId;
 use sync_core::wire::{ErrorCode, FrameError};
 
 use super::{ApiError, Retry, field};
@@ -116,6 +117,14 @@ impl ApiError {
     pub(crate) fn last_owner() -> Self {
         let message = "A space keeps at least one owner; make somebody else one first.";
         Self::new(StatusCode::CONFLICT, ErrorCode::LastOwner, message)
+    }
+
+    /// An account is not deleted that others would miss an owner by.
+    pub(crate) fn owns_alone(space: SpaceId) -> Self {
+        let message = "Others are in a space that nobody else owns; make somebody else an owner, or delete it, first: ";
+        let mut refused = Self::new(StatusCode::CONFLICT, ErrorCode::LastOwner, message);
+        refused.detail = Some(space.to_string());
+        refused
     }
 
     pub(crate) fn too_many(message: &'static str) -> Self {

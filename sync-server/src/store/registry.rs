@@ -14,11 +14,35 @@ use super::versions::Versions;
 
 /// All that a store keeps beside logs.
 pub trait Registry:
-    Accounts + Audit + Cluster + Devices + Grants + Invites + Lifecycle + Snapshots + Spaces + Versions + Send + Sync + 'static
+    Accounts
+    + Audit
+    + Cluster
+    + Devices
+    + Grants
+    + Invites
+    + Lifecycle
+    + Snapshots
+    + Spaces
+    + Versions
+    + Send
+    + Sync
+    + 'static
 {
 }
 
 impl<T> Registry for T where
-    T: Accounts + Audit + Cluster + Devices + Grants + Invites + Lifecycle + Snapshots + Spaces + Versions + Send + Sync + 'static
+    T: Accounts
+        + Audit
+        + Cluster
+        + Devices
+        + Grants
+        + Invites
+        + Lifecycle
+        + Snapshots
+        + Spaces
+        + Versions
+        + Send
+        + Sync
+        + 'static
 {
 }

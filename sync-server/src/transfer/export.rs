@@ -250,7 +250,10 @@ impl Out<'_> {
                 let seqs: Vec<u64> = seqs.iter().map(|(seq, _)| *seq).collect();
                 for change in registry.changes_at(self.space, &seqs).await? {
                     let payload = change.bytes.ok_or_else(|| {
-                        TransferError::Unsound(format!("entry {} lacks its payload, and no snapshot has it", change.seq))
+                        TransferError::Unsound(format!(
+                            "entry {} lacks its payload, and no snapshot has it",
+                            change.seq
+                        ))
                     })?;
                     bytes += payload.len();
                     if bytes > FOLD_BYTES_MAX && !job.changes.is_empty() {

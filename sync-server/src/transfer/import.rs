@@ -185,8 +185,7 @@ impl Intake {
         if kind.version != VERSION {
             return Err(TransferError::Version(kind.version));
         }
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|_| damaged("its manifest cannot be read"))?;
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|_| damaged("its manifest cannot be read"))?;
         // Databases count so far.
         if manifest.head.seq > i64::MAX as u64 {
             return Err(damaged("its log is longer than any can be"));

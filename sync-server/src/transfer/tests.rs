@@ -235,7 +235,8 @@ async fn an_altered_file_fills_nothing_or_the_same() {
         match imported(&target, &altered).await {
             Ok(_) => {
                 // What people read, times, and what the manifest says of where it comes from are not what the log says.
-                let headers = |rows: Vec<LogRow>| rows.into_iter().map(|row| (row.header, row.payload)).collect::<Vec<_>>();
+                let headers =
+                    |rows: Vec<LogRow>| rows.into_iter().map(|row| (row.header, row.payload)).collect::<Vec<_>>();
                 assert_eq!(headers(log(&target).await), headers(expected.clone()));
                 is_sound(&target).await;
                 assert!(checked(&altered).await.is_ok(), "what is taken passes the check");

@@ -21,7 +21,8 @@ use super::row::{self, uuid};
 use super::session::Session;
 
 /// Other commits to the space wait behind this. Who then reads what they wrote must see it: each statement its own moment.
-const LOCK: &str = "SELECT head_seq, head_chain, documents_total, closed FROM spaces WHERE space_id = $1 FOR NO KEY UPDATE";
+const LOCK: &str =
+    "SELECT head_seq, head_chain, documents_total, closed FROM spaces WHERE space_id = $1 FOR NO KEY UPDATE";
 const COMMIT: &str = "COMMIT";
 
 /// Everything that pushes are judged against, in one statement. Each lookup by several keys is a subquery that cannot be

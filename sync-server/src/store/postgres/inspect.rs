@@ -18,7 +18,8 @@ use super::session::Session;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const COMMIT: &str = "COMMIT";
-const SPACES: &str = "SELECT space_id FROM spaces WHERE closed = 0 AND ($1 OR space_id > $2) ORDER BY space_id LIMIT $3";
+const SPACES: &str =
+    "SELECT space_id FROM spaces WHERE closed = 0 AND ($1 OR space_id > $2) ORDER BY space_id LIMIT $3";
 const ROWS: &str = "
     SELECT l.seq, l.chain, l.device_id, l.n, l.kind, l.doc_id, l.hash, l.verdict,
            l.actor, l.actor_seq, l.start_op, l.max_op, l.deps,

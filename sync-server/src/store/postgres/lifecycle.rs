@@ -64,8 +64,7 @@ const DELETION: &str = "
     SELECT d.deleted_seq, (extract(epoch FROM l.received_at) * 1000)::bigint, d.purged, d.purged_ms
     FROM documents d JOIN log l ON l.space_id = d.space_id AND l.seq = d.deleted_seq
     WHERE d.space_id = $1 AND d.doc_id = $2";
-const READERS: &str =
-    "SELECT device_id, seq, seen_ms FROM readers WHERE space_id = $1 ORDER BY device_id LIMIT $2";
+const READERS: &str = "SELECT device_id, seq, seen_ms FROM readers WHERE space_id = $1 ORDER BY device_id LIMIT $2";
 
 #[async_trait]
 impl Lifecycle for PostgresStore {
@@ -83,12 +82,10 @@ impl Lifecycle for PostgresStore {
             }
             Ok(Ok(refused))
         };
-        let begun = self.primary.with(async |client| {
-            match members::ensure_space(client, space).await {
-                Ok(()) => locked(client, &self.primary, space, begin).await,
-                Err(StoreError::DeletedSpace) => Ok(Ok(Some(NotFilled::Deleted))),
-                Err(error) => Err(error),
-            }
+        let begun = self.primary.with(async |client| match members::ensure_space(client, space).await {
+            Ok(()) => locked(client, &self.primary, space, begin).await,
+            Err(StoreError::DeletedSpace) => Ok(Ok(Some(NotFilled::Deleted))),
+            Err(error) => Err(error),
         });
         match begun.await? {
             Ok(None) => Ok(Ok(())),

@@ -153,8 +153,8 @@ fn load(
 }
 
 fn load_space(connection: &Connection, space: SpaceId) -> Result<(Ledger, Standing), StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT head_seq, head_chain, documents_total, closed FROM spaces WHERE space_id = ?1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT head_seq, head_chain, documents_total, closed FROM spaces WHERE space_id = ?1")?;
     let mut rows = statement.query([space.as_bytes()])?;
     let found = rows.next()?.ok_or(StoreError::UnknownSpace)?;
     let standing = Standing::from_number(found.get(3)?)?;

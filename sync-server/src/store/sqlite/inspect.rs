@@ -52,8 +52,8 @@ fn spaces_after(
     after: Option<SpaceId>,
     spaces_max: usize,
 ) -> Result<Vec<SpaceId>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT space_id FROM spaces WHERE space_id > ?1 AND closed = 0 ORDER BY space_id LIMIT ?2")?;
+    let mut statement = connection
+        .prepare_cached("SELECT space_id FROM spaces WHERE space_id > ?1 AND closed = 0 ORDER BY space_id LIMIT ?2")?;
     let after = after.map_or(Vec::new(), |space| space.as_bytes().to_vec());
     let mut rows = statement.query(params![after, spaces_max as i64])?;
     let mut spaces = Vec::new();
@@ -108,8 +108,9 @@ fn document(found: &Row<'_>) -> Result<DocumentRow, StoreError> {
 fn derived(connection: &mut Connection, space: SpaceId) -> Result<Derived, StoreError> {
     let moment = connection.transaction()?;
     let id = space.as_bytes();
-    let mut statement =
-        moment.prepare_cached("SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = ?1 AND closed = 0")?;
+    let mut statement = moment.prepare_cached(
+        "SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = ?1 AND closed = 0",
+    )?;
     let mut rows = statement.query([id])?;
     let found = rows.next()?.ok_or(StoreError::UnknownSpace)?;
     let head = Cursor { seq: row::number(found, 0)?, chain: row::hash(found, 1)? };

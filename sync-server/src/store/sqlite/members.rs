@@ -60,7 +60,8 @@ pub(super) fn spaces_of(connection: &Connection, user: &str) -> Result<Vec<(Spac
 
 pub(super) fn ensure_space(connection: &Connection, space: SpaceId) -> Result<(), StoreError> {
     let known = "SELECT closed FROM spaces WHERE space_id = ?1";
-    let closed: Option<i64> = connection.prepare_cached(known)?.query_row([space.as_bytes()], |found| found.get(0)).optional()?;
+    let closed: Option<i64> =
+        connection.prepare_cached(known)?.query_row([space.as_bytes()], |found| found.get(0)).optional()?;
     if let Some(closed) = closed {
         // Who may enter a space that is being filled may be said already.
         return match Standing::from_number(closed)? {

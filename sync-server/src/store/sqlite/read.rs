@@ -150,7 +150,8 @@ pub(super) fn heads(connection: &mut Connection, spaces: &[SpaceId]) -> Result<V
 }
 
 fn head(connection: &Connection, space: SpaceId) -> Result<Cursor, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT head_seq, head_chain, closed FROM spaces WHERE space_id = ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT head_seq, head_chain, closed FROM spaces WHERE space_id = ?1")?;
     let mut rows = statement.query([space.as_bytes()])?;
     let found = rows.next()?.ok_or(StoreError::UnknownSpace)?;
     Standing::from_number(found.get(2)?)?.pass()?;
