@@ -20,7 +20,7 @@ use super::{END, End, FORMAT, Facts, Line, MANIFEST, Manifest, PART_BYTES_MAX, P
 use super::{TransferError, VERSION};
 use crate::Storage;
 use crate::clock::Clock;
-use crate::compaction::{Job, Worker, Workshop, bytes_of};
+use crate::compaction::{Failure, Job, Worker, Workshop, bytes_of};
 use crate::config::Compaction;
 use crate::store::inspect::LogRow;
 use crate::store::snapshots::Range;
@@ -274,6 +274,7 @@ impl Out<'_> {
             any = true;
             match self.worker.fold(job).await {
                 Ok(folded) if folded.heads.iter().copied().eq(heads.iter().copied()) => snapshot = Some(folded.bytes),
+                Err(Failure::Start(error)) => return Err(TransferError::Worker(error.to_string())),
                 Ok(_) | Err(_) => {
                     tracing::warn!(space = %self.space, doc = %doc, "a document cannot be folded: its changes are in the log of the file");
                     return Ok((snapshot, false));
