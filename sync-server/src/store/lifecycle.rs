@@ -120,7 +120,8 @@ pub trait Lifecycle: Send + Sync + 'static {
     /// another.
     async fn open_filled(&self, space: SpaceId, head: Cursor, owner: Option<&str>) -> Result<bool, StoreError>;
 
-    /// Clears away rows of a closed space, at most so many of each kind; gives how many. Members stay.
+    /// Clears away rows of a closed space, at most so many of each kind; gives how many. Members stay. Of a space that is being
+    /// filled nothing goes once there is something in it.
     async fn clear_closed(&self, space: SpaceId, max: u32) -> Result<u64, StoreError>;
 
     /// Deletes a space for good, at the wish of an owner, or of the operator. Gives who its members were.

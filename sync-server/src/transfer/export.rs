@@ -240,7 +240,6 @@ impl Out<'_> {
             heads.extend(&stored.heads);
             after = stored.seq;
         }
-        let mut any = snapshot.is_some();
         loop {
             let range = Range { after, through: self.head.seq, few: true };
             let found = registry.changes_in(self.space, doc, range, FOLD_CHANGES_MAX).await?;
@@ -267,11 +266,10 @@ impl Out<'_> {
                     after = change.seq;
                 }
             }
-            if job.changes.is_empty() && any {
+            // One without any change may have come into being since: the log says whether it is there.
+            if job.changes.is_empty() {
                 return Ok((snapshot, true));
             }
-            // Also of a document without any change: it exists.
-            any = true;
             match self.worker.fold(job).await {
                 Ok(folded) if folded.heads.iter().copied().eq(heads.iter().copied()) => snapshot = Some(folded.bytes),
                 Err(Failure::Start(error)) => return Err(TransferError::Worker(error.to_string())),
@@ -304,6 +302,7 @@ impl Out<'_> {
                 place = row.at;
                 let line = line(row, fates)?;
                 bytes += line.payload.as_ref().map_or(0, |payload| payload.len());
+                bytes += line.facts.as_ref().map_or(0, |facts| facts.deps.len());
                 entries.push(line);
                 self.progress.entries += 1;
                 if bytes >= PART_BYTES_MAX || entries.len() >= PART_ENTRIES_MAX {

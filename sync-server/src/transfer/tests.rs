@@ -111,7 +111,7 @@ async fn a_space_goes_through_a_file_and_is_the_same() {
     let source = stage(&folder.path().join("source")).await;
     let file = folder.path().join("space.rejoin");
     let (manifest, counts) = exported(&source, &file).await;
-    assert_eq!((manifest.head.seq, counts), (60, Progress { entries: 60, documents: 2 }));
+    assert_eq!((manifest.head.seq, counts), (60, Progress { entries: 60, documents: 1 }));
     let (workshop, config) = here();
     let again = export(&source, &receipts(), SPACE, (workshop, &config), &file, &mut |_| {}).await;
     assert!(matches!(again, Err(TransferError::Exists(_))));
@@ -149,7 +149,8 @@ async fn others_read_the_files_in_it() {
     let tombstone: serde_json::Value =
         serde_json::from_slice(named(format!("tombstones/notes/{}.json", doc(4)))).unwrap();
     assert_eq!(tombstone, serde_json::json!({ "deleted_seq": 59 }));
-    assert_eq!(*named(format!("documents/notes/{}.json", doc(2))), b"{}");
+    let without_changes = format!("documents/notes/{}.automerge", doc(2));
+    assert!(files.iter().all(|(path, _)| *path != without_changes), "the log says that it is there");
 }
 
 fn files(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
@@ -275,9 +276,12 @@ async fn what_a_broken_import_left_is_cleared_and_the_later_one_goes_on() {
     let body = Some(sync_core::feed::Body::Create { collection: "x".to_owned() });
     let lost = sync_core::heal::Lost::check(line, body).unwrap().unwrap();
     let base = Cursor::start(SPACE);
+    assert_eq!(target.registry.clear_closed(SPACE, 10).await.unwrap(), 0, "there is nothing yet");
     let filling = crate::store::lifecycle::Filling { base, entries: vec![lost], received_ms: vec![1] };
     let head = target.registry.fill(SPACE, filling.clone()).await.unwrap().unwrap();
     assert_eq!(head, base.next(&line));
+    // A second one that is late in clearing takes nothing of it away.
+    assert_eq!(target.registry.clear_closed(SPACE, 10).await.unwrap(), 0);
     assert!(matches!(target.store.version(SPACE).await, Err(StoreError::Busy)), "nobody sees it");
     imported(&target, &file).await.unwrap();
     assert_eq!(log(&target).await, log(&source).await);

@@ -123,8 +123,11 @@ impl Lifecycle for PostgresStore {
 
     async fn clear_closed(&self, space: SpaceId, max: u32) -> Result<u64, StoreError> {
         let clear = async |client: &Session| {
-            if matches!(standing(client, space).await?, None | Some((Standing::Open, _))) {
-                return Err(StoreError::Fault("an open space was to be cleared".into()));
+            match standing(client, space).await? {
+                Some((Standing::Deleted, _) | (Standing::Filling, Cursor { seq: 0, .. })) => {}
+                // Another import has begun to fill it: what is there is its.
+                Some((Standing::Filling, _)) => return Ok(Ok(0)),
+                _ => return Err(StoreError::Fault("an open space was to be cleared".into())),
             }
             let (id, max) = (uuid(space.as_bytes()), i64::from(max));
             let mut cleared = 0;

@@ -149,7 +149,9 @@ fn open_filled(
 fn clear(connection: &mut Connection, space: SpaceId, max: u32) -> Result<u64, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match standing(&transaction, space)? {
-        Some((Standing::Filling | Standing::Deleted, _)) => {}
+        Some((Standing::Deleted, _) | (Standing::Filling, Cursor { seq: 0, .. })) => {}
+        // Another import has begun to fill it: what is there is its.
+        Some((Standing::Filling, _)) => return Ok(0),
         _ => return Err(StoreError::Fault("an open space was to be cleared".into())),
     }
     let mut cleared = 0;
