@@ -8,6 +8,9 @@ CREATE TABLE deleted_spaces (
     purged_ms  bigint                                      -- when nothing of it was left but this
 );
 
+-- Every node asks again and again what was deleted lately, and the background job what is left.
+CREATE INDEX deleted_spaces_by_time ON deleted_spaces (deleted_ms);
+
 -- Who was a member then, and is told that the space is gone where others are told that there is none.
 CREATE TABLE deleted_members (
     space_id uuid NOT NULL,

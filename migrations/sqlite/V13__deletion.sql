@@ -8,6 +8,9 @@ CREATE TABLE deleted_spaces (
     purged_ms  INTEGER                              -- when nothing of it was left but this
 ) STRICT, WITHOUT ROWID;
 
+-- Every node asks again and again what was deleted lately, and the background job what is left.
+CREATE INDEX deleted_spaces_by_time ON deleted_spaces (deleted_ms);
+
 -- Who was a member then, and is told that the space is gone where others are told that there is none.
 CREATE TABLE deleted_members (
     space_id BLOB NOT NULL,

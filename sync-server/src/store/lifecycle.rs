@@ -133,6 +133,9 @@ pub trait Lifecycle: Send + Sync + 'static {
     /// The tombstone of a space; `None` where it was not deleted.
     async fn deleted_space(&self, space: SpaceId) -> Result<Option<DeletedSpace>, StoreError>;
 
+    /// Spaces that were deleted since then, at most so many, the latest first.
+    async fn spaces_deleted_since(&self, since_ms: u64, max: u32) -> Result<Vec<SpaceId>, StoreError>;
+
     /// Spaces that were deleted by then and of which something is left, at most so many.
     async fn unpurged_spaces(&self, deleted_by_ms: u64, max: u32) -> Result<Vec<SpaceId>, StoreError>;
 

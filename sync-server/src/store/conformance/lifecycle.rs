@@ -48,6 +48,8 @@ async fn a_deleted_space_is_gone_for_good<S: Store + Lifecycle + Snapshots + Ins
     assert_eq!(store.begin_filling(space).await.expect("an answer"), Err(NotFilled::Deleted));
     assert_eq!(store.delete_space(space, None, 6_000).await.expect("an answer"), Err(Refusal::NotFound), "it is done");
     // Its rows go, and the tombstone stays.
+    assert!(store.spaces_deleted_since(5_000, 10_000).await.expect("spaces").contains(&space));
+    assert!(!store.spaces_deleted_since(5_001, 10_000).await.expect("spaces").contains(&space));
     assert!(store.unpurged_spaces(4_999, 10_000).await.expect("spaces").iter().all(|id| *id != space));
     assert!(store.unpurged_spaces(5_000, 10_000).await.expect("spaces").contains(&space));
     let mut steps = 0;

@@ -56,6 +56,7 @@ const DELETE: &str = "
     UPDATE spaces SET closed = 2 WHERE space_id = $1";
 const LOST: &str = "SELECT EXISTS (SELECT 1 FROM deleted_members WHERE space_id = $1 AND user_id = $2)";
 const TOMBSTONE: &str = "SELECT deleted_ms, purged_ms FROM deleted_spaces WHERE space_id = $1";
+const SINCE: &str = "SELECT space_id FROM deleted_spaces WHERE deleted_ms >= $1 ORDER BY deleted_ms DESC LIMIT $2";
 const UNPURGED: &str = "SELECT space_id FROM deleted_spaces WHERE purged_ms IS NULL AND deleted_ms <= $1 LIMIT $2";
 const PURGED: &str = "
     WITH places AS (DELETE FROM readers WHERE space_id = $1)
@@ -179,6 +180,13 @@ impl Lifecycle for PostgresStore {
             Ok(DeletedSpace { space, deleted_ms: row::number(found, 0)?, purged_ms })
         };
         found.first().map(tombstone).transpose()
+    }
+
+    async fn spaces_deleted_since(&self, since_ms: u64, max: u32) -> Result<Vec<SpaceId>, StoreError> {
+        let (since, max) = (i64::try_from(since_ms).unwrap_or(i64::MAX), i64::from(max));
+        let wanted: [Parameter<'_>; 2] = [(&since, Type::INT8), (&max, Type::INT8)];
+        let found = self.primary.with(async |client| Ok(client.query_typed(SINCE, &wanted).await?)).await?;
+        found.iter().map(|found| row::space(found, 0)).collect()
     }
 
     async fn unpurged_spaces(&self, deleted_by_ms: u64, max: u32) -> Result<Vec<SpaceId>, StoreError> {

@@ -72,6 +72,20 @@ impl Lifecycle for SqliteStore {
         .await
     }
 
+    async fn spaces_deleted_since(&self, since_ms: u64, max: u32) -> Result<Vec<SpaceId>, StoreError> {
+        self.read(move |connection| {
+            let sql = "SELECT space_id FROM deleted_spaces WHERE deleted_ms >= ?1 ORDER BY deleted_ms DESC LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![i64::try_from(since_ms).unwrap_or(i64::MAX), max])?;
+            let mut spaces = Vec::new();
+            while let Some(found) = rows.next()? {
+                spaces.push(row::space(found, 0)?);
+            }
+            Ok(spaces)
+        })
+        .await
+    }
+
     async fn unpurged_spaces(&self, deleted_by_ms: u64, max: u32) -> Result<Vec<SpaceId>, StoreError> {
         self.read(move |connection| {
             let sql = "SELECT space_id FROM deleted_spaces WHERE purged_ms IS NULL AND deleted_ms <= ?1 LIMIT ?2";
