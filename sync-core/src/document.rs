@@ -23,7 +23,7 @@ mod undo;
 mod write;
 
 use apply::{attempt, sift, topological};
-pub use fold::{FoldError, Folded, changes_beyond, fold};
+pub use fold::{FoldError, Folded, changes_beyond, fold, snapshot_json};
 pub use history::{Marked, Revision};
 pub use op::{Expand, Op, decode_ops, encode_ops};
 pub use patch::{Action, Patch};

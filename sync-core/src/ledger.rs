@@ -377,7 +377,8 @@ impl Ledger {
                 }
                 self.dependencies.insert((doc, header.hash), Dependency::Applied { max_op: facts.max_op() });
                 decision.actors.insert((doc, facts.actor));
-                (Some(facts), Some(bytes))
+                // No change is empty: nothing is left of this one's content.
+                (Some(facts), (!bytes.is_empty()).then_some(bytes))
             }
             // A verdict of "applied" is never reached for what the checks refused.
             Checked::Refused(_) => (None, None),

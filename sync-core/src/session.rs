@@ -281,7 +281,7 @@ impl Session {
             self.spaces.entry(space).or_insert(fresh);
         }
         if let Some(state) = self.spaces.get_mut(&space)
-            && state.trouble == Some(Trouble::NoAccess)
+            && state.trouble.is_some_and(Trouble::bars)
         {
             state.trouble = None;
             state.due_at_ms = now_ms;
@@ -482,8 +482,9 @@ impl Session {
                 self.resume_at_ms = now_ms + self.backoff.next(retry_after_ms, random);
                 effects.push(Effect::RefreshToken);
             }
-            ErrorCode::NotFound => {
-                self.trouble_in(space, Trouble::NoAccess);
+            ErrorCode::NotFound | ErrorCode::SpaceDeleted => {
+                let deleted = code == ErrorCode::SpaceDeleted;
+                self.trouble_in(space, if deleted { Trouble::SpaceDeleted } else { Trouble::NoAccess });
                 if self.spaces.contains_key(&space) {
                     effects.push(Effect::Barred { space });
                 }

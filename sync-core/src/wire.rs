@@ -253,6 +253,8 @@ pub enum ErrorCode {
     DeviceRevoked,
     /// It does not exist, or the caller may not know that it does.
     NotFound,
+    /// The space was deleted, and the caller was a member: it does not come back.
+    SpaceDeleted,
     /// The caller's role does not allow it.
     Forbidden,
     /// A field's value is out of its range; the message names the field.

@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     MemberRemoved,
     DocumentDeleted,
     LogHealed,
+    SpaceDeleted,
+    AccountDeleted,
     FlagNewCountry,
     FlagBurst,
     FlagReaching,
@@ -54,7 +56,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::AccountCreated,
         Self::AccountRefused,
         Self::PasswordChanged,
@@ -75,6 +77,8 @@ impl Kind {
         Self::MemberRemoved,
         Self::DocumentDeleted,
         Self::LogHealed,
+        Self::SpaceDeleted,
+        Self::AccountDeleted,
         Self::FlagNewCountry,
         Self::FlagBurst,
         Self::FlagReaching,
@@ -103,6 +107,8 @@ impl Kind {
             Self::MemberRemoved => "member.removed",
             Self::DocumentDeleted => "document.deleted",
             Self::LogHealed => "space.log_healed",
+            Self::SpaceDeleted => "space.deleted",
+            Self::AccountDeleted => "account.deleted",
             Self::FlagNewCountry => "flag.new_country",
             Self::FlagBurst => "flag.burst",
             Self::FlagReaching => "flag.reaching",

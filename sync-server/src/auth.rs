@@ -13,6 +13,7 @@ use crate::router::observe::Note;
 pub mod accounts;
 pub(crate) mod callers;
 pub(crate) mod devices;
+pub mod erase;
 pub(crate) mod grants;
 pub mod issuers;
 mod jwt;

@@ -9,9 +9,11 @@ use sync_server::store::StoreError;
 use sync_server::telemetry::redacted;
 use sync_server::{config, probe};
 
+mod accounts;
 mod audit;
 mod compaction_worker;
 mod devices;
+mod export;
 mod keys;
 mod members;
 mod migrate;
@@ -19,6 +21,7 @@ mod min_version;
 mod place;
 mod seed;
 mod serve;
+mod spaces;
 mod token;
 mod verify;
 
@@ -59,6 +62,12 @@ pub enum Command {
     /// The newest first, beside a running server or without one. Without options, everything of the last 24 hours.
     #[command(args_conflicts_with_subcommands = true)]
     Audit(audit::Audit),
+    /// Delete a space for good, and say what became of deletions
+    #[command(subcommand)]
+    Spaces(spaces::Spaces),
+    /// Delete a user's account, with what is the user's alone
+    #[command(subcommand)]
+    Accounts(accounts::Accounts),
     /// List a user's devices, and revoke what is lost
     #[command(subcommand)]
     Devices(devices::Devices),
@@ -75,6 +84,16 @@ pub enum Command {
     /// Works beside a running server, which it takes a reader's time from. Prints a line for each thing that is wrong, with
     /// its space and entry, and at the end how much was looked at; ends with 0 only if all is well.
     Verify(verify::Verify),
+    /// Write a space to one file: its documents, also as JSON, and its log
+    ///
+    /// Works beside a running server, and writes the space as it is at one moment. The file appears under its name when it is
+    /// whole. Other programs can read it: see docs/export.md.
+    Export(export::Export),
+    /// Fill an empty space, or one that does not exist, from a file that `export` wrote
+    ///
+    /// On any database, beside a running server. Nobody sees the space before all of it is there and was checked; an import
+    /// that was killed begins anew when it is started again. Phones that synced with the other server go on where they were.
+    Import(export::Import),
     /// Ask a running server whether it is ready, for health checks
     ///
     /// Ends with 0 if it takes requests, else with 1 and the reason on standard error.
@@ -103,10 +122,14 @@ impl Command {
             Self::Members(command) => members::members(command),
             Self::MinVersion(command) => min_version::min_version(command),
             Self::Audit(arguments) => audit::audit(arguments),
+            Self::Spaces(command) => spaces::spaces(command),
+            Self::Accounts(command) => accounts::accounts(command),
             Self::Devices(command) => devices::devices(command),
             Self::Seed(arguments) => seed::seed(&arguments),
             Self::Keys(command) => keys::keys(command),
             Self::Verify(arguments) => verify::verify(&arguments),
+            Self::Export(arguments) => export::export(arguments),
+            Self::Import(arguments) => export::import(arguments),
             Self::Health { url } => probe::is_ready(&url).map_err(Into::into),
             Self::CompactionWorker(arguments) => compaction_worker::work(&arguments),
             Self::Config => print(config::DEFAULTS),

@@ -32,11 +32,13 @@ mod readers;
 mod worker;
 
 pub use child::work;
+pub(crate) use folding::bytes_of;
+pub(crate) use frames::Job;
 pub(crate) use readers::Readers;
 pub use worker::Workshop;
+pub(crate) use worker::{Failure, Worker};
 
 use folding::{Unfolded, has_few};
-use worker::{Failure, Worker};
 
 /// Documents that are looked at in one query.
 const LOOKED_AT_MAX: u32 = 500;
@@ -61,6 +63,8 @@ pub struct Round {
     pub dropped: u64,
     /// Deleted documents that were purged.
     pub purged: u64,
+    /// Deleted spaces that were purged.
+    pub spaces_purged: u64,
 }
 
 /// The background job of a node.
@@ -117,8 +121,8 @@ impl Compactor {
                 let Some(job) = job.upgrade() else { return };
                 match job.round().await {
                     Ok(round) if round == Round::default() => {}
-                    Ok(Round { folded, unfolded, dropped, purged }) => {
-                        tracing::info!(folded, unfolded, dropped, purged, "compaction went round");
+                    Ok(Round { folded, unfolded, dropped, purged, spaces_purged }) => {
+                        tracing::info!(folded, unfolded, dropped, purged, spaces_purged, "compaction went round");
                     }
                     Err(error) => tracing::warn!(%error, "compaction stopped half-way; it goes on with the next round"),
                 }
@@ -142,16 +146,24 @@ impl Compactor {
         self.readers.note(space, device, seq, self.clock.now_ms());
     }
 
+    /// Writes down how far devices have read, as far as this node knows.
+    pub(crate) async fn write_places(&self) -> Result<(), StoreError> {
+        // Who follows its logs live asks for nothing.
+        self.fanout.tell_places(|space, device, seq| self.note_reader(space, device, seq));
+        let readers = self.readers.take();
+        if readers.is_empty() { Ok(()) } else { self.registry.note_readers(&readers).await }
+    }
+
+    /// Who has not read since then holds up nothing.
+    pub(crate) fn active_since_ms(&self) -> u64 {
+        self.clock.now_ms().saturating_sub(u64::from(self.config.active_days) * DAY_MS)
+    }
+
     /// Looks at every document once, and does what there is to do.
     pub(crate) async fn round(&self) -> Result<Round, StoreError> {
         let mut worker = self.worker.lock().await;
         let mut round = Round::default();
-        // Who follows its logs live asks for nothing.
-        self.fanout.tell_places(|space, device, seq| self.note_reader(space, device, seq));
-        let readers = self.readers.take();
-        if !readers.is_empty() {
-            self.registry.note_readers(&readers).await?;
-        }
+        self.write_places().await?;
         let (mut after, mut place) = (None, None);
         loop {
             let states = self.registry.documents_after(after, LOOKED_AT_MAX).await?;
@@ -171,6 +183,7 @@ impl Compactor {
         }
         self.leave_space(place).await?;
         worker.rest();
+        self.purge_spaces(&mut round).await?;
         Ok(round)
     }
 

@@ -127,6 +127,7 @@ impl From<StoreError> for ApiError {
         let text = |cause: Cause| cause.to_string();
         match error {
             StoreError::UnknownSpace => Self::not_found(),
+            StoreError::DeletedSpace => Self::space_deleted(),
             StoreError::Busy => Self::busy(),
             StoreError::Unavailable(cause) => Self::unavailable(text(cause)),
             StoreError::Fault(cause) => Self::internal(text(cause)),

@@ -38,7 +38,16 @@ pub(crate) async fn enter(app: &App, caller: &Caller, space: SpaceId) -> Result<
         app.store.ensure_personal(&caller.user).await?;
         return Ok(Role::Owner);
     }
-    Err(ApiError::not_found())
+    Err(away(app, caller, space).await)
+}
+
+/// Why somebody may not enter a space: those who were members when it was deleted are told that it is gone.
+pub(crate) async fn away(app: &App, caller: &Caller, space: SpaceId) -> ApiError {
+    match app.registry.lost_by_deletion(space, &caller.user).await {
+        Ok(true) => ApiError::space_deleted(),
+        Ok(false) => ApiError::not_found(),
+        Err(error) => error.into(),
+    }
 }
 
 /// Whether a run is of the caller's own device, and within the bounds.

@@ -165,6 +165,13 @@ impl Fanout {
         lock(&self.callers).values().flat_map(BTreeMap::values).for_each(|mailbox| mailbox.doubt(Doubt::Told));
     }
 
+    /// Has what they may do in a space looked up by all who follow it, on this node.
+    fn doubt_in(&self, space: SpaceId) {
+        if let Some(room) = self.room(space) {
+            lock(&room.0).followers.values().for_each(|mailbox| mailbox.doubt(Doubt::Spaces));
+        }
+    }
+
     /// How many spaces anybody follows.
     pub(crate) fn followed(&self) -> usize {
         lock(&self.rooms).len()
@@ -261,8 +268,8 @@ impl Listener for Fanout {
             return;
         }
         // Of all spaces it would be all connections at once: they look by themselves before long.
-        if let Some(room) = space.and_then(|space| self.room(space)) {
-            lock(&room.0).followers.values().for_each(|mailbox| mailbox.doubt(Doubt::Spaces));
+        if let Some(space) = space {
+            self.doubt_in(space);
         }
         {
             let mut lost = lock(&self.lost);

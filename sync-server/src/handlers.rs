@@ -1,7 +1,9 @@
 //! A file a route.
 
+pub(crate) mod account_delete;
 pub(crate) mod accounts;
 pub(crate) mod body;
+pub(crate) mod deletions;
 pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod form;

@@ -89,6 +89,7 @@ mod router;
 pub mod seed;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;
 pub mod validation;
 pub mod verify;
 pub mod versions;

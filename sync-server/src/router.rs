@@ -96,6 +96,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/spaces", Who::Caller, || get(handlers::spaces::spaces)),
     route("GET", "/v1/spaces/{id}/version", Who::Caller, || get(handlers::version::version)),
     route("POST", "/v1/spaces", Who::Caller, || post(handlers::spaces::create)),
+    route("DELETE", "/v1/spaces/{id}", Who::Caller, || delete(handlers::spaces::remove)),
+    route("GET", "/v1/spaces/{id}/deletions/{doc}", Who::Caller, || get(handlers::deletions::deletion)),
     route("GET", "/v1/spaces/{id}/members", Who::Caller, || get(handlers::members::members)),
     route("PUT", "/v1/spaces/{id}/members/{user}", Who::Caller, || put(handlers::members::set_role)),
     route("DELETE", "/v1/spaces/{id}/members/{user}", Who::Caller, || delete(handlers::members::remove)),
@@ -105,6 +107,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route("POST", "/v1/invites/accept", Who::Caller, || post(handlers::invites::accept)),
     route("POST", "/v1/accounts", Who::Anyone, || post(handlers::accounts::sign_up)),
     route("POST", "/v1/accounts/password", Who::Caller, || post(handlers::password::change)),
+    route("POST", "/v1/accounts/delete", Who::Caller, || post(handlers::account_delete::delete)),
     // Answers that hold secrets: no key has one kept.
     route("POST", "/v1/devices", Who::Anyone, || post(handlers::devices::register)),
     route("GET", "/v1/devices", Who::Caller, || get(handlers::devices::devices)),

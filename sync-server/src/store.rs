@@ -25,10 +25,12 @@ pub mod grants;
 pub mod idempotency;
 pub mod inspect;
 pub mod invites;
+pub mod lifecycle;
 pub mod postgres;
 pub mod registry;
 pub mod snapshots;
 pub mod spaces;
+pub(crate) mod spool;
 pub mod sqlite;
 pub mod versions;
 
@@ -39,6 +41,9 @@ pub enum StoreError {
     /// No such space.
     #[error("no such space")]
     UnknownSpace,
+    /// The space was deleted, for good.
+    #[error("the space was deleted")]
+    DeletedSpace,
     /// More waits for the storage than it takes.
     #[error("the storage's queue is full")]
     Busy,

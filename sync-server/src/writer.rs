@@ -196,6 +196,7 @@ fn again(error: &StoreError) -> StoreError {
     let text = error.to_string().into();
     match error {
         StoreError::UnknownSpace => StoreError::UnknownSpace,
+        StoreError::DeletedSpace => StoreError::DeletedSpace,
         StoreError::Busy => StoreError::Busy,
         StoreError::Unavailable(_) => StoreError::Unavailable(text),
         StoreError::Fault(_) => StoreError::Fault(text),

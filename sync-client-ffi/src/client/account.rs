@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use sync_core::id::{DeviceId, SpaceId};
+use sync_core::id::{DeviceId, DocId, SpaceId};
 use sync_core::wire::SCHEMA;
 use sync_core::wire::account::{
-    AcceptInviteRequest, ApproveDeviceRequest, CreateSpaceRequest, DevicesResponse, InviteRequest, InvitesResponse,
-    LogoutRequest, MembersResponse, RenameDeviceRequest, SetRoleRequest, SpacesResponse,
+    AcceptInviteRequest, ApproveDeviceRequest, CreateSpaceRequest, DeleteAccountRequest, DevicesResponse,
+    InviteRequest, InvitesResponse, LogoutRequest, MembersResponse, RenameDeviceRequest, SetRoleRequest,
+    SpacesResponse,
 };
 
 mod attached;
@@ -27,7 +28,8 @@ pub use error::AccountError;
 pub use file::CredentialsFile;
 pub use refresher::{Refresher, Standing, StandingSubscription};
 pub use sync_core::wire::account::{
-    DeviceOfCaller, InviteResponse, Member, NewDevice, OpenInvite, Private, Proof, Role, SpaceOfCaller,
+    DeletionOnDevice, DeletionResponse, DeviceOfCaller, InviteResponse, Member, NewDevice, OpenInvite, Private, Proof,
+    Role, SpaceOfCaller,
 };
 pub use tokens::CompanionCode;
 
@@ -212,6 +214,36 @@ impl Account {
     pub fn create_space(&self, name: &str) -> Result<SpaceOfCaller, AccountError> {
         let frame = CreateSpaceRequest { schema: SCHEMA, name: name.to_owned() };
         self.ask(Call::post(&["v1", "spaces"], &frame)?.once())
+    }
+
+    /// Deletes a space for good, as its owner: nobody may enter it any more, and the server purges what it has of it. What
+    /// devices have of it stays theirs, until [`remove_space`](crate::Client::remove_space).
+    pub fn delete_space(&self, space: SpaceId) -> Result<(), AccountError> {
+        match self.done(Call::delete(&["v1", "spaces", &space.to_string()])) {
+            // The first answer was lost, or another owner was quicker.
+            Err(AccountError::SpaceDeleted) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What became of a document's deletion, for owners: which devices have it, and whether the server has purged its content.
+    pub fn deletion(&self, space: SpaceId, doc: DocId) -> Result<DeletionResponse, AccountError> {
+        let (space, doc) = (space.to_string(), doc.to_string());
+        self.ask(Call::get(&["v1", "spaces", &space, "deletions", &doc]))
+    }
+
+    /// Deletes the user's account for good, upon its password, with the personal space, the spaces that nobody else is in, all
+    /// memberships and all devices, and forgets the tokens here. Stores on devices stay as they are: who does not want them any
+    /// more removes their files, after [`leave`](crate::Client::leave) or instead of it.
+    ///
+    /// [`LastOwner`](AccountError::LastOwner) where others are in a space that nobody else owns: then nothing was done.
+    pub fn delete(&self, password: &str) -> Result<(), AccountError> {
+        let frame = DeleteAccountRequest { schema: SCHEMA, password: password.into() };
+        self.done(Call::post(&["v1", "accounts", "delete"], &frame)?.once())?;
+        if let Tokens::Renewed(refresher) = &self.tokens {
+            refresher.forget()?;
+        }
+        Ok(())
     }
 
     /// Who may enter a space.

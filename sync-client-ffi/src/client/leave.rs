@@ -1,7 +1,7 @@
 //! Leaving: a store when its user logs out, a space that this device has no more use for.
 
 use sync_core::id::SpaceId;
-use sync_core::session::{Status, Trouble};
+use sync_core::session::Status;
 
 use super::error::ClientError;
 use super::{Client, lock, runner};
@@ -95,7 +95,7 @@ impl Client {
     }
 
     /// Takes part in a space no longer: its documents leave this device, not the server. Where access was lost for good, this
-    /// is what ends [`Trouble::NoAccess`]. After a later [`add_space`](Self::add_space) everything comes from the server again.
+    /// is what ends [`Trouble::NoAccess`](crate::Trouble::NoAccess) and [`SpaceDeleted`](crate::Trouble::SpaceDeleted). After a later [`add_space`](Self::add_space) everything comes from the server again.
     ///
     /// [`Unsent`](ClientError::Unsent) says how much of it the server has not got, unless it is to go too
     /// ([`Removal::Now`]): those changes are lost, also if the space comes back, and so is what is in
@@ -118,7 +118,9 @@ impl Client {
         observers.listed(space);
         observers.collections_anew(space);
         observers.access(space);
-        if !runner::is_running(&self.shared) && *lock(&self.shared.status) == Status::Error(Trouble::NoAccess) {
+        if !runner::is_running(&self.shared)
+            && matches!(*lock(&self.shared.status), Status::Error(trouble) if trouble.bars())
+        {
             // What the last exchange met there is nobody's affair any more.
             self.shared.show(Status::Offline);
         }

@@ -222,6 +222,18 @@ impl Account {
         Ok(self.ask(move |account| account.create_space(&name)).await?.into())
     }
 
+    /// Deletes a space for good, as its owner. What devices have of it stays theirs, until `remove_space`.
+    pub async fn delete_space(&self, space: SpaceId) -> Result<(), RejoinError> {
+        self.ask(move |account| account.delete_space(space)).await
+    }
+
+    /// Deletes the user's account for good, upon its password: the personal space, the spaces that nobody else is in, all
+    /// memberships and all devices. The session is over then; the store on this device stays, until the app removes it.
+    /// `Invalid` where others are in a space that nobody else owns: hand it over or delete it first.
+    pub async fn delete_account(&self, password: String) -> Result<(), RejoinError> {
+        self.ask(move |account| account.delete(&password)).await
+    }
+
     /// Who may enter a space.
     pub async fn members(&self, space: SpaceId) -> Result<Vec<Member>, RejoinError> {
         Ok(self.ask(move |account| account.members(space)).await?.into_iter().map(Into::into).collect())

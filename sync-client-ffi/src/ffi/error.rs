@@ -403,7 +403,7 @@ impl From<AccountError> for RejoinError {
                 Self::TryLater { text, retry_after_ms }
             }
             AccountError::Forbidden => Self::Forbidden { text },
-            AccountError::NotFound => Self::NotFound { text },
+            AccountError::NotFound | AccountError::SpaceDeleted => Self::NotFound { text },
             AccountError::UpgradeRequired { update_url } => Self::UpgradeRequired { text, update_url },
             AccountError::Offline => Self::Offline { text },
             AccountError::Denied | AccountError::CodeExpired => Self::CompanionRefused { text },

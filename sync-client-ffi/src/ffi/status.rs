@@ -32,6 +32,9 @@ pub enum SyncStatus {
 pub enum SyncTrouble {
     /// The user may not enter a space that is here: ask an owner for an invitation. All else is exchanged.
     NoAccess,
+    /// A space that is here was deleted by an owner, for good: what this device has of it stays until `remove_space`, and can be
+    /// exported. All else is exchanged.
+    SpaceDeleted,
     /// Client and server do not understand each other: update the app, or check the address.
     NotUnderstood,
     /// The app must be updated.
@@ -50,6 +53,7 @@ impl From<Trouble> for SyncTrouble {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::NoAccess => Self::NoAccess,
+            Trouble::SpaceDeleted => Self::SpaceDeleted,
             Trouble::NotUnderstood => Self::NotUnderstood,
             Trouble::UpgradeRequired => Self::UpgradeRequired,
             Trouble::RolledBack => Self::RolledBack,

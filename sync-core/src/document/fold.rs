@@ -5,8 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use automerge::{Automerge, Change, ChangeHash};
 
 use super::apply::{attempt, sift};
+use super::read::View;
 use crate::id::Hash;
 use crate::limits::SNAPSHOT_BYTES_MAX;
+use crate::value::Path;
 
 /// A snapshot that was read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,12 @@ pub fn changes_beyond(snapshot: &[u8], have: &[Hash]) -> Option<Vec<(Hash, Vec<u
         doc.get_changes(&known).into_iter().map(change).collect()
     }))
     .ok()
+}
+
+/// What a snapshot shows, as JSON: see [`Document::json`](super::Document::json).
+pub fn snapshot_json(snapshot: &[u8]) -> Option<String> {
+    let doc = open(Some(snapshot))?;
+    catch_unwind(AssertUnwindSafe(|| View::now(&doc).json(&Path::default()))).ok().flatten()
 }
 
 /// A document from its snapshot; an empty one without.

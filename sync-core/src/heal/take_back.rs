@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Candidate, Checked, check_change};
+use crate::check::{Candidate, ChangeFacts, Checked, check_change};
 use crate::chunk;
 use crate::code::RejectCode;
 use crate::feed::{Body, ItemKind, create_hash, delete_hash, is_collection};
@@ -113,6 +113,17 @@ impl Lost {
     /// An entry and what the checks made of it.
     pub fn new(header: Header, checked: Checked) -> Self {
         Self { header, checked }
+    }
+
+    /// Checks an entry with what it carried; `None` where that is missing. What today's limits do not let in comes back as
+    /// refused.
+    pub fn check(header: Header, body: Option<Body>) -> Result<Option<Self>, Refused> {
+        Ok(check(&header, body)?.map(|checked| Self { header, checked }))
+    }
+
+    /// A change of which nothing but this is left, since its document was deleted.
+    pub fn bare(header: Header, facts: ChangeFacts) -> Self {
+        Self { header, checked: Checked::Change(facts, Vec::new()) }
     }
 
     /// What taking these back needs to know.

@@ -10,6 +10,9 @@ pub enum Trouble {
     /// The user may not enter the space.
     #[error("no access to this space")]
     NoAccess,
+    /// The space was deleted, and does not come back.
+    #[error("this space was deleted")]
+    SpaceDeleted,
     /// The server does not understand this client, or the other way round.
     #[error("client and server do not understand each other")]
     NotUnderstood,
@@ -28,6 +31,13 @@ pub enum Trouble {
     /// The server's log does not fit its own chain.
     #[error("the server's log contradicts itself")]
     BrokenLog,
+}
+
+impl Trouble {
+    /// Whether the server does not let the user into the space.
+    pub fn bars(self) -> bool {
+        matches!(self, Self::NoAccess | Self::SpaceDeleted)
+    }
 }
 
 /// What a device knows of its own feed.

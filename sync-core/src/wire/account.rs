@@ -61,6 +61,48 @@ pub struct ChangePasswordRequest {
     pub new_password: Private,
 }
 
+/// `POST /v1/accounts/delete`: the account, its personal space, its memberships and its devices go, for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeleteAccountRequest {
+    /// [`SCHEMA`](super::SCHEMA).
+    pub schema: u16,
+    /// The account's.
+    pub password: Private,
+}
+
+/// The answer to `GET /v1/spaces/{id}/deletions/{doc}`: what became of a document's deletion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeletionResponse {
+    /// [`SCHEMA`](super::SCHEMA).
+    pub schema: u16,
+    /// The entry of the log that deleted it.
+    pub seq: u64,
+    /// When the server took that, in milliseconds since 1970.
+    pub deleted_ms: u64,
+    /// Whether nothing of the content is left on the server.
+    pub purged: bool,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged_ms: Option<u64>,
+    /// The devices that read the space of late, in ascending order.
+    pub devices: Vec<DeletionOnDevice>,
+}
+
+/// How a device stands to a deletion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeletionOnDevice {
+    /// Which device.
+    pub device: DeviceId,
+    /// Whether it has said that it has the log as far as the deletion.
+    pub applied: bool,
+    /// When it last said how far it has the log, in milliseconds since 1970.
+    pub seen_ms: u64,
+}
+
 /// `POST /v1/devices`: registers a device for whoever the proof is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -477,7 +477,11 @@ fn an_app_with_a_bad_token_makes_no_loop() {
 
 #[test]
 fn a_space_without_access_is_parked_and_the_others_go_on() {
-    for (code, trouble) in [(ErrorCode::NotFound, Trouble::NoAccess), (ErrorCode::BadFrame, Trouble::NotUnderstood)] {
+    for (code, trouble) in [
+        (ErrorCode::NotFound, Trouble::NoAccess),
+        (ErrorCode::SpaceDeleted, Trouble::SpaceDeleted),
+        (ErrorCode::BadFrame, Trouble::NotUnderstood),
+    ] {
         let mut world = World::new(3, 8);
         world.policy = Box::new(move |_, request| {
             (request.space == space(2)).then_some(Failure::Refused { code, retry_after_ms: None })
@@ -488,7 +492,7 @@ fn a_space_without_access_is_parked_and_the_others_go_on() {
         assert!(world.sent(1) && world.sent(3) && !world.sent(2));
         assert_eq!((world.session.trouble(space(2)), world.session.trouble(space(1))), (Some(trouble), None));
         assert_eq!(world.session.status(), Status::Error(trouble));
-        let told = if trouble == Trouble::NoAccess { vec![space(2)] } else { Vec::new() };
+        let told = if trouble.bars() { vec![space(2)] } else { Vec::new() };
         assert_eq!(world.barred, told, "the shell hears of it, and of nothing else");
         // Asked for in vain once more where that may have helped.
         world.tell(Event::SpaceAdded(space(2)));

@@ -14,6 +14,10 @@ pub enum Deed {
     Revoked(DeviceId),
     /// What a user may do in a space was set; `None` where the membership was ended.
     RoleSet(SpaceId, Option<Role>),
+    /// A space was deleted.
+    SpaceDeleted(SpaceId),
+    /// The account was deleted, with all that goes with it.
+    AccountDeleted,
 }
 
 impl Deed {
@@ -23,6 +27,8 @@ impl Deed {
         let event = |kind, detail| Event { kind, user, device: None, space: None, detail };
         match self {
             Self::Revoked(device) => Event { device: Some(device), ..event(Kind::DeviceRevoked, by("")) },
+            Self::SpaceDeleted(space) => Event { space: Some(space), ..event(Kind::SpaceDeleted, by("")) },
+            Self::AccountDeleted => event(Kind::AccountDeleted, by("")),
             Self::RoleSet(space, None) => Event { space: Some(space), ..event(Kind::MemberRemoved, by("")) },
             Self::RoleSet(space, Some(role)) => {
                 let role = match role {

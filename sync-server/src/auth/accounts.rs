@@ -12,6 +12,7 @@ use self::password::{BYTES_MAX, Compared, Hasher, Known, Passwords};
 use self::throttle::{Attempt, Rules};
 use crate::app::App;
 use crate::audit::{self, Event, Kind};
+use crate::auth::erase::{NotErased, erase_user};
 use crate::auth::{Caller, sessions};
 use crate::config;
 use crate::error::ApiError;
@@ -190,6 +191,37 @@ async fn replace(
     audit::record(app, Some(note), Event { kind: Kind::PasswordChanged, user, device, space: None, detail: None })
         .await;
     sessions::end_all_but(app, user, caller.device).await
+}
+
+/// Deletes the caller's account, and what is the user's alone.
+pub(crate) async fn delete(app: &App, note: &Arc<Note>, caller: &Caller, password: &str) -> Result<(), ApiError> {
+    // Users of other issuers have none.
+    let account = app.registry.account_of(&caller.user).await?.ok_or_else(ApiError::not_found)?;
+    prove(app, Some(note), Email(account.email), password).await?;
+    let hasher = app.accounts.passwords.enter()?;
+    let (app, note, caller) = (app.clone(), Arc::clone(note), caller.clone());
+    to_its_end(hasher.room(), async move { erase(&app, &note, &caller).await }).await
+}
+
+async fn erase(app: &App, note: &Note, caller: &Caller) -> Result<(), ApiError> {
+    let user = &caller.user;
+    let erased = erase_user(&*app.registry, user, app.clock.now_ms()).await.map_err(|error| match error {
+        NotErased::LastOwner(space) => ApiError::owns_alone(space),
+        NotErased::Store(error) => error.into(),
+    })?;
+    app.live.fanout.tell_cut(user, None);
+    app.live.fanout.cut(user, None);
+    for (space, former) in &erased.deleted {
+        former.iter().for_each(|member| app.live.fanout.tell_access(*space, member.clone()));
+    }
+    for space in &erased.left {
+        app.live.fanout.tell_access(*space, user.clone());
+    }
+    let (deleted, left, revoked) = (erased.deleted.len(), erased.left.len(), erased.revoked.len());
+    let detail = Some(format!("{deleted} spaces deleted, {left} left, {revoked} devices revoked"));
+    let device = Some(caller.device);
+    audit::record(app, Some(note), Event { kind: Kind::AccountDeleted, user, device, space: None, detail }).await;
+    Ok(())
 }
 
 /// What was begun runs to its end, also when the caller hangs up meanwhile: else whoever leaves before the answer would have

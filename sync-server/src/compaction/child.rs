@@ -5,7 +5,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use sync_core::document;
 
-use super::frames::{self, HEADER, Job};
+use super::frames::{self, HEADER, Job, Task};
 
 /// Folds what it is told over standard input, until that ends.
 pub fn work(memory_bytes: u64) -> io::Result<()> {
@@ -15,9 +15,15 @@ pub fn work(memory_bytes: u64) -> io::Result<()> {
     let mut input = BufReader::new(io::stdin().lock());
     let mut output = BufWriter::new(io::stdout().lock());
     while let Some(job) = read(&mut input)? {
-        let folded = document::fold(job.snapshot.as_deref(), &job.changes);
-        drop(job);
-        for frame in frames::answer(&folded) {
+        let answer = match job.task {
+            Task::Fold => {
+                let folded = document::fold(job.snapshot.as_deref(), &job.changes);
+                drop(job);
+                frames::answer(&folded)
+            }
+            task => frames::pieces(task, &job.snapshot.unwrap_or_default()),
+        };
+        for frame in answer {
             output.write_all(&frame)?;
         }
         output.flush()?;

@@ -1,14 +1,21 @@
 //! What is no longer needed goes: payloads below the horizon that a snapshot covers, and all content of deleted documents. In
 //! small bunches, so that pushes come in between.
 
-use super::Compactor;
+use std::sync::atomic::Ordering;
+
 use super::folding::{CLEARED_MAX, Unfolded, has_few};
+use super::{Compactor, Round};
 use crate::store::StoreError;
 use crate::store::snapshots::{DocumentState, Range, StoredSnapshot};
 use crate::telemetry::metrics;
 
 /// Payloads that go in one transaction. They lie apart, and each takes a page of the table and one of its index.
 const DROPPED_MAX: usize = 64;
+/// Deleted spaces that are purged in one round.
+const SPACES_MAX: u32 = 1_000;
+/// Rows of each kind that go in one transaction then.
+const SPACE_ROWS_MAX: u32 = 200;
+const HOUR_MS: u64 = 3_600_000;
 /// Payloads that are looked up at once.
 const LOOKED_UP_MAX: usize = 5_000;
 
@@ -42,9 +49,29 @@ impl Compactor {
             self.pause().await;
         }
         self.drop_in(state, Range { after: 0, through: state.head_seq, few: true }).await?;
-        self.registry.document_purged(space, doc).await?;
+        self.registry.document_purged(space, doc, self.clock.now_ms()).await?;
         metrics::purged();
         tracing::info!(space = %space, doc = %doc, "the content of a deleted document is gone");
+        Ok(())
+    }
+
+    /// Takes away all rows of spaces that were deleted long enough ago; their tombstones stay. Two nodes may be at it at once:
+    /// each row goes once.
+    pub(super) async fn purge_spaces(&self, round: &mut Round) -> Result<(), StoreError> {
+        let kept_ms = u64::from(self.config.deleted_spaces_hours) * HOUR_MS;
+        // A clock that is before the first deletion has nothing to purge.
+        let Some(deleted_by_ms) = self.clock.now_ms().checked_sub(kept_ms) else { return Ok(()) };
+        for space in self.registry.unpurged_spaces(deleted_by_ms, SPACES_MAX).await? {
+            while self.registry.clear_closed(space, SPACE_ROWS_MAX).await? > 0 {
+                if self.stopped.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                self.pause().await;
+            }
+            self.registry.space_purged(space, self.clock.now_ms()).await?;
+            round.spaces_purged += 1;
+            tracing::info!(space = %space, "what there was of a deleted space is gone");
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::Compactor;
 use super::frames::Job;
 use super::worker::{Failure, Worker};
 use crate::store::StoreError;
+use crate::store::registry::Registry;
 use crate::store::snapshots::{Amount, DocumentState, NewSnapshot, Range, StoredSnapshot};
 use crate::telemetry::metrics;
 
@@ -21,7 +22,7 @@ pub(super) const CLEARED_MAX: u32 = 16;
 
 /// Why a document is left as it is.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfolded {
+pub(crate) enum Unfolded {
     /// It cannot be folded now, or not at all.
     #[error(transparent)]
     Worker(#[from] Failure),
@@ -147,15 +148,7 @@ impl Compactor {
         doc: DocId,
         snapshot: &StoredSnapshot,
     ) -> Result<Vec<u8>, Unfolded> {
-        let mut bytes = Vec::with_capacity(snapshot.size as usize);
-        for part in 0.. {
-            if bytes.len() as u64 >= snapshot.size {
-                break;
-            }
-            let found = self.registry.snapshot_part(space, doc, snapshot.hash, part).await?;
-            bytes.extend(found.ok_or(Unfolded::Stored("the snapshot lacks a part"))?);
-        }
-        if Hash::of(&[&bytes]) == snapshot.hash { Ok(bytes) } else { Err(Unfolded::Stored("the snapshot is damaged")) }
+        bytes_of(&*self.registry, space, doc, snapshot).await
     }
 
     async fn store_parts(&self, space: SpaceId, doc: DocId, hash: Hash, bytes: &[u8]) -> Result<(), StoreError> {
@@ -167,6 +160,24 @@ impl Compactor {
         }
         Ok(())
     }
+}
+
+/// A snapshot's bytes, as they were stored.
+pub(crate) async fn bytes_of(
+    registry: &dyn Registry,
+    space: SpaceId,
+    doc: DocId,
+    snapshot: &StoredSnapshot,
+) -> Result<Vec<u8>, Unfolded> {
+    let mut bytes = Vec::with_capacity(snapshot.size as usize);
+    for part in 0.. {
+        if bytes.len() as u64 >= snapshot.size {
+            break;
+        }
+        let found = registry.snapshot_part(space, doc, snapshot.hash, part).await?;
+        bytes.extend(found.ok_or(Unfolded::Stored("the snapshot lacks a part"))?);
+    }
+    if Hash::of(&[&bytes]) == snapshot.hash { Ok(bytes) } else { Err(Unfolded::Stored("the snapshot is damaged")) }
 }
 
 /// Whether a document has fewer changes than its space has entries behind that place.

@@ -1,10 +1,11 @@
 //! What the server and a worker say to each other over the worker's standard input and output: a kind, a length, that many
 //! bytes. A job is a snapshot piece by piece, changes one by one, and an end; the answer is heads, a new snapshot piece by
-//! piece, and an end; or why there is none.
+//! piece, and an end; or why there is none. A job may ask for something else than a fold of the snapshot in it: what it shows,
+//! answered piece by piece, or the changes that it holds, one by one.
 
 use std::io;
 
-use sync_core::document::{FoldError, Folded};
+use sync_core::document::{self, FoldError, Folded};
 use sync_core::id::Hash;
 use sync_core::limits::{CHANGE_BYTES_MAX, FOLD_BYTES_MAX, FOLD_CHANGES_MAX, SNAPSHOT_BYTES_MAX};
 
@@ -18,10 +19,28 @@ const CHANGE: u8 = 2;
 const END: u8 = 3;
 const HEADS: u8 = 4;
 const FAILED: u8 = 5;
+const TASK: u8 = 6;
+const SHOWN: u8 = 7;
+
+/// What a document shows in JSON is a few times as long as its snapshot; no more of it is written down.
+const SHOWN_BYTES_MAX: usize = SNAPSHOT_BYTES_MAX;
+
+/// What is to be done with a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// A new snapshot.
+    #[default]
+    Fold = 0,
+    /// What the snapshot shows, as JSON.
+    Show = 1,
+    /// The changes that the snapshot holds, each after those that it was made upon.
+    Unfold = 2,
+}
 
 /// What is to be folded.
 #[derive(Debug, Default)]
 pub(crate) struct Job {
+    pub(crate) task: Task,
     pub(crate) snapshot: Option<Vec<u8>>,
     pub(crate) changes: Vec<Vec<u8>>,
 }
@@ -53,7 +72,8 @@ pub(super) fn job(job: &Job) -> impl Iterator<Item = Vec<u8>> {
     let pieces = job.snapshot.iter().flat_map(|bytes| bytes.chunks(FRAME_BYTES_MAX));
     let pieces = pieces.map(move |piece| one(SNAPSHOT, piece));
     let changes = job.changes.iter().map(move |change| one(CHANGE, change));
-    pieces.chain(changes).chain(std::iter::once_with(move || one(END, &[])))
+    let task = (job.task != Task::Fold).then(|| one(TASK, &[job.task as u8]));
+    task.into_iter().chain(pieces).chain(changes).chain(std::iter::once_with(move || one(END, &[])))
 }
 
 impl Job {
@@ -74,6 +94,13 @@ impl Job {
                     return Err(malformed());
                 }
                 self.changes.push(bytes.to_vec());
+            }
+            TASK => {
+                self.task = match bytes {
+                    [1] => Task::Show,
+                    [2] => Task::Unfold,
+                    _ => return Err(malformed()),
+                }
             }
             END => return Ok(true),
             _ => return Err(malformed()),
@@ -112,6 +139,54 @@ pub(super) fn answer(result: &Result<Folded, FoldError>) -> Vec<Vec<u8>> {
         }
     }
     frames
+}
+
+/// The frames of an answer to who asked for what a snapshot shows, or for its changes.
+pub(super) fn pieces(task: Task, snapshot: &[u8]) -> Vec<Vec<u8>> {
+    let (mut frames, mut whole) = (Vec::new(), false);
+    let mut say = |kind, bytes: &[u8]| {
+        let mut out = Vec::with_capacity(HEADER + bytes.len());
+        frame(&mut out, kind, bytes);
+        frames.push(out);
+    };
+    if task == Task::Show {
+        if let Some(json) = document::snapshot_json(snapshot).filter(|json| json.len() <= SHOWN_BYTES_MAX) {
+            json.as_bytes().chunks(FRAME_BYTES_MAX).for_each(|piece| say(SHOWN, piece));
+            whole = true;
+        }
+    } else if let Some(changes) = document::changes_beyond(snapshot, &[]) {
+        // One that is longer is none that was ever taken.
+        whole = changes.iter().all(|(_, bytes)| bytes.len() <= FRAME_BYTES_MAX);
+        if whole {
+            changes.iter().for_each(|(_, bytes)| say(CHANGE, bytes));
+        }
+    }
+    if whole {
+        say(END, &[])
+    } else {
+        say(FAILED, &[1])
+    }
+    frames
+}
+
+/// What is heard next of an answer of [`pieces`].
+pub(super) enum Piece {
+    /// A part of what a snapshot shows, or a change.
+    Bytes(Vec<u8>),
+    /// That was all.
+    End,
+    /// There is none.
+    Failed(FoldError),
+}
+
+/// Reads a frame of such an answer.
+pub(super) fn piece(task: Task, kind: u8, bytes: Vec<u8>) -> io::Result<Piece> {
+    match (task, kind) {
+        (Task::Show, SHOWN) | (Task::Unfold, CHANGE) => Ok(Piece::Bytes(bytes)),
+        (_, END) => Ok(Piece::End),
+        (_, FAILED) => failed(&bytes).map(Piece::Failed),
+        _ => Err(malformed()),
+    }
 }
 
 /// An answer as it comes in.

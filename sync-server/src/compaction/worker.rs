@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::frames::{self, HEADER, Hearing, Job};
+use super::frames::{self, HEADER, Hearing, Job, Piece, Task};
 
 /// Jobs of one process: what automerge leaves behind in the allocator goes with it.
 const JOBS_MAX: u32 = 256;
@@ -89,6 +89,55 @@ impl Worker {
         Ok(folded?)
     }
 
+    /// What a snapshot shows, as JSON.
+    pub(crate) async fn show(&mut self, snapshot: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let mut shown = Vec::new();
+        self.pieces(Task::Show, snapshot, &mut |piece| shown.extend(piece)).await?;
+        Ok(shown)
+    }
+
+    /// Gives the changes that a snapshot holds, each after those that it was made upon.
+    pub(crate) async fn unfold(
+        &mut self,
+        snapshot: Vec<u8>,
+        give: &mut (dyn FnMut(Vec<u8>) + Send),
+    ) -> Result<(), Failure> {
+        self.pieces(Task::Unfold, snapshot, give).await
+    }
+
+    async fn pieces(
+        &mut self,
+        task: Task,
+        snapshot: Vec<u8>,
+        give: &mut (dyn FnMut(Vec<u8>) + Send),
+    ) -> Result<(), Failure> {
+        let Workshop::Program { program, arguments } = &self.workshop else {
+            let work = tokio::task::spawn_blocking(move || frames::pieces(task, &snapshot));
+            let done = timeout(self.deadline, work).await.map_err(|_| Failure::Late)?;
+            for mut frame in done.map_err(|error| Failure::Died(io::Error::other(error)))? {
+                let (kind, bytes) = (frame[0], frame.split_off(HEADER));
+                match frames::piece(task, kind, bytes).map_err(Failure::Died)? {
+                    Piece::Bytes(bytes) => give(bytes),
+                    Piece::End => return Ok(()),
+                    Piece::Failed(error) => return Err(error.into()),
+                }
+            }
+            return Err(Failure::Died(io::Error::other("an answer without an end")));
+        };
+        let mut process = match self.process.take() {
+            Some(process) => process,
+            None => Process::start(program, arguments).map_err(Failure::Start)?,
+        };
+        let job = Job { task, snapshot: Some(snapshot), changes: Vec::new() };
+        let told = timeout(self.deadline, process.hear(&job, give)).await.map_err(|_| Failure::Late)?;
+        let told = told.map_err(Failure::Died)?;
+        process.jobs += 1;
+        if process.jobs < JOBS_MAX {
+            self.process = Some(process);
+        }
+        Ok(told?)
+    }
+
     /// Lets the process go, if there is one: nothing is left to do for a while.
     pub(crate) fn rest(&mut self) {
         self.process = None;
@@ -110,11 +159,31 @@ impl Process {
         Ok(Self { _child: child, input, output: BufReader::new(output), jobs: 0 })
     }
 
-    async fn ask(&mut self, job: &Job) -> io::Result<Result<Folded, FoldError>> {
+    async fn tell(&mut self, job: &Job) -> io::Result<()> {
         for frame in frames::job(job) {
             self.input.write_all(&frame).await?;
         }
-        self.input.flush().await?;
+        self.input.flush().await
+    }
+
+    async fn hear(&mut self, job: &Job, give: &mut (dyn FnMut(Vec<u8>) + Send)) -> io::Result<Result<(), FoldError>> {
+        self.tell(job).await?;
+        let mut header = [0; HEADER];
+        loop {
+            self.output.read_exact(&mut header).await?;
+            let (kind, length) = frames::header(header)?;
+            let mut bytes = vec![0; length];
+            self.output.read_exact(&mut bytes).await?;
+            match frames::piece(job.task, kind, bytes)? {
+                Piece::Bytes(bytes) => give(bytes),
+                Piece::End => return Ok(Ok(())),
+                Piece::Failed(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    async fn ask(&mut self, job: &Job) -> io::Result<Result<Folded, FoldError>> {
+        self.tell(job).await?;
         let (mut hearing, mut header, mut bytes) = (Hearing::default(), [0; HEADER], Vec::new());
         loop {
             self.output.read_exact(&mut header).await?;

@@ -28,6 +28,8 @@ pub struct Compaction {
     pub active_days: u32,
     /// What is older holds up nothing either.
     pub retention_days: u32,
+    /// How long what the server has of a deleted space is kept.
+    pub deleted_spaces_hours: u32,
 }
 
 impl Default for Compaction {
@@ -42,6 +44,7 @@ impl Default for Compaction {
             worker_deadline_ms: 120_000,
             active_days: 30,
             retention_days: 90,
+            deleted_spaces_hours: 0,
         }
     }
 }
@@ -56,7 +59,8 @@ impl Compaction {
         within(memory, "compaction.worker_memory_bytes", "64 MiB to 1 TiB")?;
         within(time(self.worker_deadline_ms), "compaction.worker_deadline_ms", "1 ms to 1 h")?;
         within(self.active_days <= 36_500, "compaction.active_days", "at most 36,500")?;
-        within(self.retention_days <= 36_500, "compaction.retention_days", "at most 36,500")
+        within(self.retention_days <= 36_500, "compaction.retention_days", "at most 36,500")?;
+        within(self.deleted_spaces_hours <= 8_760, "compaction.deleted_spaces_hours", "at most 8,760")
     }
 
     pub(crate) fn period(&self) -> Duration {

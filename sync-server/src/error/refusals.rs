@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use sync_core::id::SpaceId;
 use sync_core::wire::{ErrorCode, FrameError};
 
 use super::{ApiError, Retry, field};
@@ -118,12 +119,25 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, ErrorCode::LastOwner, message)
     }
 
+    /// An account is not deleted that others would miss an owner by.
+    pub(crate) fn owns_alone(space: SpaceId) -> Self {
+        let message = "Others are in a space that nobody else owns; make somebody else an owner, or delete it, first: ";
+        let mut refused = Self::new(StatusCode::CONFLICT, ErrorCode::LastOwner, message);
+        refused.detail = Some(space.to_string());
+        refused
+    }
+
     pub(crate) fn too_many(message: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, ErrorCode::TooMany, message)
     }
 
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, "There is no such thing here.")
+    }
+
+    pub(crate) fn space_deleted() -> Self {
+        let message = "This space was deleted by an owner, for good; what this device has of it is its own to keep.";
+        Self::new(StatusCode::GONE, ErrorCode::SpaceDeleted, message)
     }
 
     pub(crate) fn method_not_allowed() -> Self {

@@ -1,14 +1,17 @@
-//! Who was cut off, as the database has it: what the bus did not tell is found out within a second, however the bus is doing.
+//! Who was cut off, and which spaces were deleted, as the database has it: what the bus did not tell is found out within a
+//! second, however the bus is doing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sync_core::id::SpaceId;
 use tokio::time::{sleep, timeout};
 
 use super::Fanout;
 use crate::clock::Clock;
 use crate::random::jittered;
+use crate::store::StoreError;
 use crate::store::devices::Cut;
 use crate::store::registry::Registry;
 
@@ -24,22 +27,27 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Asks again and again who was cut off. Never ends.
 pub(crate) async fn watch(fanout: Arc<Fanout>, registry: Arc<dyn Registry>, clock: Clock) {
     let mut asked_ms = clock.now_ms();
-    let mut known = BTreeSet::new();
+    let (mut known, mut gone) = (BTreeSet::new(), BTreeSet::new());
     let mut is_away = false;
     loop {
         sleep(jittered(PERIOD)).await;
         let now_ms = clock.now_ms();
         // From the last time on that there was an answer, so that an outage hides nothing.
         let since_ms = now_ms.min(asked_ms).saturating_sub(OVERLAP_MS);
-        let answer = timeout(ANSWER_MAX, registry.cut_since(since_ms, CUTS_MAX)).await;
+        let asked = async {
+            let cuts = registry.cut_since(since_ms, CUTS_MAX).await?;
+            Ok::<_, StoreError>((cuts, registry.spaces_deleted_since(since_ms, CUTS_MAX).await?))
+        };
+        let answer = timeout(ANSWER_MAX, asked).await;
         match answer
             .map_err(|_| "no answer in time".to_owned())
-            .and_then(|cuts| cuts.map_err(|error| error.to_string()))
+            .and_then(|answer| answer.map_err(|error| error.to_string()))
         {
-            Ok(cuts) => {
+            Ok((cuts, deleted)) => {
                 asked_ms = now_ms;
                 is_away = false;
                 known = fanout.learn_cuts(cuts, &known);
+                gone = fanout.learn_deleted(deleted, &gone);
             }
             Err(_) if is_away => {}
             Err(error) => {
@@ -61,6 +69,12 @@ impl Fanout {
             }
         }
         cuts.into_iter().collect()
+    }
+
+    /// Has those look up what they may do who follow a space that was not known to be deleted. Gives back which were.
+    fn learn_deleted(&self, deleted: Vec<SpaceId>, known: &BTreeSet<SpaceId>) -> BTreeSet<SpaceId> {
+        deleted.iter().filter(|space| !known.contains(space)).for_each(|space| self.doubt_in(*space));
+        deleted.into_iter().collect()
     }
 }
 

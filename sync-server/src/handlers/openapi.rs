@@ -11,8 +11,9 @@ use utoipa::{IntoResponses, Modify, OpenApi as _, ToSchema};
 use sync_core::wire::ErrorResponse;
 
 use super::{
-    accounts, devices, events, heal, health, invites, jwks, live, logout, members, oauth_authorize, oauth_device,
-    oauth_device_approve, oauth_device_authorization, oauth_metadata, oauth_token, password, spaces, sync, version,
+    account_delete, accounts, deletions, devices, events, heal, health, invites, jwks, live, logout, members,
+    oauth_authorize, oauth_device, oauth_device_approve, oauth_device_authorization, oauth_metadata, oauth_token,
+    password, spaces, sync, version,
 };
 
 use common::Common;
@@ -76,6 +77,8 @@ struct OAuthRefusal {
         events::events,
         spaces::spaces,
         spaces::create,
+        spaces::remove,
+        deletions::deletion,
         version::version,
         members::members,
         members::set_role,
@@ -86,6 +89,7 @@ struct OAuthRefusal {
         invites::accept,
         accounts::sign_up,
         password::change,
+        account_delete::delete,
         devices::register,
         devices::devices,
         devices::rename,

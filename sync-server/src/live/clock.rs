@@ -9,6 +9,7 @@ use tokio::time::{sleep_until, timeout};
 use super::Phase;
 use super::session::{End, Session};
 use crate::error::ApiError;
+use crate::exchange;
 use crate::fanout::mailbox::Doubt;
 
 /// Before a token runs out, its client is told so.
@@ -124,7 +125,11 @@ impl Session {
         for space in self.mailbox.spaces() {
             if spaces.binary_search_by_key(&space, |(space, _)| *space).is_err() {
                 self.unfollow(space);
-                self.refuse(None, Some(space), &ApiError::not_found());
+                let mut why = exchange::away(&self.app, &self.caller, space).await;
+                if why.is_of_the_server() {
+                    why = ApiError::not_found();
+                }
+                self.refuse(None, Some(space), &why);
             }
         }
         true

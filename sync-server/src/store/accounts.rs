@@ -66,6 +66,10 @@ pub trait Accounts: Send + Sync + 'static {
     /// Replaces a password's hash; `false`, and nothing happens, where it is another one than `was`.
     async fn replace_password(&self, email: &str, was: &str, hash: &str) -> Result<bool, StoreError>;
 
+    /// Forgets a user's account, name, sessions and what else is known of one, but not that there were devices, which stay
+    /// revoked under names that say nothing.
+    async fn forget_user(&self, user: &str) -> Result<(), StoreError>;
+
     /// Attempts to sign in as an identity.
     async fn attempts(&self, identity: Hash) -> Result<Option<AttemptsRecord>, StoreError>;
 

@@ -22,6 +22,7 @@ mod devices;
 mod grants;
 mod heal;
 mod idempotency;
+mod lifecycle;
 mod pages;
 mod registry;
 pub mod sharing;
@@ -30,6 +31,7 @@ mod versions;
 
 pub use heal::{places, taking_back, taking_back_into_a_log_that_grew};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
+pub use lifecycle::lifecycle;
 pub use pages::{diverged_cursors, pages_and_budgets};
 pub use registry::registry;
 pub use snapshots::snapshots;

@@ -21,7 +21,12 @@ pub struct LogRow {
     pub payload: Option<Vec<u8>>,
     /// Whether that may be gone: a snapshot stands in for it, or its document is deleted.
     pub folded: bool,
+    /// When the server took it, by its clock.
+    pub received_ms: u64,
 }
+
+/// A document, and which entry deleted it.
+pub type DocumentRow = (DocId, DocumentFacts, Option<u64>);
 
 /// What a log's row says of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +53,7 @@ pub struct Derived {
     /// What is acknowledged of each feed.
     pub feeds: Vec<(DeviceId, FeedHead)>,
     /// The documents, and which entries deleted them.
-    pub documents: Vec<(DocId, DocumentFacts, Option<u64>)>,
+    pub documents: Vec<DocumentRow>,
     /// The last change of each actor in each document.
     pub actors: Vec<((DocId, Actor), Tail)>,
 }
@@ -61,6 +66,14 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// Rows of a log behind an entry, at most so many.
     async fn log_rows(&self, space: SpaceId, after: u64, rows_max: usize) -> Result<Vec<LogRow>, StoreError>;
+
+    /// Documents of a space behind one, in ascending order, at most so many.
+    async fn document_rows(
+        &self,
+        space: SpaceId,
+        after: Option<DocId>,
+        rows_max: usize,
+    ) -> Result<Vec<DocumentRow>, StoreError>;
 
     /// What is stored beside the log, all as of one moment.
     async fn derived(&self, space: SpaceId) -> Result<Derived, StoreError>;

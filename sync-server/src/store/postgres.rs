@@ -31,6 +31,7 @@ mod grants;
 mod idempotency;
 mod inspect;
 mod invites;
+mod lifecycle;
 mod members;
 mod pool;
 mod read;

@@ -7,17 +7,42 @@ use super::cluster::Cluster;
 use super::devices::Devices;
 use super::grants::Grants;
 use super::invites::Invites;
+use super::lifecycle::Lifecycle;
 use super::snapshots::Snapshots;
 use super::spaces::Spaces;
 use super::versions::Versions;
 
 /// All that a store keeps beside logs.
 pub trait Registry:
-    Accounts + Audit + Cluster + Devices + Grants + Invites + Snapshots + Spaces + Versions + Send + Sync + 'static
+    Accounts
+    + Audit
+    + Cluster
+    + Devices
+    + Grants
+    + Invites
+    + Lifecycle
+    + Snapshots
+    + Spaces
+    + Versions
+    + Send
+    + Sync
+    + 'static
 {
 }
 
 impl<T> Registry for T where
-    T: Accounts + Audit + Cluster + Devices + Grants + Invites + Snapshots + Spaces + Versions + Send + Sync + 'static
+    T: Accounts
+        + Audit
+        + Cluster
+        + Devices
+        + Grants
+        + Invites
+        + Lifecycle
+        + Snapshots
+        + Spaces
+        + Versions
+        + Send
+        + Sync
+        + 'static
 {
 }

@@ -198,8 +198,8 @@ pub trait Snapshots: Send + Sync {
     /// Takes away the snapshot of a deleted document.
     async fn forget_snapshot(&self, space: SpaceId, doc: DocId) -> Result<(), StoreError>;
 
-    /// Nothing is left of the content of a deleted document.
-    async fn document_purged(&self, space: SpaceId, doc: DocId) -> Result<(), StoreError>;
+    /// Nothing is left of the content of a deleted document, from that time on.
+    async fn document_purged(&self, space: SpaceId, doc: DocId, now_ms: u64) -> Result<(), StoreError>;
 
     /// A document could not be folded; it is tried again at that time.
     async fn note_unfolded(&self, space: SpaceId, doc: DocId, why: &str, again_ms: u64) -> Result<(), StoreError>;

@@ -27,6 +27,7 @@ mod grants;
 pub(crate) mod idempotency;
 mod inspect;
 mod invites;
+mod lifecycle;
 mod members;
 mod read;
 mod row;

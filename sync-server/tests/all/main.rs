@@ -34,6 +34,7 @@ mod strict;
 mod sync;
 mod timing;
 mod tokens;
+mod transfer;
 mod validation;
 mod verify;
 mod version;

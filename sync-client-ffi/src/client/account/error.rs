@@ -43,6 +43,9 @@ pub enum AccountError {
     /// It does not exist, or the user may not see it.
     #[error("there is no such thing here, or you may not see it: check the id, or ask for a new invitation")]
     NotFound,
+    /// The space was deleted.
+    #[error("this space was deleted, and does not come back; what is on this device of it can be kept or removed")]
+    SpaceDeleted,
     /// A space keeps one owner.
     #[error("a space keeps at least one owner: make somebody else an owner first")]
     LastOwner,
@@ -146,6 +149,7 @@ impl From<Refusal> for AccountError {
             ErrorCode::DeviceRevoked => Self::DeviceRevoked,
             ErrorCode::Forbidden => Self::Forbidden,
             ErrorCode::NotFound => Self::NotFound,
+            ErrorCode::SpaceDeleted => Self::SpaceDeleted,
             ErrorCode::LastOwner => Self::LastOwner,
             ErrorCode::TooMany => Self::TooMany { message },
             ErrorCode::Invalid => Self::Invalid { message },

@@ -215,7 +215,7 @@ impl Runner {
             }
             Effect::Store { space, response } => {
                 // What was asked before access was lost may be answered after.
-                let lets_in = self.session.trouble(space) != Some(Trouble::NoAccess);
+                let lets_in = !self.session.trouble(space).is_some_and(Trouble::bars);
                 return Some(Event::Stored(space, self.store(shared, space, *response, lets_in)));
             }
             Effect::Open { link } => return self.connection.open(shared, link),

@@ -75,6 +75,11 @@ fn is_keyed(route: &Route, _: &Operation) -> bool {
     route.who == Who::Caller && route.method != "GET"
 }
 
+/// Not in the path.
+fn names_a_space(route: &Route) -> bool {
+    ["/v1/sync", "/v1/heal", "/v1/events"].contains(&route.path)
+}
+
 /// All of them. Those of [`Refusals`](super::Refusals) among them are what it says, in full.
 const REFUSALS: &[Refusal] = &[
     Refusal {
@@ -125,6 +130,14 @@ const REFUSALS: &[Refusal] = &[
         description: "It cannot be done as things are: `code` says why. With a `Retry-After`, the same request is still worked on.",
         header: Some("Retry-After"),
         on: is_keyed,
+    },
+    Refusal {
+        status: "410",
+        name: "Gone",
+        description: "The space was deleted while the caller was a member (`space_deleted`), or what was asked for is kept in a \
+                      form that this app does not take (`upgrade_required`).",
+        header: None,
+        on: |route, _| route.path.contains("/spaces/{id}") || names_a_space(route),
     },
     Refusal {
         status: "413",

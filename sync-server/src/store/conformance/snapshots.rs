@@ -261,7 +261,7 @@ async fn deletion_purges<S: Store + Snapshots>(store: &S) {
     store.forget_snapshot(space, doc).await.expect("an answer");
     assert!(store.adopt_snapshot(space, new.clone()).await.expect("an answer"));
     store.forget_snapshot(space, doc).await.expect("an answer");
-    store.document_purged(space, doc).await.expect("an answer");
+    store.document_purged(space, doc, 1_000).await.expect("an answer");
     assert!(state(store, space, doc).await.snapshot.is_some(), "it was not deleted");
     assert!(!state(store, space, doc).await.purged);
 
@@ -272,7 +272,7 @@ async fn deletion_purges<S: Store + Snapshots>(store: &S) {
     store.forget_snapshot(space, doc).await.expect("it goes");
     assert_eq!(store.clear_parts(space, doc, 100).await.expect("a number"), 1);
     store.drop_payloads(space, doc, 5, &[2, 3, 4]).await.expect("payloads go");
-    store.document_purged(space, doc).await.expect("a note");
+    store.document_purged(space, doc, 1_000).await.expect("a note");
     let gone = state(store, space, doc).await;
     assert!(gone.deleted && gone.purged && gone.snapshot.is_none());
     for snapshots in [None, Some(0)] {

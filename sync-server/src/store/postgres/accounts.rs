@@ -31,6 +31,16 @@ const NEXT: &str = "
     UPDATE sign_in_failures SET version = version + 1, recent = $3, failures = $4, in_a_row = $5, not_before_ms = $6,
         blocks = $7, blocked_until_ms = $8, forgotten_ms = $9
     WHERE identity = $1 AND version = $2";
+const FORGET: &str = "
+    WITH sessions_of AS (DELETE FROM sessions WHERE user_id = $1),
+         seen AS (DELETE FROM last_seen WHERE user_id = $1),
+         flags AS (DELETE FROM flagged WHERE user_id = $1),
+         answers AS (DELETE FROM idempotency WHERE user_id = $1),
+         made AS (DELETE FROM made_spaces WHERE user_id = $1),
+         entered AS (DELETE FROM user_spaces WHERE user_id = $1),
+         nameless AS (UPDATE devices SET name = 'deleted', public_key = NULL WHERE user_id = $1)
+    UPDATE users SET display_name = NULL WHERE user_id = $1";
+const CLOSE: &str = "DELETE FROM accounts WHERE user_id = $1";
 /// Others that sweep at the same time take other rows.
 const SWEEP: &str = "
     DELETE FROM sign_in_failures WHERE identity IN (
@@ -63,6 +73,18 @@ impl Accounts for PostgresStore {
     async fn replace_password(&self, email: &str, was: &str, hash: &str) -> Result<bool, StoreError> {
         let values: [(&(dyn ToSql + Sync), Type); 3] = [(&email, Type::TEXT), (&was, Type::TEXT), (&hash, Type::TEXT)];
         self.primary.with(async |client| Ok(client.execute_typed(REPLACE_PASSWORD, &values).await? == 1)).await
+    }
+
+    async fn forget_user(&self, user: &str) -> Result<(), StoreError> {
+        let of_user: [(&(dyn ToSql + Sync), Type); 1] = [(&user, Type::TEXT)];
+        self.primary
+            .with(async |client| {
+                client.execute_typed(FORGET, &of_user).await?;
+                // The directory of addresses is sharded by those.
+                client.execute_typed(CLOSE, &of_user).await?;
+                Ok(())
+            })
+            .await
     }
 
     async fn attempts(&self, identity: Hash) -> Result<Option<AttemptsRecord>, StoreError> {

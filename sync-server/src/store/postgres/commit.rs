@@ -14,13 +14,15 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::super::answer::{self, Pushed, Stretch};
+use super::super::lifecycle::{Filling, Standing};
 use super::super::{Committed, Healed, StoreError, snapshots};
 use super::pool::Pool;
 use super::row::{self, uuid};
 use super::session::Session;
 
 /// Other commits to the space wait behind this. Who then reads what they wrote must see it: each statement its own moment.
-const LOCK: &str = "SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = $1 FOR NO KEY UPDATE";
+const LOCK: &str =
+    "SELECT head_seq, head_chain, documents_total, closed FROM spaces WHERE space_id = $1 FOR NO KEY UPDATE";
 const COMMIT: &str = "COMMIT";
 
 /// Everything that pushes are judged against, in one statement. Each lookup by several keys is a subquery that cannot be
@@ -92,6 +94,11 @@ const KNOWN: &str = "
                   ORDER BY n LIMIT w.through - w.after) l
     ORDER BY w.push, l.n";
 
+/// When another server took what fills a log.
+const RECEIVED: &str = "
+    UPDATE log SET received_at = to_timestamp(w.at / 1000.0)
+    FROM unnest($2::bigint[], $3::bigint[]) AS w (seq, at) WHERE log.space_id = $1 AND log.seq = w.seq";
+
 /// Decides on a group and takes it, all or nothing.
 pub(super) async fn group(
     client: &Session,
@@ -137,7 +144,48 @@ pub(super) async fn take_back(
     Ok(Healed { committed, became })
 }
 
+/// Adds to a log that is being filled, in as many round trips. `None` where it is not the one that these continue.
+pub(super) async fn fill(
+    client: &Session,
+    pool: &Pool,
+    space: SpaceId,
+    filling: Filling,
+) -> Result<Option<Cursor>, StoreError> {
+    let (mut ledger, standing) = read(client, pool.begin(), space, &Lost::wanted(&filling.entries)).await?;
+    if standing != Standing::Filling || ledger.head != filling.base {
+        client.batch_execute("ROLLBACK").await?;
+        return Ok(None);
+    }
+    let (decision, _) = ledger.take_back(filling.entries);
+    let id = uuid(space.as_bytes());
+    let seqs: Vec<i64> = decision.entries.iter().map(|entry| entry.at.seq as i64).collect();
+    let times: Vec<i64> =
+        filling.received_ms.iter().take(seqs.len()).map(|&at| i64::try_from(at).unwrap_or(i64::MAX)).collect();
+    let times = [(&id as _, Type::UUID), (&seqs as _, Type::INT8_ARRAY), (&times as _, Type::INT8_ARRAY)];
+    try_join!(
+        biased;
+        write(client, &ledger, &decision),
+        async { Ok(client.execute_typed(RECEIVED, &times).await?) },
+        async { Ok(client.batch_execute(COMMIT).await?) },
+    )?;
+    Ok(Some(ledger.head))
+}
+
 async fn load(client: &Session, begin: &str, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {
+    let (ledger, standing) = read(client, begin, space, wanted).await?;
+    if let Err(error) = standing.pass() {
+        client.batch_execute(COMMIT).await?;
+        return Err(error);
+    }
+    Ok(ledger)
+}
+
+async fn read(
+    client: &Session,
+    begin: &str,
+    space: SpaceId,
+    wanted: &Wanted,
+) -> Result<(Ledger, Standing), StoreError> {
     let id = uuid(space.as_bytes());
     let users: Vec<&str> = wanted.users.iter().map(String::as_str).collect();
     let devices: Vec<Uuid> = wanted.devices.iter().map(|device| uuid(device.as_bytes())).collect();
@@ -183,7 +231,7 @@ async fn load(client: &Session, begin: &str, space: SpaceId, wanted: &Wanted) ->
     let head = Cursor { seq: row::number(locked, 0)?, chain: row::hash(locked, 1)? };
     let mut ledger = Ledger::new(space, head, row::number(locked, 2)?);
     facts.iter().try_for_each(|fact| learn(&mut ledger, fact))?;
-    Ok(ledger)
+    Ok((ledger, Standing::from_number(row::get::<i16>(locked, 3)?.into())?))
 }
 
 /// One row of [`FACTS`]: what it is about, an id, a key, a hash, a text, two numbers.

@@ -6,6 +6,7 @@ use sync_core::log::Cursor;
 use tokio_postgres::types::Type;
 
 use super::super::StoreError;
+use super::super::lifecycle::Standing;
 use super::row::{self, uuid};
 use super::session::Session;
 
@@ -101,5 +102,10 @@ pub(super) async fn ensure_space(client: &Session, space: SpaceId) -> Result<(),
             &[(&uuid(space.as_bytes()), Type::UUID), (&start.chain.0.as_slice(), Type::BYTEA)],
         )
         .await?;
-    Ok(())
+    let closed = client
+        .query_typed("SELECT closed FROM spaces WHERE space_id = $1", &[(&uuid(space.as_bytes()), Type::UUID)])
+        .await?;
+    let closed = closed.first().map_or(Ok(0), |found| row::get::<i16>(found, 0))?;
+    // Who may enter a space that is being filled may be said already.
+    if Standing::from_number(closed.into())? == Standing::Deleted { Err(StoreError::DeletedSpace) } else { Ok(()) }
 }

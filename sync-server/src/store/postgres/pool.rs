@@ -90,9 +90,9 @@ impl Pool {
                 Ok(done)
             }
             // Told before anything was begun, or after it was ended.
-            Err(StoreError::UnknownSpace) => {
+            Err(error @ (StoreError::UnknownSpace | StoreError::DeletedSpace)) => {
                 lease.give_back();
-                Err(StoreError::UnknownSpace)
+                Err(error)
             }
             Err(error) => Err(error),
         }

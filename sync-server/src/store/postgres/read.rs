@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::super::entry;
+use super::super::lifecycle::Standing;
 use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
 use super::row::{self, uuid};
 use super::session::Session;
@@ -18,7 +19,7 @@ use super::session::Session;
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const COMMIT: &str = "COMMIT";
 
-const HEAD: &str = "SELECT head_seq, head_chain FROM spaces WHERE space_id = $1";
+const HEAD: &str = "SELECT head_seq, head_chain, closed FROM spaces WHERE space_id = $1";
 const CHAIN: &str = "SELECT chain FROM log WHERE space_id = $1 AND seq = $2";
 const PLACES: &str = "SELECT seq, chain FROM log WHERE space_id = $1 AND seq = ANY($2) ORDER BY seq";
 const FEEDS: &str = "SELECT device_id, n, chain FROM feeds WHERE space_id = $1 ORDER BY device_id LIMIT $2";
@@ -188,7 +189,7 @@ pub(super) async fn heads(client: &Session, spaces: &[SpaceId]) -> Result<Vec<(S
     let ids: Vec<_> = spaces.iter().map(|space| uuid(space.as_bytes())).collect();
     let found = client
         .query_typed(
-            "SELECT space_id, head_seq, head_chain FROM spaces WHERE space_id = ANY($1)",
+            "SELECT space_id, head_seq, head_chain FROM spaces WHERE space_id = ANY($1) AND closed = 0",
             &[(&ids, Type::UUID_ARRAY)],
         )
         .await?;
@@ -200,7 +201,9 @@ fn cursor(found: &Row, at: usize) -> Result<Cursor, StoreError> {
 }
 
 fn head_of(found: &[Row]) -> Result<Option<Cursor>, StoreError> {
-    found.first().map(|found| cursor(found, 0)).transpose()
+    let Some(found) = found.first() else { return Ok(None) };
+    Standing::from_number(row::get::<i16>(found, 2)?.into())?.pass()?;
+    cursor(found, 0).map(Some)
 }
 
 /// Whether the log has that chain at that place. A place that it does not have means that it lost its newest entries.

@@ -301,8 +301,10 @@ impl Snapshots for PostgresStore {
         self.of_document(FORGET, space, doc).await
     }
 
-    async fn document_purged(&self, space: SpaceId, doc: DocId) -> Result<(), StoreError> {
-        self.of_document(PURGED, space, doc).await?;
+    async fn document_purged(&self, space: SpaceId, doc: DocId, now_ms: u64) -> Result<(), StoreError> {
+        let (id, of, now) = (uuid(space.as_bytes()), uuid(doc.as_bytes()), now_ms as i64);
+        let values: [Parameter<'_>; 3] = [(&id, Type::UUID), (&of, Type::UUID), (&now, Type::INT8)];
+        self.primary.with(async |client| Ok(client.execute_typed(PURGED, &values).await?)).await?;
         self.of_document(FOLDED, space, doc).await
     }
 

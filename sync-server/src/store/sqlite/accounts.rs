@@ -43,6 +43,22 @@ impl Accounts for SqliteStore {
         .await
     }
 
+    async fn forget_user(&self, user: &str) -> Result<(), StoreError> {
+        let user = user.to_owned();
+        self.write(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for table in ["sessions", "last_seen", "flagged", "idempotency", "made_spaces"] {
+                transaction.execute(&format!("DELETE FROM {table} WHERE user_id = ?1"), [&user])?;
+            }
+            let nameless = "UPDATE devices SET name = 'deleted', public_key = NULL WHERE user_id = ?1";
+            transaction.execute(nameless, [&user])?;
+            transaction.execute("UPDATE users SET display_name = NULL WHERE user_id = ?1", [&user])?;
+            transaction.execute("DELETE FROM accounts WHERE user_id = ?1", [&user])?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
     async fn attempts(&self, identity: Hash) -> Result<Option<AttemptsRecord>, StoreError> {
         self.read(move |connection| attempts(connection, identity)).await
     }

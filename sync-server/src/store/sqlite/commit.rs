@@ -13,6 +13,7 @@ use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 
 use super::super::answer::{self, Pushed, Stretch};
+use super::super::lifecycle::{Filling, Standing};
 use super::super::{Committed, Healed, StoreError, snapshots};
 use super::{members, row};
 
@@ -23,7 +24,7 @@ pub(super) fn now_ms() -> i64 {
 
 /// Takes a group inside the caller's transaction.
 pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) -> Result<Committed, StoreError> {
-    let mut ledger = load(connection, space, &Wanted::of(&pushes))?;
+    let mut ledger = load(connection, space, Standing::Open, &Wanted::of(&pushes))?;
     let before = ledger.head;
     let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
     let decision = ledger.decide(pushes);
@@ -41,7 +42,7 @@ pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) 
 /// Takes back what the log lost.
 pub(super) fn take_back(connection: &mut Connection, space: SpaceId, lost: Vec<Lost>) -> Result<Healed, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut ledger = load(&transaction, space, &Lost::wanted(&lost))?;
+    let mut ledger = load(&transaction, space, Standing::Open, &Lost::wanted(&lost))?;
     let before = ledger.head;
     let (decision, became) = ledger.take_back(lost);
     write(&transaction, &ledger, &decision)?;
@@ -50,9 +51,44 @@ pub(super) fn take_back(connection: &mut Connection, space: SpaceId, lost: Vec<L
     Ok(Healed { committed, became })
 }
 
-fn load(connection: &Connection, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {
+/// Adds to a log that is being filled. `None` where it is not the one that these continue.
+pub(super) fn fill(
+    connection: &mut Connection,
+    space: SpaceId,
+    filling: Filling,
+) -> Result<Option<Cursor>, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (Ledger { head, .. }, standing) = load_space(&transaction, space)?;
+    if standing != Standing::Filling || head != filling.base {
+        return Ok(None);
+    }
+    let mut ledger = load(&transaction, space, Standing::Filling, &Lost::wanted(&filling.entries))?;
+    let (decision, _) = ledger.take_back(filling.entries);
+    write(&transaction, &ledger, &decision)?;
+    {
+        let update = "UPDATE log SET received_ms = ?3 WHERE space_id = ?1 AND seq = ?2";
+        let mut statement = transaction.prepare_cached(update)?;
+        for (entry, received_ms) in decision.entries.iter().zip(filling.received_ms) {
+            let received_ms = i64::try_from(received_ms).unwrap_or(i64::MAX);
+            statement.execute(params![space.as_bytes(), entry.at.seq as i64, received_ms])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(Some(ledger.head))
+}
+
+fn load(
+    connection: &Connection,
+    space: SpaceId,
+    wanted_standing: Standing,
+    wanted: &Wanted,
+) -> Result<Ledger, StoreError> {
     let id = space.as_bytes();
-    let mut ledger = load_space(connection, space)?;
+    let (mut ledger, standing) = load_space(connection, space)?;
+    if standing != wanted_standing {
+        standing.pass()?;
+        return Err(StoreError::Fault("an open space was to be filled".into()));
+    }
     for user in &wanted.users {
         if let Some(role) = members::role(connection, space, user)? {
             ledger.roles.insert(user.clone(), role);
@@ -116,13 +152,14 @@ fn load(connection: &Connection, space: SpaceId, wanted: &Wanted) -> Result<Ledg
     Ok(ledger)
 }
 
-fn load_space(connection: &Connection, space: SpaceId) -> Result<Ledger, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = ?1")?;
+fn load_space(connection: &Connection, space: SpaceId) -> Result<(Ledger, Standing), StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT head_seq, head_chain, documents_total, closed FROM spaces WHERE space_id = ?1")?;
     let mut rows = statement.query([space.as_bytes()])?;
     let found = rows.next()?.ok_or(StoreError::UnknownSpace)?;
+    let standing = Standing::from_number(found.get(3)?)?;
     let head = Cursor { seq: row::number(found, 0)?, chain: row::hash(found, 1)? };
-    Ok(Ledger::new(space, head, row::number(found, 2)?))
+    Ok((Ledger::new(space, head, row::number(found, 2)?), standing))
 }
 
 fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {

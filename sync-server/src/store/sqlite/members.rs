@@ -6,6 +6,7 @@ use sync_core::ledger::Role;
 use sync_core::log::Cursor;
 
 use super::super::StoreError;
+use super::super::lifecycle::Standing;
 use super::{commit, row};
 
 pub(super) fn role(connection: &Connection, space: SpaceId, user: &str) -> Result<Option<Role>, StoreError> {
@@ -58,9 +59,15 @@ pub(super) fn spaces_of(connection: &Connection, user: &str) -> Result<Vec<(Spac
 }
 
 pub(super) fn ensure_space(connection: &Connection, space: SpaceId) -> Result<(), StoreError> {
-    let known = "SELECT 1 FROM spaces WHERE space_id = ?1";
-    if connection.prepare_cached(known)?.query_row([space.as_bytes()], |_| Ok(())).optional()?.is_some() {
-        return Ok(());
+    let known = "SELECT closed FROM spaces WHERE space_id = ?1";
+    let closed: Option<i64> =
+        connection.prepare_cached(known)?.query_row([space.as_bytes()], |found| found.get(0)).optional()?;
+    if let Some(closed) = closed {
+        // Who may enter a space that is being filled may be said already.
+        return match Standing::from_number(closed)? {
+            Standing::Deleted => Err(StoreError::DeletedSpace),
+            Standing::Open | Standing::Filling => Ok(()),
+        };
     }
     let insert = "INSERT INTO spaces (space_id, head_seq, head_chain, documents_total, created_ms)
                   VALUES (?1, 0, ?2, 0, ?3)";

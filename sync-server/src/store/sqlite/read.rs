@@ -9,6 +9,7 @@ use sync_core::version::FeedHeads;
 use sync_core::wire::{Bytes, PageEntry, Snapshot};
 
 use super::super::entry;
+use super::super::lifecycle::Standing;
 use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
 use super::row;
 
@@ -142,16 +143,18 @@ pub(super) fn places(
 pub(super) fn heads(connection: &mut Connection, spaces: &[SpaceId]) -> Result<Vec<(SpaceId, Cursor)>, StoreError> {
     let moment = connection.transaction()?;
     let heads = spaces.iter().filter_map(|&space| match head(&moment, space) {
-        Err(StoreError::UnknownSpace) => None,
+        Err(StoreError::UnknownSpace | StoreError::DeletedSpace | StoreError::Busy) => None,
         other => Some(other.map(|head| (space, head))),
     });
     heads.collect()
 }
 
 fn head(connection: &Connection, space: SpaceId) -> Result<Cursor, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT head_seq, head_chain FROM spaces WHERE space_id = ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT head_seq, head_chain, closed FROM spaces WHERE space_id = ?1")?;
     let mut rows = statement.query([space.as_bytes()])?;
     let found = rows.next()?.ok_or(StoreError::UnknownSpace)?;
+    Standing::from_number(found.get(2)?)?.pass()?;
     Ok(Cursor { seq: row::number(found, 0)?, chain: row::hash(found, 1)? })
 }
 

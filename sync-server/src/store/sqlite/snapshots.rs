@@ -218,10 +218,10 @@ impl Snapshots for SqliteStore {
         max: u32,
     ) -> Result<Vec<DocumentState>, StoreError> {
         self.read(move |connection| match after {
-            None => states(connection, "ORDER BY d.space_id, d.doc_id LIMIT ?1", params![max]),
+            None => states(connection, "WHERE p.closed = 0 ORDER BY d.space_id, d.doc_id LIMIT ?1", params![max]),
             Some((space, doc)) => states(
                 connection,
-                "WHERE (d.space_id, d.doc_id) > (?1, ?2) ORDER BY d.space_id, d.doc_id LIMIT ?3",
+                "WHERE (d.space_id, d.doc_id) > (?1, ?2) AND p.closed = 0 ORDER BY d.space_id, d.doc_id LIMIT ?3",
                 params![space.as_bytes(), doc.as_bytes(), max],
             ),
         })
@@ -351,13 +351,14 @@ impl Snapshots for SqliteStore {
         .await
     }
 
-    async fn document_purged(&self, space: SpaceId, doc: DocId) -> Result<(), StoreError> {
+    async fn document_purged(&self, space: SpaceId, doc: DocId, now_ms: u64) -> Result<(), StoreError> {
         self.write(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let key = params![space.as_bytes(), doc.as_bytes()];
-            let purge = "UPDATE documents SET purged = 1, tail_changes = 0, tail_bytes = 0
+            let purge = "UPDATE documents SET purged = 1, tail_changes = 0, tail_bytes = 0,
+                                purged_ms = coalesce(purged_ms, ?3)
                          WHERE space_id = ?1 AND doc_id = ?2 AND deleted_seq IS NOT NULL";
-            transaction.execute(purge, key)?;
+            transaction.execute(purge, params![space.as_bytes(), doc.as_bytes(), now_ms as i64])?;
             transaction.execute("DELETE FROM unfolded WHERE space_id = ?1 AND doc_id = ?2", key)?;
             Ok(transaction.commit()?)
         })

@@ -38,6 +38,7 @@ async fn its_registry_conforms() {
 async fn keeps_snapshots() {
     let folder = tempfile::tempdir().unwrap();
     conformance::snapshots(&open(&folder)).await;
+    conformance::lifecycle(&open(&folder)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -221,7 +221,9 @@ fn commit_together(connection: &mut Connection, groups: Vec<Group>) -> Result<Re
         match commit::group(&transaction, space, pushes) {
             Ok(committed) => results.push(Ok(committed)),
             // Found before anything is written.
-            Err(StoreError::UnknownSpace) => results.push(Err(StoreError::UnknownSpace)),
+            Err(error @ (StoreError::UnknownSpace | StoreError::DeletedSpace | StoreError::Busy)) => {
+                results.push(Err(error));
+            }
             Err(error) => return Err(error),
         }
     }

@@ -149,6 +149,18 @@ pub const ROWS: &[Row] = &[
         expect: Expect::Members(["200"; 3]),
     },
     Row {
+        route: "DELETE /v1/spaces/{id}",
+        what: "",
+        ask: Ask::Http(|asker| asker.phone.request(Method::DELETE, &format!("/v1/spaces/{}", asker.ids.space))),
+        expect: Expect::Members(["403", "403", "204"]),
+    },
+    Row {
+        route: "GET /v1/spaces/{id}/deletions/{doc}",
+        what: "a document that there is not",
+        ask: Ask::Http(|asker| get(asker, &of_space(asker, "deletions/01890a5d-ac96-774b-bcce-b302099a8057"))),
+        expect: Expect::Members(["403", "403", "404"]),
+    },
+    Row {
         route: "GET /v1/spaces/{id}/members",
         what: "",
         ask: Ask::Http(|asker| get(asker, &of_space(asker, "members"))),
@@ -255,6 +267,12 @@ pub const ROWS: &[Row] = &[
         route: "POST /v1/accounts/password",
         what: "nothing",
         ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/accounts/password", r#"{"schema":1}"#)),
+        expect: Expect::Anybody("400"),
+    },
+    Row {
+        route: "POST /v1/accounts/delete",
+        what: "nothing",
+        ask: Ask::Http(|asker| with(asker, Method::POST, "/v1/accounts/delete", r#"{"schema":1}"#)),
         expect: Expect::Anybody("400"),
     },
     Row {

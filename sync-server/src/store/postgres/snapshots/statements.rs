@@ -4,7 +4,9 @@ pub(super) const DOCUMENTS: &str = "
     SELECT d.space_id, d.doc_id, d.deleted_seq IS NOT NULL, d.purged, d.tail_changes, d.tail_bytes,
            s.seq, s.hash, s.size, s.heads, s.changes, s.payload_bytes, s.below_seq, s.dropped_seq,
            p.horizon_seq, p.head_seq, u.failures, u.again_ms
-    FROM (SELECT * FROM documents WHERE (space_id, doc_id) > ($1, $2) ORDER BY space_id, doc_id LIMIT $3) d
+    FROM (SELECT * FROM documents o WHERE (space_id, doc_id) > ($1, $2)
+              AND EXISTS (SELECT 1 FROM spaces c WHERE c.space_id = o.space_id AND c.closed = 0)
+          ORDER BY space_id, doc_id LIMIT $3) d
     LEFT JOIN LATERAL (SELECT * FROM snapshots s WHERE s.space_id = d.space_id AND s.doc_id = d.doc_id LIMIT 1) s ON true
     LEFT JOIN LATERAL (SELECT * FROM spaces p WHERE p.space_id = d.space_id LIMIT 1) p ON true
     LEFT JOIN LATERAL (SELECT * FROM unfolded u WHERE u.space_id = d.space_id AND u.doc_id = d.doc_id LIMIT 1) u ON true
@@ -74,7 +76,7 @@ pub(super) const FORGET: &str = "
     DELETE FROM snapshots WHERE space_id = $1 AND doc_id = $2 AND EXISTS (
         SELECT 1 FROM documents WHERE space_id = $1 AND doc_id = $2 AND deleted_seq IS NOT NULL)";
 pub(super) const PURGED: &str = "
-    UPDATE documents SET purged = true, tail_changes = 0, tail_bytes = 0
+    UPDATE documents SET purged = true, tail_changes = 0, tail_bytes = 0, purged_ms = coalesce(purged_ms, $3)
     WHERE space_id = $1 AND doc_id = $2 AND deleted_seq IS NOT NULL";
 pub(super) const UNFOLDED: &str = "
     INSERT INTO unfolded (space_id, doc_id, why, failures, again_ms) VALUES ($1, $2, $3, 1, $4)
