@@ -149,8 +149,8 @@ impl Schema {
     }
 
     /// The structures that a document lacks, in their order.
-    pub fn missing<'a>(&'a self, document: &'a Document) -> impl Iterator<Item = &'a Structure> {
-        self.structures.iter().filter(|structure| document.structure(structure.hash).is_none())
+    pub fn missing<'a>(&'a self, document: &Document) -> Vec<&'a Structure> {
+        self.structures.iter().filter(|structure| document.structure(structure.hash).is_none()).collect()
     }
 }
 

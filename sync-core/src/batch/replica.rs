@@ -136,7 +136,7 @@ impl Replica {
     pub fn upgrade(&mut self, doc: DocId, schema: &Schema) -> Result<Vec<Patch>, ReplicaError> {
         self.live(doc)?;
         let document = self.documents.get_mut(&doc).ok_or(ReplicaError::UnknownDocument)?;
-        let missing: Vec<Structure> = schema.missing(document).cloned().collect();
+        let missing: Vec<Structure> = schema.missing(document).into_iter().cloned().collect();
         let mut patches = Vec::new();
         for Structure { hash, bytes, .. } in missing {
             let facts = check_change(self.device, hash, &bytes).map_err(ReplicaError::Refused)?;

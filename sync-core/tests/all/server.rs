@@ -40,6 +40,11 @@ impl Server {
         self.log.last().map_or_else(|| Cursor::start(self.space), |entry| entry.at)
     }
 
+    /// Operations and actors of a document.
+    pub fn facts(&self, doc: DocId) -> (u64, u64) {
+        (self.documents[&doc].operations, self.documents[&doc].actors)
+    }
+
     pub fn acked(&self, device: DeviceId) -> FeedHead {
         self.feeds.get(&device).copied().unwrap_or_else(|| FeedHead::start(self.space, device))
     }

@@ -113,7 +113,7 @@ impl Engine {
         let open = self.documents.get(&(space, doc)).ok_or(ClientError::NoDocument(doc))?;
         let document = open.document.as_ref().ok_or(ClientError::NoDocument(doc))?;
         let declared = open.schema.clone();
-        let Some(declared) = declared.filter(|declared| declared.schema.missing(document).next().is_some()) else {
+        let Some(declared) = declared.filter(|declared| !declared.schema.missing(document).is_empty()) else {
             return Ok(None);
         };
         self.may_edit(space)?;
