@@ -181,22 +181,21 @@ impl<'a> Chunk<'a> {
         }
         let body: &'a [u8] = input;
         let columns = read_columns(input)?;
-        let mut chunk =
-            Self {
-                bytes,
-                hash,
-                deps,
-                around_actor,
-                actor,
-                seq,
-                start_op,
-                time,
-                message,
-                other_actors,
-                body,
-                columns,
-                operations: 0,
-            };
+        let mut chunk = Self {
+            bytes,
+            hash,
+            deps,
+            around_actor,
+            actor,
+            seq,
+            start_op,
+            time,
+            message,
+            other_actors,
+            body,
+            columns,
+            operations: 0,
+        };
         chunk.operations = chunk.count_operations()?;
         Ok(chunk)
     }

@@ -258,7 +258,8 @@ impl Ledger {
             Checked::Unwanted(facts, _) if !self.is_repeated(candidate.doc, candidate.hash, facts) => {
                 Err(RejectCode::Validation)
             }
-            Checked::Change(facts, _) | Checked::Unwanted(facts, _) => match self.judge_change(candidate, facts, rules) {
+            Checked::Change(facts, _) | Checked::Unwanted(facts, _) => match self.judge_change(candidate, facts, rules)
+            {
                 Ok(need) if !need.is_empty() => return Judged::Need(need),
                 other => other.map(|_| ()),
             },
@@ -293,12 +294,7 @@ impl Ledger {
     }
 
     /// The dependencies that are unknown, or why the change is refused.
-    fn judge_change(
-        &self,
-        candidate: &Candidate,
-        facts: &ChangeFacts,
-        rules: Rules,
-    ) -> Result<Vec<Hash>, RejectCode> {
+    fn judge_change(&self, candidate: &Candidate, facts: &ChangeFacts, rules: Rules) -> Result<Vec<Hash>, RejectCode> {
         let doc = candidate.doc;
         let document = match self.live_document(doc) {
             // Made upon changes that are lost, and with them the creation: its time comes when they are back.

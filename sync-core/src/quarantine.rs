@@ -101,9 +101,7 @@ pub fn rebuild(changes: &[Stored], author: Actor, stands: bool, random: Random<'
         };
         // Made upon nothing that is known to be refused, it would only be refused again.
         let again = match change.state {
-            State::Refused(code) => {
-                code == RejectCode::DependencyRefused && upon_gone && !is_structure(&change.bytes)
-            }
+            State::Refused(code) => code == RejectCode::DependencyRefused && upon_gone && !is_structure(&change.bytes),
             State::Own | State::Unsent => !is_structure(&change.bytes),
             State::Settled => false,
             State::Out => {

@@ -21,7 +21,7 @@ use crate::code::RejectCode;
 use crate::document::{Document, EditError, Op};
 use crate::feed::is_collection;
 use crate::guard::{self, Guarded};
-use crate::id::{Actor, Hash};
+use crate::id::{ACTORS_OF_STRUCTURES, Actor, Hash};
 use crate::limits::{ACTOR_BYTES, COLLECTION_BYTES_MAX, SCHEMA_VERSIONS_MAX};
 use crate::strip::frame;
 use crate::value::Value;
@@ -197,9 +197,14 @@ pub(crate) fn mark(actor: &ActorId, time: i64) -> Option<Mark> {
     if is_structure { Mark::of_time(time) } else { None }
 }
 
-/// Whether bytes are a structure, for whoever holds changes that were checked before.
+/// With one dependency at most, a structure's author begins within so many bytes.
+const AUTHOR_WITHIN: usize = 64;
+
+/// Whether bytes are a structure, for whoever holds changes that were checked before. Of what is none it costs a look at the front.
 pub fn is_structure(bytes: &[u8]) -> bool {
-    guard::inspect(bytes).is_ok_and(|guarded| guarded.actor.is_structure())
+    let front = &bytes[..bytes.len().min(AUTHOR_WITHIN)];
+    let may_be = front.windows(ACTORS_OF_STRUCTURES.len()).any(|part| part == ACTORS_OF_STRUCTURES);
+    may_be && guard::inspect(bytes).is_ok_and(|guarded| guarded.actor.is_structure())
 }
 
 /// Whether an operation that two devices do at once, from the same content, comes to what one of them would have done: a value is
@@ -207,9 +212,7 @@ pub fn is_structure(bytes: &[u8]) -> bool {
 /// a new map, list, text or counter (one would shadow what the other's is filled with: a structure makes those).
 pub fn is_repeatable(op: &Op) -> bool {
     match op {
-        Op::Put { value, .. } => {
-            !matches!(value, Value::Map(_) | Value::List(_) | Value::Text(_) | Value::Counter(_))
-        }
+        Op::Put { value, .. } => !matches!(value, Value::Map(_) | Value::List(_) | Value::Text(_) | Value::Counter(_)),
         Op::Delete { .. } => true,
         Op::Insert { .. } | Op::Splice { .. } | Op::Mark { .. } | Op::Increment { .. } => false,
     }

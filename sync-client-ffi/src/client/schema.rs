@@ -176,7 +176,9 @@ impl Declared {
         let mut migration = Migration::default();
         migrate(document, &mut migration).map_err(failed)?;
         match migration.ops.iter().find(|op| !structure::is_repeatable(op)) {
-            Some(op) => Err(failed(format!("what it does at {} would be there twice where two devices do it", op.path()))),
+            Some(op) => {
+                Err(failed(format!("what it does at {} would be there twice where two devices do it", op.path())))
+            }
             None => Ok(migration.ops),
         }
     }
@@ -219,11 +221,7 @@ impl Doc {
     pub fn schema(&self) -> Result<SchemaState, ClientError> {
         self.with(|open, document| {
             let declared = open.schema.as_ref().map_or(0, |declared| declared.schema.version());
-            SchemaState {
-                version: document.schema_version(),
-                declared,
-                may_write: document.writers_from() <= declared,
-            }
+            SchemaState { version: document.schema_version(), declared, may_write: document.writers_from() <= declared }
         })
     }
 

@@ -48,7 +48,10 @@ fn push(number: u8, server: &Server, items: Vec<Item>) -> Push {
 fn results(answer: PushAnswer) -> Vec<Result<(), RejectCode>> {
     let PushAnswer::Taken { results, need, .. } = answer else { panic!("{answer:?}") };
     assert_eq!(need, []);
-    results.into_iter().map(|result| if result.status == ItemStatus::Applied { Ok(()) } else { Err(result.code.unwrap()) }).collect()
+    results
+        .into_iter()
+        .map(|result| if result.status == ItemStatus::Applied { Ok(()) } else { Err(result.code.unwrap()) })
+        .collect()
 }
 
 fn item(bytes: &[u8]) -> Item {
@@ -63,11 +66,7 @@ fn create() -> Item {
 #[test]
 fn the_bytes_are_those_that_shipped() {
     let hashes: Vec<String> = note(3).structures().iter().map(|structure| structure.hash.to_string()).collect();
-    assert_eq!(hashes, [
-        "GOLDEN1",
-        "GOLDEN2",
-        "GOLDEN3",
-    ]);
+    assert_eq!(hashes, ["GOLDEN1", "GOLDEN2", "GOLDEN3",]);
     let space = SpaceId::from_bytes([7; 16]);
     assert_eq!(DocId::named(space, "settings", "app").to_string(), "GOLDEN4");
 }
@@ -119,8 +118,10 @@ fn everybody_may_bring_it_and_it_takes_effect_once() {
         let push = push(number, &server, items);
         assert_eq!(results(server.push(push)), [Ok(()); 4]);
     }
-    let operations: u64 = [bytes(&schema)].iter().flatten().map(|bytes| guard::inspect(bytes).unwrap().operations).sum();
-    let changes: Vec<Vec<u8>> = server.log.iter().filter(|entry| entry.change.is_some()).filter_map(|entry| entry.payload.clone()).collect();
+    let operations: u64 =
+        [bytes(&schema)].iter().flatten().map(|bytes| guard::inspect(bytes).unwrap().operations).sum();
+    let changes: Vec<Vec<u8>> =
+        server.log.iter().filter(|entry| entry.change.is_some()).filter_map(|entry| entry.payload.clone()).collect();
     assert_eq!(changes.len(), 9, "everybody's feed has everything");
     let (document, applied) = Document::load(actor(9), None, &changes).unwrap();
     assert_eq!((applied.left_out, document.get("likes")), (vec![], Some(Value::Counter(3))));

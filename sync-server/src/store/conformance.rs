@@ -222,7 +222,8 @@ pub async fn structures(store: &dyn Store) {
     assert_eq!(results[0].code, None, "as many as there may be");
     let mut one_more = structure(doc, 0, None);
     if let Checked::Change(facts, _) = &mut one_more.checked {
-        facts.actor = Actor::from_slice(&[ACTORS_OF_STRUCTURES.as_slice(), &[0x55, 0xaa].repeat(6)].concat()).expect("an actor");
+        facts.actor =
+            Actor::from_slice(&[ACTORS_OF_STRUCTURES.as_slice(), &[0x55, 0xaa].repeat(6)].concat()).expect("an actor");
     }
     one_more.hash = Hash::of(&[b"one more"]);
     let push = bob.push(vec![one_more]);

@@ -89,7 +89,8 @@ fn a_document_that_three_phones_make_offline_is_one() {
     });
     let phones: Vec<Client> = (1..=3).map(|number| phone(&rig, number, new())).collect();
     let space = phones[0].personal_space();
-    let docs: Vec<Doc> = phones.iter().map(|phone| phone.open_or_create(space, "notes", "2026-11-27").unwrap()).collect();
+    let docs: Vec<Doc> =
+        phones.iter().map(|phone| phone.open_or_create(space, "notes", "2026-11-27").unwrap()).collect();
     assert!(docs.iter().all(|doc| doc.id() == docs[0].id()));
     for (doc, text) in docs.iter().zip(["one", "two", "six"]) {
         assert_eq!(doc.schema().unwrap(), state(2, 2, true));
@@ -170,6 +171,7 @@ fn old_and_new_apps_write_side_by_side() {
             steps.iter().for_each(|step| telling.see(step.patch.path.to_string()));
         }
     });
+    let undo = seen.undoable().unwrap();
     assert_eq!(seen.upgrade().unwrap(), state(2, 2, true));
     let counted = seen
         .edit(|edit| {
@@ -179,6 +181,10 @@ fn old_and_new_apps_write_side_by_side() {
     assert_eq!(counted, 2, "the migration was the first edit");
     heard.wait(|paths| paths.iter().filter(|(_, path)| path.contains("likes")).nth(1).map(|_| ()));
     drop(subscription);
+    assert!(undo.undo().unwrap().is_some());
+    assert_eq!(seen.get("likes").unwrap(), Some(Value::Counter(0)));
+    assert_eq!(undo.undo().unwrap(), None, "neither the structure nor the migration");
+    assert!(undo.redo().unwrap().is_some());
     assert_eq!(seen.get("name").unwrap(), Some("Milk!".into()));
 
     // Meanwhile the old one goes on, and later, too.
@@ -195,12 +201,6 @@ fn old_and_new_apps_write_side_by_side() {
     assert_eq!(seen.text("body").unwrap().as_deref(), Some("and on meanwhile old"));
     assert_eq!(seen.get("likes").unwrap(), Some(Value::Counter(1)));
     assert_eq!(seen.get("name").unwrap(), Some("Milk!".into()), "a migration is made once");
-    let undo = seen.undoable().unwrap();
-    assert_eq!(undo.undo().unwrap(), None, "there is nothing of this one's to undo");
-    type_in(&seen, "x");
-    assert!(undo.undo().unwrap().is_some());
-    assert_eq!(undo.undo().unwrap(), None, "neither the structure nor the migration");
-    assert_eq!(seen.get("likes").unwrap(), Some(Value::Counter(1)));
 
     // The app of a phone is updated: what it had is upgraded by its next edit.
     let second = older.create(space, "notes").unwrap();
@@ -362,7 +362,8 @@ fn what_was_refused_comes_again_as_it_was() {
     rig.set_role(space, "ben", Some(Role::Reader));
     ann.add_space(space).unwrap();
     ben.add_space(space).unwrap();
-    let (a, b) = (ann.open_or_create(space, "notes", "shared").unwrap(), ben.open_or_create(space, "notes", "shared").unwrap());
+    let (a, b) =
+        (ann.open_or_create(space, "notes", "shared").unwrap(), ben.open_or_create(space, "notes", "shared").unwrap());
     type_in(&b, "ben");
     b.seal().unwrap();
     ben.sync_once(PATIENCE).unwrap();
