@@ -33,6 +33,7 @@ mod presence;
 mod push;
 mod quarantine;
 mod runner;
+mod schema;
 mod store;
 mod transport;
 mod undo;
@@ -55,6 +56,7 @@ pub use presence::PeerInfo;
 pub use push::PushError;
 pub use quarantine::QuarantinedExport;
 pub use runner::SyncReport;
+pub use schema::{Migration, Schema, SchemaState, SchemaVersion};
 pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 pub use undo::Undo;
 
@@ -158,7 +160,7 @@ impl Client {
         Ok(())
     }
 
-    /// Creates a document. It is durable when this returns, and exists on the server after the next exchange.
+    /// Creates a document, with what its collection's [schema](ClientBuilder::schema) says. It is durable when this returns, and exists on the server after the next exchange.
     pub fn create(&self, space: SpaceId, collection: &str) -> Result<Doc, ClientError> {
         let id = {
             let mut engine = self.engine();

@@ -24,6 +24,7 @@ mod observe;
 mod path;
 mod provider;
 mod saved;
+mod schema;
 mod session;
 mod status;
 mod undo;
@@ -49,6 +50,7 @@ pub use observe::{
 pub use path::{path_of, path_steps};
 pub use provider::{TokenProvider, TokenProviderError};
 pub use saved::{EditChange, EditEvent, EditObserver};
+pub use schema::{CollectionSchema, CollectionVersion, DocumentMigration, SchemaState};
 pub use session::{CredentialsStore, CredentialsStoreError, Session, SessionObserver, SessionState};
 pub use status::{QuarantineReason, QuarantinedChange, QuarantinedExport, SyncStatus, SyncSummary, SyncTrouble};
 pub use undo::UndoManager;

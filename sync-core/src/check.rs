@@ -4,6 +4,7 @@ use crate::code::RejectCode;
 use crate::feed::{Body, FeedHead, Item, ItemKind, Run, create_hash, delete_hash, is_collection};
 use crate::guard;
 use crate::id::{Actor, DeviceId, DocId, Hash};
+use crate::structure;
 
 /// What the ledger needs to know of a change, without its operations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub enum Checked {
     Create(String),
     /// A change that automerge can take, as far as the change itself shows.
     Change(ChangeFacts, Vec<u8>),
+    /// A structure that the app's validation hook does not want: refused, unless the document has it from somebody else. Who
+    /// builds on it cannot know whose copy was looked at.
+    Unwanted(ChangeFacts, Vec<u8>),
     /// A deletion.
     Delete,
     /// Refused already; it still consumes its `n`.
@@ -82,7 +86,7 @@ impl Push {
     /// Payload bytes that it would add to the log.
     pub fn payload_bytes(&self) -> usize {
         let bytes = |candidate: &Candidate| match &candidate.checked {
-            Checked::Change(_, bytes) => bytes.len(),
+            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) => bytes.len(),
             _ => 0,
         };
         self.candidates.iter().map(bytes).sum()
@@ -105,7 +109,7 @@ fn check(device: DeviceId, item: Item) -> Candidate {
     Candidate { kind, doc, hash, checked }
 }
 
-/// A change by itself: within every limit, as declared, of an actor of that device, and possible for automerge.
+/// A change by itself: within every limit, as declared, of an actor of that device or a structure, and possible for automerge.
 pub(crate) fn check_change(device: DeviceId, declared: Hash, bytes: &[u8]) -> Result<ChangeFacts, RejectCode> {
     facts(device, declared, bytes).map_err(|code| match guard::inspect(bytes) {
         Ok(guarded) if guarded.hash == declared => code,
@@ -117,7 +121,9 @@ pub(crate) fn check_change(device: DeviceId, declared: Hash, bytes: &[u8]) -> Re
 
 fn facts(device: DeviceId, declared: Hash, bytes: &[u8]) -> Result<ChangeFacts, RejectCode> {
     let (chunk, guarded) = guard::inspect_declared(bytes, declared)?;
-    if guarded.actor.device() != device {
+    if guarded.actor.is_structure() {
+        structure::check(&chunk, &guarded)?;
+    } else if guarded.actor.device() != device {
         return Err(RejectCode::ForgedActor);
     }
     guard::settle(&chunk, &guarded)?;

@@ -123,6 +123,8 @@ pub struct Chunk<'a> {
     bytes: &'a [u8],
     hash: Hash,
     deps: &'a [u8],
+    /// Everything in front of the author, and everything behind it.
+    around_actor: [&'a [u8]; 2],
     actor: &'a [u8],
     seq: u64,
     start_op: u64,
@@ -164,6 +166,7 @@ impl<'a> Chunk<'a> {
         }
         let deps = take(input, deps * 32)?;
         let actor = prefixed(input)?;
+        let around_actor = [&data[..data.len() - input.len() - actor.len()], *input];
         let seq = number(input)?;
         let start_op = number(input)?;
         let time = signed(input)?;
@@ -178,8 +181,21 @@ impl<'a> Chunk<'a> {
         }
         let body: &'a [u8] = input;
         let columns = read_columns(input)?;
-        let mut chunk =
-            Self { bytes, hash, deps, actor, seq, start_op, time, message, other_actors, body, columns, operations: 0 };
+        let mut chunk = Self {
+            bytes,
+            hash,
+            deps,
+            around_actor,
+            actor,
+            seq,
+            start_op,
+            time,
+            message,
+            other_actors,
+            body,
+            columns,
+            operations: 0,
+        };
         chunk.operations = chunk.count_operations()?;
         Ok(chunk)
     }
@@ -204,6 +220,11 @@ impl<'a> Chunk<'a> {
         self.actor
     }
 
+    /// What stands in front of the author and behind it; the author's length is in the first part.
+    pub(crate) fn around_actor(&self) -> [&'a [u8]; 2] {
+        self.around_actor
+    }
+
     /// Which of the author's changes in this document it is, from 1.
     pub fn seq(&self) -> u64 {
         self.seq
@@ -224,7 +245,7 @@ impl<'a> Chunk<'a> {
         self.operations
     }
 
-    /// The time field, which holds random bits here.
+    /// The time field, which holds random bits here, or of a structure its version.
     pub fn time(&self) -> i64 {
         self.time
     }

@@ -1,6 +1,6 @@
 //! One automerge document: edits into an open transaction, sealing, applying what others wrote, reading, patches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::transaction::{CommitOptions, OwnedTransaction};
 use automerge::{Automerge, Change, ReadDoc};
@@ -9,6 +9,7 @@ use crate::id::{Actor, Hash};
 use crate::limits::{
     EDIT_OPERATIONS_MAX, JOURNAL_BYTES_MAX, JOURNAL_INCREMENTS_MAX, JOURNAL_OPERATIONS_MAX, NESTING_DEPTH_MAX,
 };
+use crate::structure::Mark;
 use crate::value::{Path, Value};
 
 mod apply;
@@ -19,6 +20,7 @@ mod op;
 mod patch;
 mod read;
 mod restore;
+mod structure;
 mod undo;
 mod write;
 
@@ -41,6 +43,8 @@ pub struct Document {
     body: Body,
     actor: Actor,
     journal: OpenJournal,
+    /// What it holds of schemas.
+    structures: BTreeMap<Hash, Mark>,
 }
 
 // Few documents are open at a time, and one that is sealed is read the most.
@@ -126,7 +130,7 @@ impl Document {
     /// An empty document.
     pub fn new(actor: Actor) -> Self {
         let body = Body::Sealed(Automerge::new().with_actor(actor.into()));
-        Self { body, actor, journal: OpenJournal::default() }
+        Self { body, actor, journal: OpenJournal::default(), structures: BTreeMap::new() }
     }
 
     /// A document from a snapshot and the changes behind it, in an order in which each follows its dependencies.
@@ -137,7 +141,8 @@ impl Document {
     ) -> Result<(Self, Applied), DocumentError> {
         let base = fold::open(snapshot).ok_or(DocumentError::Snapshot)?;
         let body = Body::Sealed(base.with_actor(actor.into()));
-        let mut document = Self { body, actor, journal: OpenJournal::default() };
+        let mut document = Self { body, actor, journal: OpenJournal::default(), structures: BTreeMap::new() };
+        document.find_structures(snapshot.unwrap_or_default());
         // Nobody observes a document while it is loaded, so no patches are made.
         let applied = document.take_in(changes, false)?;
         Ok((document, applied))
@@ -364,7 +369,8 @@ impl Document {
     pub fn copy(&self) -> Result<Self, DocumentError> {
         match &self.body {
             Body::Sealed(doc) => {
-                Ok(Self { body: Body::Sealed(doc.clone()), actor: self.actor, journal: OpenJournal::default() })
+                let (body, structures) = (Body::Sealed(doc.clone()), self.structures.clone());
+                Ok(Self { body, actor: self.actor, journal: OpenJournal::default(), structures })
             }
             Body::Open(_) => Err(DocumentError::Unsealed),
             Body::Lost => Err(DocumentError::Lost),
@@ -386,6 +392,7 @@ impl Document {
                 let batch = sift(&doc, changes, &mut left_out);
                 let (applied, patches) = attempt(doc, &batch, true).ok_or(DocumentError::Lost)?;
                 self.body = Body::Sealed(applied);
+                self.note_structures(&batch, &[]);
                 Ok(Applied { patches, left_out })
             }
             Body::Open(transaction) => {
@@ -414,11 +421,13 @@ impl Document {
         // Most batches are sound, and one apply of many costs little more than one apply of one.
         if let Some((applied, patches)) = attempt(doc.clone(), &batch, observed) {
             self.body = Body::Sealed(applied);
+            self.note_structures(&batch, &[]);
             return Ok(Applied { patches, left_out });
         }
         self.body = Body::Sealed(doc);
         let mut patches = Vec::new();
         self.one_by_one(&batch, observed, &mut patches, &mut left_out)?;
+        self.note_structures(&batch, &left_out);
         Ok(Applied { patches, left_out })
     }
 

@@ -106,6 +106,19 @@ impl DocId {
     }
 }
 
+impl DocId {
+    /// The document of that name in a collection of a space: the same on every device, so that those who make it offline make one
+    /// and the same. A UUID v8, so that no [minted](Self::mint) one is ever the same.
+    pub fn named(space: SpaceId, collection: &str, name: &str) -> Self {
+        let length = (collection.len() as u64).to_le_bytes();
+        let parts: [&[u8]; 5] =
+            [b"rejoin named document", space.as_bytes(), &length, collection.as_bytes(), name.as_bytes()];
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&Hash::of(&parts).0[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 impl DeviceId {
     /// A new device from 16 random bytes (UUID v4).
     pub fn from_random(random: [u8; 16]) -> Self {
@@ -194,6 +207,11 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
+/// What every author of a structure begins with: the first half of a UUID v8, which no device has.
+pub const ACTORS_OF_STRUCTURES: [u8; 8] = *b"rejoin\x80\x00";
+/// The variant that every UUID of today has, in its ninth byte.
+const VARIANT: u8 = 0x80;
+
 /// Who authors automerge changes: the device's 16 bytes and 4 random ones, drawn again whenever the device re-authors.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Actor([u8; ACTOR_BYTES]);
@@ -212,7 +230,33 @@ impl Actor {
         bytes.try_into().map(Self).map_err(|_| IdError { what: "actor id" })
     }
 
-    /// The device that this actor belongs to.
+    /// The author of a [structure](crate::structure), which follows from what the structure says and from nothing else: 94 bits
+    /// of that digest.
+    pub(crate) fn of_structure(digest: Hash) -> Self {
+        let mut bytes = [0; ACTOR_BYTES];
+        bytes[..8].copy_from_slice(&ACTORS_OF_STRUCTURES);
+        bytes[8..].copy_from_slice(&digest.0[..ACTOR_BYTES - 8]);
+        bytes[8] = VARIANT | bytes[8] & 0x3f;
+        Self(bytes)
+    }
+
+    /// Whether it authors structures: it belongs to no device.
+    pub fn is_structure(&self) -> bool {
+        self.0.starts_with(&ACTORS_OF_STRUCTURES)
+    }
+
+    /// The first and the last of the actors that a document counts together: those of a device, or those of all structures.
+    pub fn counted_with(&self) -> (Self, Self) {
+        let shared = if self.is_structure() { ACTORS_OF_STRUCTURES.len() } else { 16 };
+        let end = |filler: u8| {
+            let mut bytes = [filler; ACTOR_BYTES];
+            bytes[..shared].copy_from_slice(&self.0[..shared]);
+            Self(bytes)
+        };
+        (end(0), end(0xff))
+    }
+
+    /// The device that this actor belongs to; of a structure's, which belongs to none, an id that no device has.
     pub fn device(&self) -> DeviceId {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&self.0[..16]);

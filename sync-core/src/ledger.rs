@@ -9,7 +9,8 @@ use crate::code::RejectCode;
 use crate::feed::{ChangeId, FeedHead, ItemKind};
 use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use crate::limits::{
-    DOCUMENT_ACTORS_MAX, DOCUMENT_ACTORS_OF_DEVICE_MAX, DOCUMENT_OPERATIONS_MAX, NEED_HASHES_MAX, SPACE_DOCUMENTS_MAX,
+    DOCUMENT_ACTORS_MAX, DOCUMENT_ACTORS_OF_DEVICE_MAX, DOCUMENT_OPERATIONS_MAX, DOCUMENT_STRUCTURES_MAX,
+    NEED_HASHES_MAX, SPACE_DOCUMENTS_MAX,
 };
 use crate::log::{Cursor, Header, Verdict};
 
@@ -92,8 +93,9 @@ pub struct Ledger {
     pub documents: BTreeMap<DocId, DocumentFacts>,
     /// Last changes of actors; a missing one has written nothing.
     pub tails: BTreeMap<(DocId, Actor), Tail>,
-    /// How many actors a device has in a document.
-    pub device_actors: BTreeMap<(DocId, DeviceId), u64>,
+    /// How many actors of a device, or of all structures, a document has: under the first of those that are
+    /// [counted together](Actor::counted_with).
+    pub actors_together: BTreeMap<(DocId, Actor), u64>,
     /// Dependencies; where a change is in the log both refused and applied, it counts as applied.
     pub dependencies: BTreeMap<(DocId, Hash), Dependency>,
 }
@@ -191,7 +193,7 @@ impl Ledger {
             feeds: BTreeMap::new(),
             documents: BTreeMap::new(),
             tails: BTreeMap::new(),
-            device_actors: BTreeMap::new(),
+            actors_together: BTreeMap::new(),
             dependencies: BTreeMap::new(),
         }
     }
@@ -223,7 +225,7 @@ impl Ledger {
         let mut fresh = Vec::with_capacity(push.candidates.len() - duplicates);
         let rest = push.candidates.into_iter().zip(push.links).enumerate().skip(duplicates);
         for (index, (candidate, chain)) in rest {
-            let verdict = match self.judge(push.device, rules, &candidate) {
+            let verdict = match self.judge(rules, &candidate) {
                 Judged::Verdict(verdict) => verdict,
                 Judged::Need(need) => return Outcome::Taken { duplicates, fresh, need },
             };
@@ -247,13 +249,17 @@ impl Ledger {
         decision.entries.push(NewEntry { header, at: self.head, change, payload });
     }
 
-    pub(crate) fn judge(&self, device: DeviceId, rules: Rules, candidate: &Candidate) -> Judged {
+    pub(crate) fn judge(&self, rules: Rules, candidate: &Candidate) -> Judged {
         let verdict = match &candidate.checked {
             Checked::Refused(code) => Err(*code),
             _ if !rules.may_write => Err(RejectCode::NotAWriter),
             Checked::Create(collection) => self.judge_create(candidate.doc, collection, rules),
             Checked::Delete => self.live_document(candidate.doc).map(|_| ()),
-            Checked::Change(facts, _) => match self.judge_change(device, candidate.doc, facts, rules) {
+            Checked::Unwanted(facts, _) if !self.is_repeated(candidate.doc, candidate.hash, facts) => {
+                Err(RejectCode::Validation)
+            }
+            Checked::Change(facts, _) | Checked::Unwanted(facts, _) => match self.judge_change(candidate, facts, rules)
+            {
                 Ok(need) if !need.is_empty() => return Judged::Need(need),
                 other => other.map(|_| ()),
             },
@@ -281,19 +287,23 @@ impl Ledger {
         }
     }
 
+    /// Whether it is a structure that the document has already: another device has brought the same bytes.
+    fn is_repeated(&self, doc: DocId, hash: Hash, facts: &ChangeFacts) -> bool {
+        let known = self.dependencies.get(&(doc, hash));
+        facts.actor.is_structure() && matches!(known, Some(Dependency::Applied { .. }))
+    }
+
     /// The dependencies that are unknown, or why the change is refused.
-    fn judge_change(
-        &self,
-        device: DeviceId,
-        doc: DocId,
-        facts: &ChangeFacts,
-        rules: Rules,
-    ) -> Result<Vec<Hash>, RejectCode> {
+    fn judge_change(&self, candidate: &Candidate, facts: &ChangeFacts, rules: Rules) -> Result<Vec<Hash>, RejectCode> {
+        let doc = candidate.doc;
         let document = match self.live_document(doc) {
             // Made upon changes that are lost, and with them the creation: its time comes when they are back.
             Err(RejectCode::UnknownDocument) if !facts.deps.is_empty() => None,
             document => Some(document?),
         };
+        if document.is_some() && self.is_repeated(doc, candidate.hash, facts) {
+            return Ok(Vec::new());
+        }
         let mut need = Vec::new();
         let mut max_op = 0;
         for &dep in &facts.deps {
@@ -327,8 +337,11 @@ impl Ledger {
         if document.operations + facts.operations > DOCUMENT_OPERATIONS_MAX {
             return Err(RejectCode::DocumentOperationsQuota);
         }
-        let of_device = self.device_actors.get(&(doc, device)).copied().unwrap_or(0);
-        if tail.is_none() && (document.actors >= DOCUMENT_ACTORS_MAX || of_device >= DOCUMENT_ACTORS_OF_DEVICE_MAX) {
+        let (first, _) = facts.actor.counted_with();
+        let together = self.actors_together.get(&(doc, first)).copied().unwrap_or(0);
+        let together_max =
+            if facts.actor.is_structure() { DOCUMENT_STRUCTURES_MAX } else { DOCUMENT_ACTORS_OF_DEVICE_MAX };
+        if tail.is_none() && (document.actors >= DOCUMENT_ACTORS_MAX || together >= together_max) {
             return Err(RejectCode::DocumentActorsQuota);
         }
         Ok(need)
@@ -365,11 +378,18 @@ impl Ledger {
                 }
                 (None, None)
             }
+            // It takes effect once; everybody's feed has it.
+            Checked::Change(facts, bytes) | Checked::Unwanted(facts, bytes)
+                if self.is_repeated(doc, header.hash, &facts) =>
+            {
+                (Some(facts), Some(bytes))
+            }
             Checked::Change(facts, bytes) => {
                 let new_actor =
                     self.tails.insert((doc, facts.actor), Tail { seq: facts.seq, hash: header.hash }).is_none();
                 if new_actor {
-                    *self.device_actors.entry((doc, header.id.device)).or_insert(0) += 1;
+                    let (first, _) = facts.actor.counted_with();
+                    *self.actors_together.entry((doc, first)).or_insert(0) += 1;
                 }
                 if let Some(document) = self.documents.get_mut(&doc) {
                     document.operations += facts.operations;
@@ -381,7 +401,7 @@ impl Ledger {
                 (Some(facts), (!bytes.is_empty()).then_some(bytes))
             }
             // A verdict of "applied" is never reached for what the checks refused.
-            Checked::Refused(_) => (None, None),
+            Checked::Refused(_) | Checked::Unwanted(..) => (None, None),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod reauthor;
 mod schema;
 pub mod session;
 pub mod strip;
+pub mod structure;
 pub mod value;
 pub mod version;
 pub mod wire;

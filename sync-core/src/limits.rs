@@ -18,12 +18,19 @@ pub const OPERATION_COUNTER_MAX: u64 = 1 << 31;
 pub const DOCUMENT_ACTORS_MAX: u64 = 4_096;
 /// Actors that one device may use up in one document: one, and one for each time it re-authored.
 pub const DOCUMENT_ACTORS_OF_DEVICE_MAX: u64 = 16;
+/// Structures of one document: one for each version of its collection's schema, also of those that an app tried out. They are
+/// counted apart from the actors of whoever brings them.
+pub const DOCUMENT_STRUCTURES_MAX: u64 = 256;
+/// Versions of one collection's schema.
+pub const SCHEMA_VERSIONS_MAX: u16 = 256;
 /// Operations of one document over its life.
 pub const DOCUMENT_OPERATIONS_MAX: u64 = 10_000_000;
 /// Documents in one space.
 pub const SPACE_DOCUMENTS_MAX: u64 = 1_000_000;
 /// A collection's name, in bytes of UTF-8.
 pub const COLLECTION_BYTES_MAX: usize = 255;
+/// The name of a document that has one, in bytes of UTF-8.
+pub const DOCUMENT_NAME_BYTES_MAX: usize = 255;
 
 /// One push or pull page: payload bytes before compression.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;

@@ -1,5 +1,8 @@
 //! A document without what was refused, and without what is unsent of a feed that cannot go on: which changes hold, which of
 //! the device's own are made anew at once, and what is left of them for the quarantine.
+//!
+//! A structure is never made anew: it is the same under any circumstances, so it is sent again as it is. Where the document has it
+//! from another device too, it holds whatever became of this device's copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +11,7 @@ use crate::document::{Document, Random};
 use crate::guard;
 use crate::id::{Actor, Hash};
 use crate::reauthor::{LeftOut, Made, MadeChange, NoChange, Reauthor, Upon, Why};
+use crate::structure::is_structure;
 
 /// A change of the document, as it is stored.
 #[derive(Debug, Clone)]
@@ -70,9 +74,17 @@ impl Left {
 /// what was refused for its own sake is not. The changes are in an order in which each follows what it was made upon. With
 /// `stands` false the document itself was refused: then nothing is made anew.
 pub fn rebuild(changes: &[Stored], author: Actor, stands: bool, random: Random<'_>) -> Result<Vec<Outgoing>, NoChange> {
-    let Sorted { held, out, unreadable } = sort(changes);
+    let Sorted { held, out, unreadable, repeated } = sort(changes, stands);
     let mut maker = Maker::new(changes, author, &held)?;
     let mut outgoing = Vec::new();
+    for Repeated { index, first } in repeated {
+        let code = match changes[index].state {
+            State::Refused(code) => code,
+            State::Settled | State::Own | State::Unsent | State::Out => RejectCode::DependencyRefused,
+        };
+        let made = if first { Some(same(&changes[index])?) } else { None };
+        outgoing.push(Outgoing { index, code, made, left: Left::Operations(Vec::new()) });
+    }
     for index in unreadable {
         let code = match changes[index].state {
             State::Refused(code) => code,
@@ -89,8 +101,8 @@ pub fn rebuild(changes: &[Stored], author: Actor, stands: bool, random: Random<'
         };
         // Made upon nothing that is known to be refused, it would only be refused again.
         let again = match change.state {
-            State::Refused(code) => code == RejectCode::DependencyRefused && upon_gone,
-            State::Own | State::Unsent => true,
+            State::Refused(code) => code == RejectCode::DependencyRefused && upon_gone && !is_structure(&change.bytes),
+            State::Own | State::Unsent => !is_structure(&change.bytes),
             State::Settled => false,
             State::Out => {
                 maker.knows(change)?;
@@ -120,7 +132,10 @@ pub fn again(
     gently: bool,
     random: Random<'_>,
 ) -> Result<Made, NoChange> {
-    let Sorted { held, out, .. } = sort(changes);
+    let Sorted { held, out, .. } = sort(changes, true);
+    if is_structure(&changes[index].bytes) {
+        return structure_again(changes, &held, index);
+    }
     let mut maker = Maker::new(changes, author, &held)?;
     for (at, _) in out {
         maker.knows(&changes[at])?;
@@ -128,8 +143,40 @@ pub fn again(
     maker.make(&changes[index], Upon::Everything, only, gently, random)
 }
 
+/// A structure that is not held and whose predecessor is holds again as it is.
+fn structure_again(changes: &[Stored], held: &[usize], index: usize) -> Result<Made, NoChange> {
+    let change = &changes[index];
+    let guarded = guard::inspect(&change.bytes).map_err(NoChange)?;
+    let holds = |hash: Hash| held.iter().any(|at| changes[*at].hash == hash);
+    let operations = guarded.operations as u32;
+    if holds(change.hash) {
+        return Ok(Made { change: None, left_out: Vec::new(), held: operations });
+    }
+    if guarded.deps.iter().all(|dep| holds(*dep)) {
+        return Ok(Made { change: Some(same(change)?), left_out: Vec::new(), held: 0 });
+    }
+    let why = Why::Refused(RejectCode::DependencyRefused);
+    // One without operations is in quarantine as a whole: its place there is kept by one that does not exist.
+    let left_out = (0..operations.max(1)).map(|index| LeftOut { index, why }).collect();
+    Ok(Made { change: None, left_out, held: 0 })
+}
+
+fn same(change: &Stored) -> Result<MadeChange, NoChange> {
+    let operations = guard::inspect(&change.bytes).map_err(NoChange)?.operations as u32;
+    Ok(MadeChange { hash: change.hash, bytes: change.bytes.clone(), indices: (0..operations).collect() })
+}
+
+/// A structure that goes out of the feed, and holds.
+struct Repeated {
+    index: usize,
+    /// Whether it has to be sent again: nobody else's copy holds.
+    first: bool,
+}
+
 struct Sorted {
     held: Vec<usize>,
+    /// Own copies of structures that hold all the same.
+    repeated: Vec<Repeated>,
     /// What does not hold, and whether it was made upon something that does not either.
     out: Vec<(usize, bool)>,
     unreadable: Vec<usize>,
@@ -143,9 +190,22 @@ fn deps(change: &Stored) -> Option<Vec<Hash>> {
     (!own || guard::verify(&change.bytes, &guarded).is_ok()).then_some(guarded.deps)
 }
 
-fn sort(changes: &[Stored]) -> Sorted {
+/// Structures that hold because of one of their copies, and whether that is one which needs not be sent again.
+fn structures(changes: &[Stored], stands: bool) -> BTreeMap<Hash, bool> {
+    let mut found = BTreeMap::new();
+    for change in changes {
+        let stays = matches!(change.state, State::Settled | State::Own);
+        if (stays || (stands && change.state == State::Unsent)) && is_structure(&change.bytes) {
+            *found.entry(change.hash).or_insert(false) |= stays;
+        }
+    }
+    found
+}
+
+fn sort(changes: &[Stored], stands: bool) -> Sorted {
     let (mut holds, mut gone) = (BTreeSet::new(), BTreeSet::new());
-    let mut sorted = Sorted { held: Vec::new(), out: Vec::new(), unreadable: Vec::new() };
+    let mut sorted = Sorted { held: Vec::new(), repeated: Vec::new(), out: Vec::new(), unreadable: Vec::new() };
+    let structures = structures(changes, stands);
     for (index, change) in changes.iter().enumerate() {
         let Some(deps) = deps(change) else {
             gone.insert(change.hash);
@@ -153,6 +213,16 @@ fn sort(changes: &[Stored]) -> Sorted {
             continue;
         };
         let upon_gone = deps.iter().any(|dep| gone.contains(dep) && !holds.contains(dep));
+        if let Some(stays) = structures.get(&change.hash).filter(|_| !upon_gone) {
+            let first = holds.insert(change.hash);
+            if first {
+                sorted.held.push(index);
+            }
+            if matches!(change.state, State::Unsent | State::Refused(_)) {
+                sorted.repeated.push(Repeated { index, first: first && !stays });
+            }
+            continue;
+        }
         if matches!(change.state, State::Settled | State::Own) && !upon_gone {
             if holds.insert(change.hash) {
                 sorted.held.push(index);
@@ -186,7 +256,8 @@ impl<'a> Maker<'a> {
             return Ok(());
         }
         self.reauthor.gone(&change.bytes)?;
-        for (copy, indices) in &change.copies {
+        // A structure's copy is the structure.
+        for (copy, indices) in change.copies.iter().filter(|(copy, _)| *copy != change.hash) {
             if let Some(bytes) = self.by_hash.get(copy) {
                 self.reauthor.became(&change.bytes, bytes, indices)?;
             }

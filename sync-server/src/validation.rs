@@ -180,7 +180,7 @@ fn proposal(space: SpaceId, push: &Push) -> Proposal {
     let item = |(n, candidate): (u64, &Candidate)| {
         let what = match &candidate.checked {
             Checked::Create(collection) => What::Create { collection: collection.clone() },
-            Checked::Change(_, bytes) => What::Change { bytes: bytes.clone() },
+            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) => What::Change { bytes: bytes.clone() },
             Checked::Delete => What::Delete,
             Checked::Refused(_) => return None,
         };
@@ -199,6 +199,10 @@ fn refuse(push: &mut Push, refusal: &Refusal, proposal: &Proposal) {
     if let Some(candidate) = push.candidates.get_mut((n - push.base.n - 1) as usize) {
         let (space, device, doc) = (proposal.space, push.device, candidate.doc);
         tracing::info!(%space, %device, n, %doc, reason, "refused by the validation hook");
-        candidate.checked = Checked::Refused(RejectCode::Validation);
+        let refused = Checked::Refused(RejectCode::Validation);
+        candidate.checked = match std::mem::replace(&mut candidate.checked, refused) {
+            Checked::Change(facts, bytes) if facts.actor.is_structure() => Checked::Unwanted(facts, bytes),
+            _ => Checked::Refused(RejectCode::Validation),
+        };
     }
 }

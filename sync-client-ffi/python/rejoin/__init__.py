@@ -31,6 +31,8 @@ from ._native.rejoin import (  # noqa: E402
     ChangeState,
     CollectionEvent,
     CollectionObserver,
+    CollectionSchema,
+    CollectionVersion,
     Companion,
     CredentialsStore,
     CredentialsStoreError,
@@ -38,6 +40,7 @@ from ._native.rejoin import (  # noqa: E402
     DeviceObserver,
     DocumentEntry,
     DocumentEvent,
+    DocumentMigration,
     DocumentObserver,
     DocumentPage,
     DocumentStep,
@@ -72,6 +75,7 @@ from ._native.rejoin import (  # noqa: E402
     QuarantinedExport,
     Removal,
     Role,
+    SchemaState,
     SessionObserver,
     SessionState,
     SignInProof,
@@ -91,6 +95,7 @@ else:
 
 from ._paths import Path, Step, path, steps  # noqa: E402
 from ._provider import TokenSource  # noqa: E402
+from ._schema import Migration, Schema  # noqa: E402
 from ._undo import UndoManager  # noqa: E402
 from ._values import Counter, Text, Timestamp, Value  # noqa: E402
 from ._watch import Changes, Watch  # noqa: E402

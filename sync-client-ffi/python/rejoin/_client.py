@@ -7,13 +7,14 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
-from . import _provider, _watch
+from . import _provider, _schema, _watch
 from ._document import Document, adopt
 from ._native import rejoin as _native
 from ._provider import TokenSource
+from ._schema import Schema
 from ._values import Value
 from ._watch import Changes, Watch, Watches
 
@@ -44,13 +45,14 @@ class Client(_native.RejoinClient):  # type: ignore[misc]
         live: bool = True,
         platform: str | None = None,
         app_version: str | None = None,
+        schemas: Iterable[Schema | _native.CollectionSchema] = (),
         **more: Any,
     ) -> Opening:
         """Opens a store, or makes it; replays what a kill left. Nothing waits for the network.
 
         ``session`` says who is signed in. An app with tokens of its own gives ``server``, ``token`` and ``token_provider``
-        instead; a store that is to be used before anybody has a token, ``user`` and ``device``. ``more`` are further fields of
-        ``OpenOptions``.
+        instead; a store that is to be used before anybody has a token, ``user`` and ``device``. ``schemas`` say what the
+        documents of collections are made of. ``more`` are further fields of ``OpenOptions``.
 
         The store is one process's: another one gets ``RejoinError.StoreLocked``. After ``os.fork`` a child opens its own.
         """
@@ -67,6 +69,7 @@ class Client(_native.RejoinClient):  # type: ignore[misc]
                 live=live,
                 platform=platform,
                 app_version=app_version,
+                schemas=_schema.of(schemas),
                 **more,
             ),
         )
@@ -121,6 +124,13 @@ class Client(_native.RejoinClient):  # type: ignore[misc]
                     edit.put((key,), value)
         return document
 
+    def named(self, collection: str, name: str, *, space: uuid.UUID | None = None) -> Document:
+        """Opens the document of that name, or makes it: the same one on every device, also where several make it offline.
+
+        In the user's own space, if no other is given.
+        """
+        return self.open_or_create(space or self.personal_space(), collection, name)
+
     def doc(self, document: uuid.UUID, *, space: uuid.UUID | None = None) -> Document:
         """Opens a document that is here."""
         return self.document(space or self.personal_space(), document)
@@ -133,6 +143,10 @@ class Client(_native.RejoinClient):  # type: ignore[misc]
     def create_document(self, space: uuid.UUID, collection: str) -> Document:
         """Creates a document; it is on disk when this returns."""
         return Document._of(super().create_document(space, collection), self._watches)
+
+    def open_or_create(self, space: uuid.UUID, collection: str, name: str) -> Document:
+        """Opens the document of that name in a collection of a space, or makes it."""
+        return Document._of(super().open_or_create(space, collection, name), self._watches)
 
     def document(self, space: uuid.UUID, document: uuid.UUID) -> Document:
         """Opens a document that is here."""

@@ -39,6 +39,13 @@ class RejoinError(_Error):
         document: uuid.UUID
     class Deleted(_Error):
         document: uuid.UUID
+    class NewerSchema(_Error):
+        document: uuid.UUID
+        version: int
+        writers_from: int
+    class MigrationFailed(_Error):
+        collection: str
+        version: int
     class NoSpace(_Error): ...
     class NoAccess(_Error): ...
     class Offline(_Error): ...

@@ -12,6 +12,7 @@ use super::engine::Engine;
 use super::error::{ClientError, OpenError};
 use super::identity::{self, Identity};
 use super::runner::Inbox;
+use super::schema::{self, Schema};
 use super::transport::{Foreign, Http, HttpStack, Transport, Trust};
 use super::watch::Watch;
 use super::{Client, Shared, marker, store};
@@ -31,6 +32,7 @@ pub struct ClientBuilder {
     trust: Trust,
     pins: Vec<String>,
     stack: Option<Arc<dyn HttpStack>>,
+    schemas: Vec<Schema>,
 }
 
 impl ClientBuilder {
@@ -48,6 +50,7 @@ impl ClientBuilder {
             trust: Trust::default(),
             pins: Vec::new(),
             stack: None,
+            schemas: Vec::new(),
         }
     }
 
@@ -142,6 +145,13 @@ impl ClientBuilder {
         self
     }
 
+    /// What the documents of a collection are made of: new ones are made so, and older ones are brought to it when they are first
+    /// edited. Give it at each opening, a collection at a time.
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schemas.push(schema);
+        self
+    }
+
     /// HTTP of the app's own. There is no live connection then; [trust](Self::trust) is the app's own affair too.
     pub fn http_stack(mut self, stack: Arc<dyn HttpStack>) -> Self {
         self.stack = Some(stack);
@@ -173,7 +183,8 @@ impl ClientBuilder {
         self.open_over(transport)
     }
 
-    pub(super) fn open_over(self, transport: Option<Arc<dyn Transport>>) -> Result<Client, OpenError> {
+    pub(super) fn open_over(mut self, transport: Option<Arc<dyn Transport>>) -> Result<Client, OpenError> {
+        let schemas = schema::declare(std::mem::take(&mut self.schemas))?;
         let claimed = match (self.identity, &self.token) {
             (Some(identity), _) => Some(identity),
             (None, Some(token)) => Some(Identity::of_token(token).ok_or(OpenError::BadToken)?),
@@ -203,6 +214,7 @@ impl ClientBuilder {
             None => false,
         };
         let mut engine = Engine::open(store, identity.user, identity.device).map_err(damaged)?;
+        engine.schemas = schemas;
         if !self.read_only {
             engine.recover().map_err(damaged)?;
             engine.add_space(personal).map_err(damaged)?;

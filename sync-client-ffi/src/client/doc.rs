@@ -84,6 +84,10 @@ impl Edit {
         self.steps.push(EditStep::Op(op));
         self
     }
+
+    pub(super) fn into_steps(self) -> Vec<EditStep> {
+        self.steps
+    }
 }
 
 impl Doc {
@@ -101,10 +105,12 @@ impl Doc {
         self.space
     }
 
-    /// Makes an edit. It is on disk when this returns; gives its number, counting this device's edits here from 1.
+    /// Makes an edit. It is on disk when this returns; gives its number, counting this device's edits here from 1. A document that
+    /// is older than the app's schema is [upgraded](Self::upgrade) before.
     pub fn edit(&self, build: impl FnOnce(&mut Edit)) -> Result<u64, ClientError> {
         let mut edit = Edit::default();
         build(&mut edit);
+        self.upgraded()?;
         let number = {
             let mut engine = self.client.engine();
             let any = !edit.steps.is_empty();

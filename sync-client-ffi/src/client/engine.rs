@@ -1,15 +1,17 @@
 //! The state behind a client's lock: the store, the spaces, the open documents.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sync_core::document::{Document, EditError, Edited, Op, Patch, Sealed, encode_ops};
-use sync_core::feed::{ChangeId, FeedHead, ItemKind, create_hash, delete_hash, is_collection};
+use sync_core::feed::{ChangeId, FeedHead, ItemKind, delete_hash};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
-use sync_core::limits::{COLLECTION_BYTES_MAX, OPEN_DOCUMENTS_BYTES_MAX, SESSION_SPACES_MAX};
+use sync_core::limits::{OPEN_DOCUMENTS_BYTES_MAX, SESSION_SPACES_MAX};
 use sync_core::version::{FeedHeads, VersionVector};
 
 use super::clock;
 use super::error::ClientError;
+use super::schema::{Declared, Schemas};
 use super::store::{Held, NewItem, SpaceRow, Store, StoreError, Writer};
 
 mod access;
@@ -26,6 +28,7 @@ mod page;
 mod readonly;
 mod remake;
 mod rollback;
+mod schema;
 mod undo;
 
 pub(super) use fold::FoldRule;
@@ -42,6 +45,8 @@ pub(super) type Result<T> = std::result::Result<T, ClientError>;
 /// Everything that a client knows.
 pub(super) struct Engine {
     pub(super) store: Store,
+    /// What documents of collections are made of.
+    pub(super) schemas: Schemas,
     pub(super) user: String,
     pub(super) device: DeviceId,
     pub(super) spaces: BTreeMap<SpaceId, Space>,
@@ -122,6 +127,8 @@ pub(super) struct OpenDocument {
     /// It was read from the disk with something that observers have not been told of.
     unseen: bool,
     used: u64,
+    /// What its collection's schema is here.
+    pub(super) schema: Option<Arc<Declared>>,
     /// While somebody wants to undo edits.
     undo: Option<undo::UndoStacks>,
 }
@@ -188,6 +195,7 @@ impl Engine {
     pub(super) fn open(store: Store, user: String, device: DeviceId) -> Result<Self> {
         let mut engine = Self {
             store,
+            schemas: Schemas::new(),
             user,
             device,
             spaces: BTreeMap::new(),
@@ -281,22 +289,12 @@ impl Engine {
 
     pub(super) fn create(&mut self, space: SpaceId, collection: &str) -> Result<DocId> {
         self.may_edit(space)?;
-        if !is_collection(collection) {
-            return Err(ClientError::BadCollection(COLLECTION_BYTES_MAX));
-        }
         let mut random = [0; 10];
         clock::fill(&mut random);
         // Never twice the same, so that documents are listed in the order in which they were made.
         self.minted_ms = clock::wall_ms().max(self.minted_ms + 1);
         let doc = DocId::mint(self.minted_ms, random);
-        self.seal(space, None)?;
-        let (device, mut row) = (self.feed_of(space)?, self.space(space)?.row);
-        self.store.transaction(|writer| {
-            writer.add_document(space, doc, collection)?;
-            let payload = Some(collection.as_bytes());
-            append(writer, space, device, &mut row, ItemKind::Create, doc, create_hash(doc, collection), payload, 0)
-        })?;
-        self.moved_on(space, row);
+        self.bring_into_being(space, doc, collection)?;
         Ok(doc)
     }
 
@@ -346,6 +344,7 @@ impl Engine {
         doc: DocId,
         make: impl FnOnce(&mut Document, bool) -> std::result::Result<Made<T>, EditError>,
     ) -> Result<Option<(u64, Vec<Patch>, T)>> {
+        self.check_schema(space, doc)?;
         // An edit behind another document's may not join a change in front of it.
         let journals = &self.space(space)?.journals;
         if journals.contains(&doc) && journals.last() != Some(&doc) {

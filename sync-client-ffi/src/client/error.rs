@@ -6,6 +6,7 @@ use sync_core::document::EditError;
 use sync_core::feed::ChangeId;
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::session::Trouble;
+use sync_core::structure::SchemaError;
 
 use super::store::StoreError;
 use super::transport::BadTrust;
@@ -86,6 +87,9 @@ pub enum OpenError {
     /// A pin or an authority that is none.
     #[error(transparent)]
     Trust(#[from] BadTrust),
+    /// A schema that cannot be.
+    #[error("not a schema: {0}")]
+    Schema(#[from] SchemaError),
     /// The disk failed.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
@@ -129,6 +133,29 @@ pub enum ClientError {
     /// The collection's name is empty, too long, or has a zero byte in it.
     #[error("a collection's name has 1 to {0} bytes, none of them zero")]
     BadCollection(usize),
+    /// The name is empty or too long.
+    #[error("a document's name has 1 to {0} bytes")]
+    BadName(usize),
+    /// A newer version of the app has changed what the document is made of, and this one may only read it.
+    #[error("the document {doc} has version {version}, which apps edit from version {writers_from} on: update the app")]
+    NewerSchema {
+        /// Which.
+        doc: DocId,
+        /// The version of its schema.
+        version: u16,
+        /// The lowest version that may edit it.
+        writers_from: u16,
+    },
+    /// The app's own migration failed. The document is at its old version.
+    #[error("{collection}: the migration to version {version} failed: {why}")]
+    Migration {
+        /// Of which collection.
+        collection: String,
+        /// To which version.
+        version: u16,
+        /// Why.
+        why: String,
+    },
     /// What is to be shown to others is too large.
     #[error("what is shown to others has at most {max} bytes, this has {bytes}: show less")]
     PresenceTooLarge {

@@ -55,7 +55,8 @@ impl Doc {
 
     /// Makes the value at a path what it was when exactly the changes `at`, and those that they were made upon, were there, by a
     /// new edit; gives its number, `None` where it is so already. Texts and lists keep what is there in both states, so what
-    /// others do to that meanwhile still meets it, and counters count back. It can be undone like any edit.
+    /// others do to that meanwhile still meets it, and counters count back. What a [schema](Self::schema) brought since stays. It can
+    /// be undone like any edit.
     ///
     /// ```no_run
     /// # fn f(doc: &sync_client_ffi::Doc) -> Result<(), sync_client_ffi::ClientError> {
@@ -65,6 +66,7 @@ impl Doc {
     /// # }
     /// ```
     pub fn restore(&self, path: impl Into<Path>, at: &[Hash]) -> Result<Option<u64>, ClientError> {
+        self.upgraded()?;
         let number = {
             let mut engine = self.client.engine();
             let ops = engine.restoring(self.space(), self.id(), &path.into(), at)?;

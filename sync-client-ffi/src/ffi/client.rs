@@ -14,6 +14,7 @@ use super::observe::{
     AccessObserver, DeviceObserver, ListObserver, Peer, PresenceObserver, StatusObserver, Watch, told,
 };
 use super::provider::{self, TokenProvider};
+use super::schema::CollectionSchema;
 use super::session::Session;
 use super::status::{QuarantinedChange, QuarantinedExport, SyncStatus, SyncSummary};
 use crate::client::{Client, DocumentInfo, SyncError};
@@ -64,6 +65,9 @@ pub struct OpenOptions {
     /// Authorities that are trusted beyond the system's, such as a company's own: certificates in DER.
     #[uniffi(default = [])]
     pub roots: Vec<Vec<u8>>,
+    /// What the documents of collections are made of. Give it at each opening.
+    #[uniffi(default = [])]
+    pub schemas: Vec<CollectionSchema>,
     /// HTTP of the app's own, instead of the library's. There is no live connection then.
     #[uniffi(default = None)]
     pub http: Option<Arc<dyn HttpTransport>>,
@@ -87,6 +91,7 @@ impl OpenOptions {
             marker_path: None,
             pins: Vec::new(),
             roots: Vec::new(),
+            schemas: Vec::new(),
             http: None,
         }
     }
@@ -435,6 +440,9 @@ impl RejoinClient {
         builder = builder.trust(trust(&options.pins, options.roots)?);
         if let Some(http) = options.http {
             builder = builder.http_stack(Arc::new(Stack(http)));
+        }
+        for schema in options.schemas {
+            builder = builder.schema(schema.try_into()?);
         }
         let client = builder.open()?;
         let renewing = options.token_provider.map(|provider| provider::attach(&client, provider));

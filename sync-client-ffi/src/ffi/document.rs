@@ -145,15 +145,6 @@ impl Document {
 
 impl Document {
     fn apply(&self, steps: Vec<Step>) -> Result<u64, RejoinError> {
-        self.with(|doc| {
-            doc.edit(|edit| {
-                for step in steps {
-                    match step {
-                        Step::Op(op) => edit.op(op),
-                        Step::Move { list, from, to } => edit.move_element(list, from, to),
-                    };
-                }
-            })
-        })
+        self.with(|doc| doc.edit(|edit| steps.into_iter().for_each(|step| step.write(edit))))
     }
 }

@@ -7,7 +7,7 @@ use sync_core::value::Path;
 use super::error::RejoinError;
 use super::path::parse;
 use super::value::{self, FfiValue};
-use crate::client::EditState;
+use crate::client::{Edit, EditState};
 
 /// One operation. Those of one edit take effect together, or none of them does.
 #[derive(Debug, Clone, PartialEq, uniffi::Enum)]
@@ -129,6 +129,15 @@ impl From<EditState> for ChangeState {
 pub(super) enum Step {
     Op(Op),
     Move { list: Path, from: u64, to: u64 },
+}
+
+impl Step {
+    pub(super) fn write(self, edit: &mut Edit) {
+        match self {
+            Self::Op(op) => edit.op(op),
+            Self::Move { list, from, to } => edit.move_element(list, from, to),
+        };
+    }
 }
 
 impl TryFrom<EditOp> for Step {

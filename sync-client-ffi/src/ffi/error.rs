@@ -129,6 +129,28 @@ pub enum RejoinError {
         /// Which.
         document: DocId,
     },
+    /// A newer version of the app has changed what the document is made of, and this one may only read it: update the app.
+    #[error("{text}")]
+    NewerSchema {
+        /// What happened, and what to do.
+        text: String,
+        /// Which.
+        document: DocId,
+        /// The version of its schema.
+        version: u16,
+        /// The lowest version of an app that may edit it.
+        writers_from: u16,
+    },
+    /// The app's own migration failed. The document is at its old version.
+    #[error("{text}")]
+    MigrationFailed {
+        /// What happened, and what to do.
+        text: String,
+        /// Of which collection.
+        collection: String,
+        /// To which version.
+        version: u16,
+    },
     /// This device does not use that space: `add_space` first.
     #[error("{text}")]
     NoSpace {
@@ -297,9 +319,11 @@ impl From<OpenError> for RejoinError {
             OpenError::NotAStore { path } => Self::NotAStore { text, path: path.display().to_string() },
             OpenError::Corrupt { copy } => Self::StoreDamaged { text, copy: Some(copy.display().to_string()) },
             OpenError::NoIdentity => Self::NoIdentity { text },
-            OpenError::BadToken | OpenError::BadAddress { .. } | OpenError::BadApp { .. } | OpenError::Trust(_) => {
-                Self::Invalid { text }
-            }
+            OpenError::BadToken
+            | OpenError::BadAddress { .. }
+            | OpenError::BadApp { .. }
+            | OpenError::Schema(_)
+            | OpenError::Trust(_) => Self::Invalid { text },
             OpenError::OtherIdentity { user, device } => Self::StoreOfAnother { text, user, device },
             OpenError::Store(error) => match ClientError::from(error) {
                 ClientError::DiskFull => Self::DiskFull { text },
@@ -319,9 +343,14 @@ impl From<ClientError> for RejoinError {
             ClientError::Deleted(document) => Self::Deleted { text, document },
             ClientError::NoSpace => Self::NoSpace { text },
             ClientError::NoAccess(_) => Self::NoAccess { text },
-            ClientError::TooManySpaces(_) | ClientError::BadCollection(_) | ClientError::PresenceTooLarge { .. } => {
-                Self::Invalid { text }
+            ClientError::NewerSchema { doc, version, writers_from } => {
+                Self::NewerSchema { text, document: doc, version, writers_from }
             }
+            ClientError::Migration { collection, version, .. } => Self::MigrationFailed { text, collection, version },
+            ClientError::TooManySpaces(_)
+            | ClientError::BadCollection(_)
+            | ClientError::BadName(_)
+            | ClientError::PresenceTooLarge { .. } => Self::Invalid { text },
             ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
             ClientError::NoServer => Self::NoServer { text },
             ClientError::ReadOnly => Self::ReadOnly { text },

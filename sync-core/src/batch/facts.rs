@@ -49,7 +49,7 @@ impl Facts {
             Checked::Refused(code) => return Judgement::Refuse(*code),
             Checked::Create(_) => return Judgement::Take,
             Checked::Delete => None,
-            Checked::Change(facts, _) => Some(facts),
+            Checked::Change(facts, _) | Checked::Unwanted(facts, _) => Some(facts),
         };
         let Some(document) = self.documents.get(&candidate.doc) else { return Judgement::Wait };
         match facts {
@@ -59,9 +59,12 @@ impl Facts {
     }
 
     fn judge_change(&self, doc: DocId, deleted: bool, hash: Hash, facts: &ChangeFacts) -> Judgement {
-        // Refused once, refused for good: others may have built on that verdict.
-        if self.changes.contains_key(&(doc, hash)) {
-            return Judgement::Refuse(RejectCode::SequenceGap);
+        match self.changes.get(&(doc, hash)) {
+            // Several devices bring the same one, and it takes effect once.
+            Some(Dependency::Applied { .. }) if facts.actor.is_structure() && !deleted => return Judgement::Take,
+            // Refused once, refused for good: others may have built on that verdict.
+            Some(_) => return Judgement::Refuse(RejectCode::SequenceGap),
+            None => {}
         }
         let mut max_op = 0;
         let (mut missing, mut upon_refused) = (false, false);

@@ -124,11 +124,11 @@ impl Replica {
                 received.deleted.insert(doc);
                 Body::Delete
             }
-            Checked::Change(_, bytes) if refused => {
+            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) if refused => {
                 self.facts.refuse(doc, hash);
                 Body::Change { bytes }
             }
-            Checked::Change(facts, bytes) => {
+            Checked::Change(facts, bytes) | Checked::Unwanted(facts, bytes) => {
                 self.facts.apply(doc, hash, &facts);
                 coming.entry(doc).or_default().push(bytes.clone());
                 Body::Change { bytes }

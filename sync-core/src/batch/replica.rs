@@ -12,6 +12,7 @@ use crate::document::{Document, EditError, Op, Patch, Random, Sealed};
 use crate::feed::{Body, ChangeId, FeedHead, Item, Run, is_collection};
 use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use crate::limits::COLLECTION_BYTES_MAX;
+use crate::structure::{Schema, Structure};
 use crate::version::{FeedHeads, VersionVector};
 use crate::wire::{Runs, SCHEMA};
 
@@ -129,6 +130,26 @@ impl Replica {
         self.documents.insert(doc, Document::new(self.actor));
         self.append(Item::create(doc, collection.to_owned()));
         Ok(())
+    }
+
+    /// Brings a document to a schema's newest version, as far as structures do. Gives what observers must do.
+    pub fn upgrade(&mut self, doc: DocId, schema: &Schema) -> Result<Vec<Patch>, ReplicaError> {
+        self.live(doc)?;
+        let document = self.documents.get_mut(&doc).ok_or(ReplicaError::UnknownDocument)?;
+        let missing: Vec<Structure> = schema.missing(document).into_iter().cloned().collect();
+        let mut patches = Vec::new();
+        for Structure { hash, bytes, .. } in missing {
+            let facts = check_change(self.device, hash, &bytes).map_err(ReplicaError::Refused)?;
+            let document = self.documents.get_mut(&doc).ok_or(ReplicaError::UnknownDocument)?;
+            let Ok(applied) = document.apply(&[&bytes]) else {
+                self.rebuild(doc);
+                return Err(ReplicaError::UnknownDocument);
+            };
+            patches.extend(applied.patches);
+            self.facts.apply(doc, hash, &facts);
+            self.append(Item::change(doc, hash, bytes));
+        }
+        Ok(patches)
     }
 
     /// Edits a document and seals the edit at once: one change, or several where it is too large for one. Who wants a

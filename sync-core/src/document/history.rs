@@ -16,7 +16,7 @@ use crate::value::{Path, Value};
 pub struct Revision {
     /// The change's hash.
     pub hash: Hash,
-    /// Who made it; `None` for an author that is no device of ours.
+    /// Who made it; `None` for an author that is no device of ours, and for a structure, which nobody made.
     pub actor: Option<Actor>,
     /// Which of its author's changes here it is, counted from 1.
     pub seq: u64,
@@ -64,7 +64,7 @@ impl Document {
             look(&meta.deps, &mut ahead);
             revisions.push(Revision {
                 hash: hash.into(),
-                actor: Actor::from_slice(meta.actor.to_bytes()).ok(),
+                actor: Actor::from_slice(meta.actor.to_bytes()).ok().filter(|actor| !actor.is_structure()),
                 seq,
                 operations: (max_op + 1).saturating_sub(start_op),
                 deps: meta.deps.iter().map(|dep| Hash::from(*dep)).collect(),

@@ -38,7 +38,9 @@ impl Document {
     /// Texts and lists keep the characters and elements that are there in both states, and counters count back.
     pub fn restoring(&self, path: impl Into<Path>, at: &[Hash]) -> Option<Vec<Op>> {
         let Body::Sealed(doc) = &self.body else { return None };
-        let heads: Vec<ChangeHash> = at.iter().map(|hash| (*hash).into()).collect();
+        // What a schema brought since is no content that could be taken back.
+        let all = at.iter().copied().chain(self.structures().map(|(structure, _)| structure));
+        let heads: Vec<ChangeHash> = all.map(ChangeHash::from).collect();
         if !at.iter().all(|hash| self.has_change(*hash)) {
             return None;
         }

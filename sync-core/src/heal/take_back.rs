@@ -139,7 +139,7 @@ impl Lost {
     /// Payload bytes that it adds to the log.
     pub fn payload_bytes(&self) -> usize {
         match &self.checked {
-            Checked::Change(_, bytes) => bytes.len(),
+            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) => bytes.len(),
             Checked::Create(collection) => collection.len(),
             Checked::Delete | Checked::Refused(_) => 0,
         }
@@ -169,7 +169,7 @@ impl Ledger {
             }
             let joins = one.header.id.n == acked.n + 1 && !stopped.contains(&device);
             let rules = Rules { may_write: true, quotas: false };
-            match joins.then(|| self.judge(device, rules, &one.candidate())) {
+            match joins.then(|| self.judge(rules, &one.candidate())) {
                 Some(Judged::Verdict(verdict)) => {
                     let header = Header { verdict, ..one.header };
                     let chain = acked.next(header.kind, header.doc, header.hash).chain;

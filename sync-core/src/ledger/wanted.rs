@@ -34,10 +34,14 @@ impl Wanted {
 
     pub(crate) fn add(&mut self, candidate: &Candidate) {
         self.documents.insert(candidate.doc);
-        if let Checked::Change(facts, _) = &candidate.checked {
+        if let Checked::Change(facts, _) | Checked::Unwanted(facts, _) = &candidate.checked {
             let named = facts.others.iter().chain([&facts.actor]);
             self.actors.extend(named.map(|&actor| (candidate.doc, actor)));
             self.dependencies.extend(facts.deps.iter().map(|&dep| (candidate.doc, dep)));
+            // Several devices may bring the same one.
+            if facts.actor.is_structure() {
+                self.dependencies.insert((candidate.doc, candidate.hash));
+            }
         }
     }
 }

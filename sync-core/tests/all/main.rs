@@ -31,5 +31,6 @@ mod restore;
 mod rng;
 mod server;
 mod sessions;
+mod structures;
 mod undo;
 mod versions;

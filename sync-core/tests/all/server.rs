@@ -40,6 +40,11 @@ impl Server {
         self.log.last().map_or_else(|| Cursor::start(self.space), |entry| entry.at)
     }
 
+    /// Operations and actors of a document.
+    pub fn facts(&self, doc: DocId) -> (u64, u64) {
+        (self.documents[&doc].operations, self.documents[&doc].actors)
+    }
+
     pub fn acked(&self, device: DeviceId) -> FeedHead {
         self.feeds.get(&device).copied().unwrap_or_else(|| FeedHead::start(self.space, device))
     }
@@ -48,9 +53,10 @@ impl Server {
         fn some<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, wanted: impl IntoIterator<Item = K>) -> BTreeMap<K, V> {
             wanted.into_iter().filter_map(|key| all.get(&key).map(|value| (key.clone(), value.clone()))).collect()
         }
-        let of_device = |&(doc, actor): &(DocId, Actor)| {
-            let count = self.tails.keys().filter(|(of, other)| *of == doc && other.device() == actor.device()).count();
-            ((doc, actor.device()), count as u64)
+        let together = |&(doc, actor): &(DocId, Actor)| {
+            let (first, last) = actor.counted_with();
+            let count = self.tails.range((doc, first)..=(doc, last)).count();
+            ((doc, first), count as u64)
         };
         Ledger {
             space: self.space,
@@ -60,7 +66,7 @@ impl Server {
             feeds: some(&self.feeds, wanted.devices.iter().copied()),
             documents: some(&self.documents, wanted.documents.iter().copied()),
             tails: some(&self.tails, wanted.actors.iter().copied()),
-            device_actors: wanted.actors.iter().map(of_device).collect(),
+            actors_together: wanted.actors.iter().map(together).collect(),
             dependencies: some(&self.dependencies, wanted.dependencies.iter().copied()),
         }
     }

@@ -133,7 +133,10 @@ impl Compactor {
                 for dep in &change.deps {
                     heads.remove(dep);
                 }
-                heads.insert(change.hash);
+                // What was there before may have been built upon.
+                if !change.repeats {
+                    heads.insert(change.hash);
+                }
                 newest = Some(change.hash);
                 job.changes.push(change.bytes.ok_or(Unfolded::Stored("a change behind the snapshot has no payload"))?);
             }

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use sync_core::check::Push;
+use sync_core::check::{Checked, Push};
 use sync_core::code::RejectCode;
 use sync_core::feed::{Body, FeedHead, Item, Run};
-use sync_core::id::{DeviceId, Hash, SpaceId};
+use sync_core::id::{ACTORS_OF_STRUCTURES, Actor, DeviceId, Hash, SpaceId};
 use sync_core::ledger::Role;
-use sync_core::limits::PAGE_CHANGES_MAX;
+use sync_core::limits::{DOCUMENT_STRUCTURES_MAX, PAGE_CHANGES_MAX};
 use sync_core::log::{Cursor, Header, Verdict};
 use sync_core::wire::{ItemResult, ItemStatus, PageEntry, PushAnswer};
 
-use self::author::{Author, create, delete, new_doc, new_space, new_user, refused};
+use self::author::{Author, create, delete, new_doc, new_space, new_user, refused, structure};
 use super::{LogPage, PageAnswer, PageRequest, Store, StoreError};
 
 mod accounts;
@@ -43,6 +43,7 @@ pub async fn all(store: Arc<dyn Store>) {
     duplicates(plain).await;
     groups(plain).await;
     dependencies(plain).await;
+    structures(plain).await;
     roles(plain).await;
     deletion(plain).await;
     texts(plain).await;
@@ -190,6 +191,46 @@ pub async fn duplicates(store: &dyn Store) {
     assert_eq!(results.len(), 4);
     assert_eq!(results[1], duplicate(rejected(2, RejectCode::TooDeep)));
     assert_eq!(results[3], applied(4), "the rest of a longer run is fresh");
+}
+
+/// What a schema brings comes from several devices: everybody's feed has it, it counts once, and it is built upon whoever brought it.
+/// It takes none of the actors that a device may have.
+pub async fn structures(store: &dyn Store) {
+    let (space, mut ann) = space(store).await;
+    let mut bob = Author::new(space, &ann.user);
+    let doc = new_doc();
+    let first = structure(doc, 1, None);
+    let second = structure(doc, 2, Some(first.hash));
+    let both = [create(doc), first, second.clone()];
+    let of_ann = ann.push([both.as_slice(), &[ann.change(doc, 1, 3, &[second.hash])]].concat());
+    let (_, results, need) = taken(commit(store, space, of_ann).await);
+    assert_eq!((results, need), (vec![applied(1), applied(2), applied(3), applied(4)], vec![]));
+    let of_bob = bob.push([both.as_slice(), &[bob.change(doc, 1, 3, &[second.hash])]].concat());
+    let committed = store.commit(space, vec![of_bob]).await.expect("a commit");
+    assert!(committed.entries.iter().all(|entry| entry.header.verdict == Verdict::Applied));
+    let page = page(store, space, everything(DeviceId::from_random(author::random()))).await;
+    assert_eq!(page.entries.len(), 8);
+    assert!(page.entries.iter().all(|entry| entry.body.is_some()), "in everybody's feed");
+    assert_eq!(chained(space, &page.entries), committed.head);
+
+    // Structures have bounds of their own, and a device's actors have theirs.
+    let many: Vec<_> = (3..=DOCUMENT_STRUCTURES_MAX).map(|number| structure(doc, number as u8, None)).collect();
+    let push = ann.push(many);
+    let (_, results, _) = taken(commit(store, space, push).await);
+    assert!(results.iter().all(|result| result.status == ItemStatus::Applied));
+    let push = ann.push(vec![structure(doc, 0, None), ann.change(doc, 2, 4, &[ann.change(doc, 1, 3, &[]).hash])]);
+    let (_, results, _) = taken(commit(store, space, push).await);
+    assert_eq!(results[1].code, None);
+    assert_eq!(results[0].code, None, "as many as there may be");
+    let mut one_more = structure(doc, 0, None);
+    if let Checked::Change(facts, _) = &mut one_more.checked {
+        facts.actor =
+            Actor::from_slice(&[ACTORS_OF_STRUCTURES.as_slice(), &[0x55, 0xaa].repeat(6)].concat()).expect("an actor");
+    }
+    one_more.hash = Hash::of(&[b"one more"]);
+    let push = bob.push(vec![one_more]);
+    let (_, results, _) = taken(commit(store, space, push).await);
+    assert_eq!(results[0].code, Some(RejectCode::DocumentActorsQuota));
 }
 
 /// Several pushes of several devices in one commit, one of them sent twice, one built on another's.

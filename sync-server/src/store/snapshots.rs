@@ -88,6 +88,8 @@ pub struct StoredChange {
     pub hash: Hash,
     /// What it was made upon.
     pub deps: Vec<Hash>,
+    /// Whether it is a structure that stands further in front too: another device has brought it before.
+    pub repeats: bool,
     /// Its bytes, unless they were dropped.
     pub bytes: Option<Vec<u8>>,
 }

@@ -19,6 +19,7 @@ mod postgres;
 mod quarantine;
 mod reader;
 mod restored;
+mod schemas;
 mod schemathesis;
 mod services;
 mod store;

@@ -82,6 +82,7 @@ fun main(args: Array<String>) {
     val failed = Server.start().use { server ->
         tests.edits(server)
         tests.undo()
+        tests.schemas(server)
         tests.observers(server)
         tests.flows(server)
         tests.sync(server)

@@ -30,7 +30,8 @@ impl Engine {
         for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
             let chunk = Chunk::read(payload).map_err(|_| ClientError::Corrupt)?;
             let guarded = sync_core::guard::inspect(payload).map_err(|_| ClientError::Corrupt)?;
-            if self.is_own(guarded.actor.device()) {
+            // What a schema brings is there from the beginning, whoever brought it.
+            if self.is_own(guarded.actor.device()) || guarded.actor.is_structure() {
                 own.push(*hash);
             }
             deps.insert(*hash, chunk.deps().collect());

@@ -73,8 +73,11 @@ impl Engine {
         }
         bytes += changes.payloads.iter().map(Vec::len).sum::<usize>();
         let (unseen, through) = (self.space(space)?.behind.contains(&doc), self.shown_seq(space)?);
+        let collection = self.store.read().collection(space, doc)?;
+        let schema = collection.and_then(|collection| self.schemas.get(&collection)).cloned();
         let open = self.documents.entry((space, doc)).or_default();
         open.unseen |= unseen;
+        open.schema = schema;
         open.edits = stored.edits;
         open.arrival = changes.last_arrival;
         open.covered = covered;

@@ -1,8 +1,10 @@
 //! Taking remote changes into open documents, off the app's thread: copies take them in, edits go to the old ones
 //! meanwhile, and at the swap those are applied to the new ones.
 
+use std::collections::BTreeSet;
+
 use sync_core::document::{Document, Patch, changes_beyond};
-use sync_core::id::{DocId, SpaceId};
+use sync_core::id::{DocId, Hash, SpaceId};
 
 use super::{Engine, Merging, Result};
 use crate::client::error::ClientError;
@@ -125,8 +127,11 @@ impl Engine {
             None => None,
         };
         let device = self.device;
+        // A structure may be anybody's; what is in the document is not taken in again.
+        let held: BTreeSet<Hash> =
+            open.document.iter().flat_map(|document| document.structures()).map(|(hash, _)| hash).collect();
         let foreign = |payload: &Vec<u8>| match sync_core::guard::inspect(payload) {
-            Ok(guarded) => guarded.actor.device() != device,
+            Ok(guarded) => guarded.actor.device() != device && !held.contains(&guarded.hash),
             Err(_) => true,
         };
         let payloads: Vec<Vec<u8>> = changes.payloads.into_iter().filter(foreign).collect();

@@ -3,7 +3,7 @@
 use sync_core::check::{Candidate, ChangeFacts, Checked, Push};
 use sync_core::code::RejectCode;
 use sync_core::feed::{FeedHead, ItemKind, create_hash, delete_hash};
-use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
+use sync_core::id::{ACTORS_OF_STRUCTURES, Actor, DeviceId, DocId, Hash, SpaceId};
 
 /// 16 random bytes, so that a database may be shared and used again.
 pub(super) fn random() -> [u8; 16] {
@@ -69,6 +69,18 @@ impl Author {
         payload[..8].copy_from_slice(&seq.to_be_bytes());
         Candidate { kind: ItemKind::Change, doc, hash, checked: Checked::Change(facts, payload) }
     }
+}
+
+/// A structure, as any device may bring it: one operation upon another structure, or upon nothing.
+pub(super) fn structure(doc: DocId, number: u8, upon: Option<Hash>) -> Candidate {
+    let mut author = [number; 20];
+    author[..ACTORS_OF_STRUCTURES.len()].copy_from_slice(&ACTORS_OF_STRUCTURES);
+    let actor = Actor::from_slice(&author).expect("an actor");
+    let start_op = if upon.is_some() { 2 } else { 1 };
+    let (deps, others) = (upon.into_iter().collect(), Vec::new());
+    let facts = ChangeFacts { actor, seq: 1, start_op, operations: 1, deps, others };
+    let hash = Hash::of(&[b"structure", &[number]]);
+    Candidate { kind: ItemKind::Change, doc, hash, checked: Checked::Change(facts, vec![number; 50]) }
 }
 
 pub(super) fn create(doc: DocId) -> Candidate {

@@ -6,7 +6,7 @@ use sync_core::limits::{HEADER_BYTES, SNAPSHOT_INLINE_BYTES_MAX, SNAPSHOT_PART_B
 use sync_core::wire::PageEntry;
 use uuid::Uuid;
 
-use super::author::{Author, create, delete, new_doc, new_space, random};
+use super::author::{Author, create, delete, new_doc, new_space, random, structure};
 use super::{commit, everything, page, space, taken};
 use crate::store::snapshots::{Amount, DocumentState, NewSnapshot, Range, Reader, Snapshots, StoredSnapshot};
 use crate::store::{PageAnswer, PageRequest, Store};
@@ -16,6 +16,7 @@ pub async fn snapshots<S: Store + Snapshots>(store: &S) {
     tails_and_adoption(store).await;
     pages_with_snapshots(store).await;
     deletion_purges(store).await;
+    repeated_structures(store).await;
     horizons(store).await;
     one_compactor_a_space(store).await;
 }
@@ -66,6 +67,19 @@ async fn put(store: &impl Snapshots, space: SpaceId, doc: DocId, bytes: &[u8]) {
     for (part, piece) in (0..).zip(bytes.chunks(SNAPSHOT_PART_BYTES_MAX)) {
         store.put_snapshot_part(space, doc, hash, part, piece.to_vec()).await.expect("a part");
     }
+}
+
+/// Where a structure stands in the log before, its next copy says so; what is no structure is never asked about.
+async fn repeated_structures<S: Store + Snapshots>(store: &S) {
+    let (space, mut ann) = space(store).await;
+    let (doc, other) = (new_doc(), new_doc());
+    let brought = structure(doc, 1, None);
+    let change = ann.change(doc, 1, 2, &[brought.hash]);
+    let elsewhere = structure(other, 1, None);
+    let push = ann.push(vec![create(doc), create(other), elsewhere, brought.clone(), change, brought]);
+    taken(commit(store, space, push).await);
+    let changes = store.changes_at(space, &[3, 4, 5, 6]).await.expect("changes");
+    assert_eq!(changes.iter().map(|change| change.repeats).collect::<Vec<_>>(), [false, false, false, true]);
 }
 
 /// Tails grow with pushes and shrink with folding; a snapshot that no longer fits is not adopted, and its parts go.

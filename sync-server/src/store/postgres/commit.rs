@@ -192,16 +192,13 @@ async fn read(
     let documents: Vec<Uuid> = wanted.documents.iter().map(|doc| uuid(doc.as_bytes())).collect();
     let (actor_docs, actors): (Vec<Uuid>, Vec<&[u8]>) =
         wanted.actors.iter().map(|(doc, actor)| (uuid(doc.as_bytes()), actor.as_bytes().as_slice())).unzip();
-    // An actor begins with its device's id, so those of a device lie side by side.
-    let mut of_devices: Vec<(DocId, DeviceId)> =
-        wanted.actors.iter().map(|(doc, actor)| (*doc, actor.device())).collect();
-    of_devices.dedup();
-    let device_docs: Vec<Uuid> = of_devices.iter().map(|(doc, _)| uuid(doc.as_bytes())).collect();
-    let bounds = |end: [u8; 4]| {
-        let bound = |(_, device): &(DocId, DeviceId)| [device.as_bytes().as_slice(), &end].concat();
-        of_devices.iter().map(bound).collect::<Vec<Vec<u8>>>()
-    };
-    let (low, high) = (bounds([0; 4]), bounds([0xff; 4]));
+    // An actor begins with its device's id, so those of a device lie side by side; and so do those of structures.
+    let mut together: Vec<(DocId, (Actor, Actor))> =
+        wanted.actors.iter().map(|(doc, actor)| (*doc, actor.counted_with())).collect();
+    together.dedup();
+    let together_docs: Vec<Uuid> = together.iter().map(|(doc, _)| uuid(doc.as_bytes())).collect();
+    let (low, high): (Vec<&[u8]>, Vec<&[u8]>) =
+        together.iter().map(|(_, (first, last))| (first.as_bytes().as_slice(), last.as_bytes().as_slice())).unzip();
     let (dep_docs, deps): (Vec<Uuid>, Vec<&[u8]>) =
         wanted.dependencies.iter().map(|(doc, hash)| (uuid(doc.as_bytes()), hash.0.as_slice())).unzip();
     let facts: [(&(dyn ToSql + Sync), Type); 11] = [
@@ -211,7 +208,7 @@ async fn read(
         (&documents, Type::UUID_ARRAY),
         (&actor_docs, Type::UUID_ARRAY),
         (&actors, Type::BYTEA_ARRAY),
-        (&device_docs, Type::UUID_ARRAY),
+        (&together_docs, Type::UUID_ARRAY),
         (&low, Type::BYTEA_ARRAY),
         (&high, Type::BYTEA_ARRAY),
         (&dep_docs, Type::UUID_ARRAY),
@@ -257,7 +254,7 @@ fn learn(ledger: &mut Ledger, fact: &Row) -> Result<(), StoreError> {
         }
         6 => {
             let actor = Actor::from_slice(key()?).map_err(|error| StoreError::Fault(error.into()))?;
-            ledger.device_actors.insert((row::doc(fact, 1)?, actor.device()), row::number(fact, 5)?);
+            ledger.actors_together.insert((row::doc(fact, 1)?, actor), row::number(fact, 5)?);
         }
         _ => {
             let hash = Hash::from_slice(key()?).map_err(|error| StoreError::Fault(error.into()))?;

@@ -1,7 +1,7 @@
 //! What compaction keeps.
 
 use async_trait::async_trait;
-use sync_core::id::{DocId, Hash, SpaceId};
+use sync_core::id::{ACTORS_OF_STRUCTURES, DocId, Hash, SpaceId};
 use tokio::try_join;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -210,10 +210,13 @@ impl Snapshots for PostgresStore {
         let wanted: Vec<i64> = seqs.iter().map(|seq| *seq as i64).collect();
         let change = |found: &Row| {
             let (seq, hash, deps) = (row::number(found, 0)?, row::hash(found, 1)?, row::hashes(found, 2)?);
-            Ok(StoredChange { seq, hash, deps, bytes: row::get(found, 3)? })
+            Ok(StoredChange { seq, hash, deps, repeats: row::get(found, 4)?, bytes: row::get(found, 3)? })
         };
         let read = self.primary.with(async |client| {
-            let found = client.query_typed(CHANGES_AT, &[(&id, Type::UUID), (&wanted, Type::INT8_ARRAY)]).await?;
+            let structures = ACTORS_OF_STRUCTURES.as_slice();
+            let values: [Parameter<'_>; 3] =
+                [(&id, Type::UUID), (&wanted, Type::INT8_ARRAY), (&structures, Type::BYTEA)];
+            let found = client.query_typed(CHANGES_AT, &values).await?;
             found.iter().map(change).collect::<Result<Vec<_>, StoreError>>()
         });
         let read = read.await?;

@@ -122,16 +122,15 @@ fn load(
             ledger.tails.insert((doc, actor), tail);
         }
     }
-    // An actor begins with its device's id, so those of a device lie side by side.
+    // An actor begins with its device's id, so those of a device lie side by side; and so do those of structures.
     let mut actors = connection.prepare_cached(
-        "SELECT count(*) FROM actors
-         WHERE space_id = ?1 AND doc_id = ?2 AND actor >= ?3 || x'00000000' AND actor <= ?3 || x'ffffffff'",
+        "SELECT count(*) FROM actors WHERE space_id = ?1 AND doc_id = ?2 AND actor >= ?3 AND actor <= ?4",
     )?;
-    let of_devices: BTreeSet<_> = wanted.actors.iter().map(|(doc, actor)| (*doc, actor.device())).collect();
-    for (doc, device) in of_devices {
-        let mut rows = actors.query(params![id, doc.as_bytes(), device.as_bytes()])?;
+    let together: BTreeSet<_> = wanted.actors.iter().map(|(doc, actor)| (*doc, actor.counted_with())).collect();
+    for (doc, (first, last)) in together {
+        let mut rows = actors.query(params![id, doc.as_bytes(), first.as_bytes(), last.as_bytes()])?;
         if let Some(found) = rows.next()? {
-            ledger.device_actors.insert((doc, device), row::number(found, 0)?);
+            ledger.actors_together.insert((doc, first), row::number(found, 0)?);
         }
     }
     // Of the same change refused and applied, the applied one sorts first.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
-use sync_core::id::{DocId, Hash, SpaceId};
+use sync_core::id::{ACTORS_OF_STRUCTURES, DocId, Hash, SpaceId};
 use uuid::Uuid;
 
 use super::super::StoreError;
@@ -84,17 +84,21 @@ fn states(
 fn changes_at(connection: &mut Connection, space: SpaceId, seqs: &[u64]) -> Result<Vec<StoredChange>, StoreError> {
     let moment = connection.transaction()?;
     let mut statement = moment.prepare_cached(
-        "SELECT l.hash, l.deps, (SELECT p.bytes FROM payloads p WHERE p.space_id = l.space_id AND p.seq = l.seq)
+        "SELECT l.hash, l.deps, (SELECT p.bytes FROM payloads p WHERE p.space_id = l.space_id AND p.seq = l.seq),
+                substr(l.actor, 1, 8) = ?3 AND EXISTS (
+                    SELECT 1 FROM log b WHERE b.space_id = l.space_id AND b.doc_id = l.doc_id AND b.hash = l.hash
+                    AND b.kind = 2 AND b.verdict = 0 AND b.seq < l.seq)
          FROM log l WHERE l.space_id = ?1 AND l.seq = ?2",
     )?;
     let mut changes = Vec::with_capacity(seqs.len());
     for &seq in seqs {
-        let mut rows = statement.query(params![space.as_bytes(), seq as i64])?;
+        let mut rows = statement.query(params![space.as_bytes(), seq as i64, ACTORS_OF_STRUCTURES])?;
         let found = rows.next()?.ok_or_else(|| row::corrupt("log without holes"))?;
         changes.push(StoredChange {
             seq,
             hash: row::hash(found, 0)?,
             deps: row::hashes(found, 1)?,
+            repeats: found.get(3)?,
             bytes: found.get(2)?,
         });
     }

@@ -31,7 +31,10 @@ pub(super) const CHANGES_OF_FEW: &str = "
     WHERE space_id = $1 AND doc_id = $2::uuid AND kind = 2 AND verdict = 0 AND seq + 0 > $3 AND seq + 0 <= $4
     ORDER BY seq LIMIT $5";
 pub(super) const CHANGES_AT: &str = "
-    SELECT l.seq, l.hash, l.deps, (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = l.seq)
+    SELECT l.seq, l.hash, l.deps, (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = l.seq),
+           substr(l.actor, 1, 8) = $3 AND EXISTS (
+               SELECT 1 FROM log b WHERE b.space_id = $1 AND b.doc_id = l.doc_id AND b.hash = l.hash
+               AND b.kind = 2 AND b.verdict = 0 AND b.seq < l.seq)
     FROM log l WHERE l.space_id = $1 AND l.seq = ANY($2) ORDER BY l.seq";
 pub(super) const COUNT_TAIL: &str = "
     UPDATE documents SET tail_changes = $3, tail_bytes = $4
