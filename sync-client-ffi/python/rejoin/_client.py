@@ -257,6 +257,7 @@ def open(  # noqa: A001 - as the class's, for code without an event loop
     live: bool = True,
     platform: str | None = None,
     app_version: str | None = None,
+    schemas: Iterable[Schema | _native.CollectionSchema] = (),
     **more: Any,
 ) -> Client:
     """Opens a store as ``Client.open`` does, on this thread, in the time of some disk reads."""
@@ -271,6 +272,7 @@ def open(  # noqa: A001 - as the class's, for code without an event loop
         live=live,
         platform=platform,
         app_version=app_version,
+        schemas=schemas,
         **more,
     )
     return opening.now()

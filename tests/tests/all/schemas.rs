@@ -290,7 +290,7 @@ fn a_migration_that_fails_changes_nothing() {
     let updated = phone(&rig, 1, old().version(version));
     let doc = updated.open_doc(space, id).unwrap();
     let before = (doc.heads().unwrap(), updated.feed(space).unwrap());
-    for result in [doc.upgrade().map(|_| 0), doc.edit(|edit| drop(edit.put("title", "x")))] {
+    for result in [doc.upgrade().map(|_| 0), doc.edit(|edit| _ = edit.put("title", "x"))] {
         let Err(ClientError::Migration { version: 2, why, .. }) = result else { panic!("{result:?}") };
         assert_eq!(why, "not today");
     }
