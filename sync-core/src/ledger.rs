@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::admit::{Admission, admit};
 use crate::check::{Candidate, ChangeFacts, Checked, Push};
 use crate::code::RejectCode;
+use crate::epoch::EpochFacts;
 use crate::feed::{ChangeId, FeedHead, ItemKind};
 use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use crate::limits::{
@@ -52,6 +53,8 @@ pub struct DocumentFacts {
     pub operations: u64,
     /// Actors of all its applied changes.
     pub actors: u64,
+    /// How many epochs it has begun. What is said of operations and actors is of the present one.
+    pub epoch: u64,
 }
 
 /// What the log knows of a change that others may depend on.
@@ -64,6 +67,17 @@ pub enum Dependency {
     },
     /// Refused.
     Refused,
+    /// Of an epoch that is over, whatever became of it.
+    Passed,
+}
+
+/// How a document stands where an epoch is to begin that was made at a place in the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It has changes behind that place.
+    pub moved: bool,
+    /// Another active device has not read so far.
+    pub behind: bool,
 }
 
 /// The last change of an actor in a document.
@@ -96,6 +110,10 @@ pub struct Ledger {
     pub device_actors: BTreeMap<(DocId, DeviceId), u64>,
     /// Dependencies; where a change is in the log both refused and applied, it counts as applied.
     pub dependencies: BTreeMap<(DocId, Hash), Dependency>,
+    /// How documents stand that are to begin anew, by the place that is spoken of and who speaks.
+    pub standings: BTreeMap<(DocId, u64, DeviceId), Standing>,
+    /// Documents that got changes in this group.
+    pub(crate) moved: BTreeSet<DocId>,
 }
 
 /// What a push comes to. A push is answered as a whole, or not at all.
@@ -153,6 +171,8 @@ pub struct Decision {
     pub documents: BTreeSet<DocId>,
     /// Actors that are new or moved on.
     pub actors: BTreeSet<(DocId, Actor)>,
+    /// Documents that began anew, with the place of that in the log. What was known of their actors before does not hold.
+    pub epochs: BTreeMap<DocId, (u64, EpochFacts)>,
 }
 
 impl Decision {
@@ -176,6 +196,8 @@ pub(crate) enum Judged {
 pub(crate) struct Rules {
     /// Whether the author may write in this space.
     pub(crate) may_write: bool,
+    /// Whether the author may begin an epoch in this space.
+    pub(crate) owns: bool,
     /// Whether there is to be room for it.
     pub(crate) quotas: bool,
 }
@@ -193,6 +215,8 @@ impl Ledger {
             tails: BTreeMap::new(),
             device_actors: BTreeMap::new(),
             dependencies: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            moved: BTreeSet::new(),
         }
     }
 
@@ -218,8 +242,8 @@ impl Ledger {
             Admission::Gap => return Outcome::Gap,
             Admission::Forked => return Outcome::Forked,
         };
-        let may_write = self.roles.get(&push.user).is_some_and(|&role| role >= Role::Writer);
-        let rules = Rules { may_write, quotas: true };
+        let is = |least: Role| self.roles.get(&push.user).is_some_and(|&role| role >= least);
+        let rules = Rules { may_write: is(Role::Writer), owns: is(Role::Owner), quotas: true };
         let mut fresh = Vec::with_capacity(push.candidates.len() - duplicates);
         let rest = push.candidates.into_iter().zip(push.links).enumerate().skip(duplicates);
         for (index, (candidate, chain)) in rest {
@@ -253,6 +277,7 @@ impl Ledger {
             _ if !rules.may_write => Err(RejectCode::NotAWriter),
             Checked::Create(collection) => self.judge_create(candidate.doc, collection, rules),
             Checked::Delete => self.live_document(candidate.doc).map(|_| ()),
+            Checked::Epoch(facts, _) => self.judge_epoch(device, candidate.doc, facts, rules),
             Checked::Change(facts, _) => match self.judge_change(device, candidate.doc, facts, rules) {
                 Ok(need) if !need.is_empty() => return Judged::Need(need),
                 other => other.map(|_| ()),
@@ -271,6 +296,33 @@ impl Ledger {
             None if rules.quotas && self.documents_total >= SPACE_DOCUMENTS_MAX => Err(RejectCode::SpaceDocumentsQuota),
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn judge_epoch(
+        &self,
+        device: DeviceId,
+        doc: DocId,
+        facts: &EpochFacts,
+        rules: Rules,
+    ) -> Result<(), RejectCode> {
+        if !rules.owns {
+            return Err(RejectCode::NotAnOwner);
+        }
+        let document = self.live_document(doc)?;
+        if facts.number <= document.epoch {
+            return Err(RejectCode::EpochPassed);
+        }
+        // What the server had before it is let in again, whoever has read it by now.
+        if !rules.quotas {
+            return Ok(());
+        }
+        let standing = self.standings.get(&(doc, facts.through, device)).copied();
+        let standing = standing.unwrap_or(Standing { moved: true, behind: true });
+        let early = standing.moved || standing.behind || self.moved.contains(&doc);
+        if early || facts.number != document.epoch + 1 || facts.through > self.head.seq {
+            return Err(RejectCode::EpochEarly);
+        }
+        Ok(())
     }
 
     fn live_document(&self, doc: DocId) -> Result<&DocumentFacts, RejectCode> {
@@ -294,12 +346,18 @@ impl Ledger {
             Err(RejectCode::UnknownDocument) if !facts.deps.is_empty() => None,
             document => Some(document?),
         };
+        // Everything of an epoch is made upon its beginning.
+        let passed = |dep: &Hash| self.dependencies.get(&(doc, *dep)) == Some(&Dependency::Passed);
+        let begins = facts.deps.is_empty() && document.is_some_and(|document| document.epoch > 0);
+        if begins || facts.deps.iter().any(passed) {
+            return Err(RejectCode::EpochPassed);
+        }
         let mut need = Vec::new();
         let mut max_op = 0;
         for &dep in &facts.deps {
             match self.dependencies.get(&(doc, dep)) {
                 Some(Dependency::Applied { max_op: of_dep }) => max_op = max_op.max(*of_dep),
-                Some(Dependency::Refused) => return Err(RejectCode::DependencyRefused),
+                Some(Dependency::Refused | Dependency::Passed) => return Err(RejectCode::DependencyRefused),
                 None if need.len() < NEED_HASHES_MAX => need.push(dep),
                 None => {}
             }
@@ -354,7 +412,7 @@ impl Ledger {
                 if !self.documents.contains_key(&doc) {
                     self.documents_total += 1;
                     let facts =
-                        DocumentFacts { collection: collection.clone(), deleted: false, operations: 0, actors: 0 };
+                        DocumentFacts { collection: collection.clone(), deleted: false, operations: 0, actors: 0, epoch: 0 };
                     self.documents.insert(doc, facts);
                 }
                 (None, Some(collection.into_bytes()))
@@ -365,7 +423,12 @@ impl Ledger {
                 }
                 (None, None)
             }
+            Checked::Epoch(facts, bytes) => {
+                self.begin_epoch(header, facts, decision);
+                (None, Some(bytes))
+            }
             Checked::Change(facts, bytes) => {
+                self.moved.insert(doc);
                 let new_actor =
                     self.tails.insert((doc, facts.actor), Tail { seq: facts.seq, hash: header.hash }).is_none();
                 if new_actor {
@@ -382,5 +445,24 @@ impl Ledger {
             // A verdict of "applied" is never reached for what the checks refused.
             Checked::Refused(_) => (None, None),
         }
+    }
+
+    /// What was known of a document's changes does not hold any more.
+    fn begin_epoch(&mut self, header: &Header, facts: EpochFacts, decision: &mut Decision) {
+        let doc = header.doc;
+        for (_, dependency) in self.dependencies.iter_mut().filter(|((of, _), _)| *of == doc) {
+            *dependency = Dependency::Passed;
+        }
+        self.dependencies.insert((doc, facts.head), Dependency::Applied { max_op: facts.operations });
+        self.tails.retain(|(of, _), _| *of != doc);
+        self.tails.insert((doc, facts.actor), Tail { seq: facts.changes, hash: facts.head });
+        self.device_actors.retain(|(of, _), _| *of != doc);
+        self.device_actors.insert((doc, header.id.device), 1);
+        if let Some(document) = self.documents.get_mut(&doc) {
+            (document.operations, document.actors, document.epoch) = (facts.operations, 1, facts.number);
+        }
+        decision.actors.retain(|(of, _)| *of != doc);
+        decision.actors.insert((doc, facts.actor));
+        decision.epochs.insert(doc, (self.head.seq, facts));
     }
 }

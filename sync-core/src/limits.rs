@@ -51,6 +51,13 @@ pub const HEADER_BYTES: u64 = 36;
 pub const FOLD_CHANGES_MAX: usize = 20_000;
 /// See [`FOLD_CHANGES_MAX`]; one change always fits.
 pub const FOLD_BYTES_MAX: usize = 16 << 20;
+/// Operations of one change of an epoch: the content of a long text takes a few.
+pub const EPOCH_CHANGE_OPERATIONS: usize = 50_000;
+/// And about how many bytes; one operation always fits.
+pub const EPOCH_CHANGE_BYTES: usize = 256 << 10;
+/// Changes of one epoch. All of it, with its map, has to fit into one item of [`CHANGE_BYTES_MAX`].
+pub const EPOCH_CHANGES_MAX: usize = 256;
+
 /// Hashes that one `need` names; the client sends what it has of them and asks again.
 pub const NEED_HASHES_MAX: usize = 256;
 

@@ -146,12 +146,7 @@ impl Compactor {
     pub(crate) async fn round(&self) -> Result<Round, StoreError> {
         let mut worker = self.worker.lock().await;
         let mut round = Round::default();
-        // Who follows its logs live asks for nothing.
-        self.fanout.tell_places(|space, device, seq| self.note_reader(space, device, seq));
-        let readers = self.readers.take();
-        if !readers.is_empty() {
-            self.registry.note_readers(&readers).await?;
-        }
+        self.note_readers().await?;
         let (mut after, mut place) = (None, None);
         loop {
             let states = self.registry.documents_after(after, LOOKED_AT_MAX).await?;
@@ -182,6 +177,22 @@ impl Compactor {
         Ok(())
     }
 
+    /// Writes down how far devices have read, as far as this node knows.
+    pub(crate) async fn note_readers(&self) -> Result<(), StoreError> {
+        // Who follows its logs live asks for nothing.
+        self.fanout.tell_places(|space, device, seq| self.note_reader(space, device, seq));
+        let readers = self.readers.take();
+        if !readers.is_empty() {
+            self.registry.note_readers(&readers).await?;
+        }
+        Ok(())
+    }
+
+    /// Devices that have read since then are active.
+    pub(crate) fn active_since_ms(&self) -> u64 {
+        self.clock.now_ms().saturating_sub(u64::from(self.config.active_days) * DAY_MS)
+    }
+
     /// Does what there is to do about a document.
     async fn tend(
         &self,
@@ -197,6 +208,10 @@ impl Compactor {
                 round.purged += 1;
             }
             return Ok(());
+        }
+        if !state.epoch_cleared && self.is_ours(place).await? {
+            self.clear_epoch(&state).await?;
+            round.dropped += 1;
         }
         if state.tail.is_none() {
             state.tail = Some(self.count(&state).await?);
@@ -254,7 +269,7 @@ impl Compactor {
 
     /// Counts what was there before tails were, or what an older version wrote.
     async fn count(&self, state: &DocumentState) -> Result<Amount, StoreError> {
-        let after = state.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+        let after = state.snapshot.as_ref().map_or(state.epoch_seq, |snapshot| snapshot.seq);
         let range = Range { after, through: u64::MAX, few: has_few(state, after) };
         let found = self.registry.changes_in(state.space, state.doc, range, FOLD_CHANGES_MAX).await?;
         let tail = Amount { changes: found.len() as u64, bytes: found.iter().map(|(_, bytes)| bytes).sum() };

@@ -25,11 +25,13 @@ const ROWS: &str = "
            (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = l.seq),
            (EXISTS (SELECT 1 FROM snapshots s WHERE s.space_id = $1 AND s.doc_id = l.doc_id AND s.below_seq >= l.seq)
             OR EXISTS (SELECT 1 FROM documents d
-                       WHERE d.space_id = $1 AND d.doc_id = l.doc_id AND d.deleted_seq IS NOT NULL))
+                       WHERE d.space_id = $1 AND d.doc_id = l.doc_id
+                             AND (d.deleted_seq IS NOT NULL OR l.seq < d.epoch_seq)))
     FROM log l WHERE l.space_id = $1 AND l.seq > $2 ORDER BY l.seq LIMIT $3";
 const SPACE: &str = "SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = $1";
 const FEEDS: &str = "SELECT device_id, n, chain FROM feeds WHERE space_id = $1";
-const DOCUMENTS: &str = "SELECT doc_id, collection, deleted_seq, operations, actors FROM documents WHERE space_id = $1";
+const DOCUMENTS: &str =
+    "SELECT doc_id, collection, deleted_seq, operations, actors, epoch FROM documents WHERE space_id = $1";
 const ACTORS: &str = "SELECT doc_id, actor, seq, hash FROM actors WHERE space_id = $1";
 
 #[async_trait]
@@ -96,7 +98,7 @@ async fn derived(client: &Session, space: SpaceId) -> Result<Derived, StoreError
         let deleted: Option<i64> = row::get(found, 2)?;
         let (operations, actors) = (row::number(found, 3)?, row::number(found, 4)?);
         let collection = row::get(found, 1)?;
-        let facts = DocumentFacts { collection, deleted: deleted.is_some(), operations, actors };
+        let facts = DocumentFacts { collection, deleted: deleted.is_some(), operations, actors, epoch: row::number(found, 5)? };
         Ok((row::doc(found, 0)?, facts, deleted.map(|seq| seq as u64)))
     };
     let actor = |found: &Row| {
