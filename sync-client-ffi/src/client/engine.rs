@@ -15,6 +15,7 @@ use super::store::{Held, NewItem, SpaceRow, Store, StoreError, Writer};
 mod access;
 mod catch_up;
 mod collect;
+mod epoch;
 mod heal;
 mod held;
 mod intake;

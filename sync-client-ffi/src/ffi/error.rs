@@ -129,6 +129,14 @@ pub enum RejoinError {
         /// Which.
         document: DocId,
     },
+    /// Something of the space is not on the server yet, or not read back: sync, and try again.
+    #[error("{text}")]
+    Unsettled {
+        /// What happened, and what to do.
+        text: String,
+        /// Which document is not in step.
+        document: DocId,
+    },
     /// This device does not use that space: `add_space` first.
     #[error("{text}")]
     NoSpace {
@@ -317,6 +325,7 @@ impl From<ClientError> for RejoinError {
             ClientError::DiskFull => Self::DiskFull { text },
             ClientError::NoDocument(document) => Self::NoDocument { text, document },
             ClientError::Deleted(document) => Self::Deleted { text, document },
+            ClientError::Unsettled(document) => Self::Unsettled { text, document },
             ClientError::NoSpace => Self::NoSpace { text },
             ClientError::NoAccess(_) => Self::NoAccess { text },
             ClientError::TooManySpaces(_) | ClientError::BadCollection(_) | ClientError::PresenceTooLarge { .. } => {
@@ -328,7 +337,7 @@ impl From<ClientError> for RejoinError {
             ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
             ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
             ClientError::NoChange(_) | ClientError::NotInQuarantine(_) => Self::NotFound { text },
-            ClientError::PersonalSpace => Self::Invalid { text },
+            ClientError::PersonalSpace | ClientError::Epoch(_) => Self::Invalid { text },
             ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },
         }

@@ -4,6 +4,7 @@ mod access;
 mod account;
 mod app_versions;
 mod compaction;
+mod epochs;
 mod ffi;
 mod healing;
 mod histories;
