@@ -64,12 +64,12 @@ impl Document {
     /// far, or the document moved on, it is refused with `epoch_early` and stands in the quarantine as such: drop it there
     /// and try again later. Nothing that somebody wrote meanwhile is lost. Gives the number of the epoch.
     pub fn forget_history(&self) -> Result<u64, RejoinError> {
-        self.with(client::Doc::start_epoch)
+        self.with(|doc| doc.start_epoch())
     }
 
     /// How often the document began anew, as it is shown here.
     pub fn epoch(&self) -> Result<u64, RejoinError> {
-        self.with(client::Doc::epoch)
+        self.with(|doc| doc.epoch())
     }
 }
 

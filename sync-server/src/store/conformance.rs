@@ -19,6 +19,7 @@ mod accounts;
 mod audit;
 mod author;
 mod devices;
+mod epochs;
 mod grants;
 mod heal;
 mod idempotency;
@@ -32,6 +33,7 @@ pub use heal::{places, taking_back, taking_back_into_a_log_that_grew};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use pages::{diverged_cursors, pages_and_budgets};
 pub use registry::registry;
+pub use epochs::epochs;
 pub use snapshots::snapshots;
 
 /// All of it, but for what needs the store to be opened again.

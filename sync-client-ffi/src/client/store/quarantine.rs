@@ -28,6 +28,7 @@ pub(in crate::client) struct KeptEntry {
 }
 
 /// A change of a document with its place in its feed.
+#[derive(Debug)]
 pub(in crate::client) struct StoredChange {
     pub(in crate::client) id: ChangeId,
     pub(in crate::client) change: Stored,

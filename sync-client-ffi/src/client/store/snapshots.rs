@@ -32,7 +32,7 @@ pub(in crate::client) struct Coming {
 }
 
 /// What is shown when nothing is missing any more.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(in crate::client) struct Released {
     /// Documents that were hidden.
     pub(in crate::client) shown: Vec<DocId>,

@@ -35,6 +35,12 @@ async fn its_registry_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn epochs() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::epochs(&open(&folder)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keeps_snapshots() {
     let folder = tempfile::tempdir().unwrap();
     conformance::snapshots(&open(&folder)).await;

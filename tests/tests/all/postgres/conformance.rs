@@ -15,6 +15,7 @@ async fn conforms(config: &Database) {
     conformance::registry(Arc::clone(&store) as Arc<dyn Registry>).await;
     conformance::sharing::sharing(&store).await;
     conformance::snapshots(&*store).await;
+    conformance::epochs(&*store).await;
     let store: Arc<dyn Store> = store;
     conformance::all(Arc::clone(&store)).await;
     let memory = conformance::remember(&*store).await;
