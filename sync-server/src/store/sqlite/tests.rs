@@ -35,7 +35,7 @@ async fn its_registry_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn epochs() {
+async fn keeps_epochs() {
     let folder = tempfile::tempdir().unwrap();
     conformance::epochs(&open(&folder)).await;
 }
