@@ -20,6 +20,7 @@ mod doc;
 mod documents;
 mod edits;
 mod engine;
+mod epoch;
 mod error;
 mod exchange;
 mod export;

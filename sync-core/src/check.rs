@@ -1,6 +1,7 @@
 //! What is checked of a push before the space's lock is taken: everything that an item shows by itself.
 
 use crate::code::RejectCode;
+use crate::epoch::{Epoch, EpochFacts, epoch_hash};
 use crate::feed::{Body, FeedHead, Item, ItemKind, Run, create_hash, delete_hash, is_collection};
 use crate::guard;
 use crate::id::{Actor, DeviceId, DocId, Hash};
@@ -42,6 +43,8 @@ pub enum Checked {
     Unwanted(ChangeFacts, Vec<u8>),
     /// A deletion.
     Delete,
+    /// A new epoch, with its bytes.
+    Epoch(EpochFacts, Vec<u8>),
     /// Refused already; it still consumes its `n`.
     Refused(RejectCode),
 }
@@ -72,6 +75,8 @@ pub struct Push {
     pub links: Vec<Hash>,
     /// The items.
     pub candidates: Vec<Candidate>,
+    /// Devices that have read since then are active, as far as a new epoch asks for them.
+    pub active_since_ms: u64,
 }
 
 impl Push {
@@ -80,13 +85,13 @@ impl Push {
         let links = run.links();
         let device = run.device;
         let candidates = run.items.into_iter().map(|item| check(device, item)).collect();
-        Self { user, device, base: run.base, links, candidates }
+        Self { user, device, base: run.base, links, candidates, active_since_ms: 0 }
     }
 
     /// Payload bytes that it would add to the log.
     pub fn payload_bytes(&self) -> usize {
         let bytes = |candidate: &Candidate| match &candidate.checked {
-            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) => bytes.len(),
+            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) | Checked::Epoch(_, bytes) => bytes.len(),
             _ => 0,
         };
         self.candidates.iter().map(bytes).sum()
@@ -100,7 +105,11 @@ fn check(device: DeviceId, item: Item) -> Candidate {
         Body::Create { collection } if !is_collection(&collection) => Checked::Refused(RejectCode::Malformed),
         Body::Create { collection } if create_hash(doc, &collection) == hash => Checked::Create(collection),
         Body::Delete if delete_hash(doc) == hash => Checked::Delete,
-        Body::Create { .. } | Body::Delete => Checked::Refused(RejectCode::HashMismatch),
+        Body::Epoch { bytes } if epoch_hash(doc, &bytes) == hash => match Epoch::check(device, &bytes) {
+            Ok(facts) => Checked::Epoch(facts, bytes),
+            Err(code) => Checked::Refused(code),
+        },
+        Body::Create { .. } | Body::Delete | Body::Epoch { .. } => Checked::Refused(RejectCode::HashMismatch),
         Body::Change { bytes } => match check_change(device, hash, &bytes) {
             Ok(facts) => Checked::Change(facts, bytes),
             Err(code) => Checked::Refused(code),

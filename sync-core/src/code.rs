@@ -75,6 +75,12 @@ codes! {
     Validation = 23 "validation",
     /// The device gave it up: it can never be sent again.
     Void = 24 "void",
+    /// It was made upon an epoch of the document that is over; its device makes it anew upon the present one.
+    EpochPassed = 26 "epoch_passed",
+    /// The document has moved on, or an active device has not read so far: a new epoch has to wait.
+    EpochEarly = 28 "epoch_early",
+    /// Only an owner of the space may do that.
+    NotAnOwner = 29 "not_an_owner",
 }
 
 impl RejectCode {

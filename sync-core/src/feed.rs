@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::code::RejectCode;
+use crate::epoch::epoch_hash;
 use crate::id::{DeviceId, DocId, Hash, SpaceId};
 use crate::limits::COLLECTION_BYTES_MAX;
 
@@ -35,6 +36,8 @@ pub enum ItemKind {
     Change = 2,
     /// Deletes a document for good.
     Delete = 3,
+    /// Begins a document anew, without the history before it.
+    Epoch = 5,
 }
 
 impl ItemKind {
@@ -49,6 +52,7 @@ impl ItemKind {
             1 => Some(Self::Create),
             2 => Some(Self::Change),
             3 => Some(Self::Delete),
+            5 => Some(Self::Epoch),
             _ => None,
         }
     }
@@ -94,6 +98,11 @@ pub enum Body {
     },
     /// Nothing more than the fact.
     Delete,
+    /// A document's new beginning.
+    Epoch {
+        /// An [`Epoch`](crate::epoch::Epoch), encoded.
+        bytes: Vec<u8>,
+    },
     /// An item that can never be sent again: it consumes its `n`. It keeps the kind that it was sealed with, so that
     /// the chain is the same whether the server saw the item itself before or not.
     Void {
@@ -109,7 +118,7 @@ impl Body {
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Create { collection } => collection.len(),
-            Self::Change { bytes } => bytes.len(),
+            Self::Change { bytes } | Self::Epoch { bytes } => bytes.len(),
             Self::Delete | Self::Void { .. } => 0,
         }
     }
@@ -142,12 +151,18 @@ impl Item {
         Self { doc, hash: delete_hash(doc), body: Body::Delete }
     }
 
+    /// The item that begins an epoch.
+    pub fn epoch(doc: DocId, bytes: Vec<u8>) -> Self {
+        Self { doc, hash: epoch_hash(doc, &bytes), body: Body::Epoch { bytes } }
+    }
+
     /// What the chain covers as its kind.
     pub fn kind(&self) -> ItemKind {
         match self.body {
             Body::Create { .. } => ItemKind::Create,
             Body::Change { .. } => ItemKind::Change,
             Body::Delete => ItemKind::Delete,
+            Body::Epoch { .. } => ItemKind::Epoch,
             Body::Void { kind, .. } => kind,
         }
     }

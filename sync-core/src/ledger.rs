@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::admit::{Admission, admit};
 use crate::check::{Candidate, ChangeFacts, Checked, Push};
 use crate::code::RejectCode;
+use crate::epoch::EpochFacts;
 use crate::feed::{ChangeId, FeedHead, ItemKind};
 use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use crate::limits::{
@@ -53,6 +54,8 @@ pub struct DocumentFacts {
     pub operations: u64,
     /// Actors of all its applied changes.
     pub actors: u64,
+    /// How many epochs it has begun. What is said of operations and actors is of the present one.
+    pub epoch: u64,
 }
 
 /// What the log knows of a change that others may depend on.
@@ -65,6 +68,17 @@ pub enum Dependency {
     },
     /// Refused.
     Refused,
+    /// Of an epoch that is over, whatever became of it.
+    Passed,
+}
+
+/// How a document stands where an epoch is to begin that was made at a place in the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EpochStanding {
+    /// It has changes behind that place.
+    pub moved: bool,
+    /// Another active device has not read so far.
+    pub behind: bool,
 }
 
 /// The last change of an actor in a document.
@@ -98,6 +112,10 @@ pub struct Ledger {
     pub actors_together: BTreeMap<(DocId, Actor), u64>,
     /// Dependencies; where a change is in the log both refused and applied, it counts as applied.
     pub dependencies: BTreeMap<(DocId, Hash), Dependency>,
+    /// How documents stand that are to begin anew, by the place that is spoken of and who speaks.
+    pub standings: BTreeMap<(DocId, u64, DeviceId), EpochStanding>,
+    /// Documents that got changes in this group.
+    pub(crate) moved: BTreeSet<DocId>,
 }
 
 /// What a push comes to. A push is answered as a whole, or not at all.
@@ -155,6 +173,8 @@ pub struct Decision {
     pub documents: BTreeSet<DocId>,
     /// Actors that are new or moved on.
     pub actors: BTreeSet<(DocId, Actor)>,
+    /// Documents that began anew, with the place of that in the log. What was known of their actors before does not hold.
+    pub epochs: BTreeMap<DocId, (u64, EpochFacts)>,
 }
 
 impl Decision {
@@ -178,6 +198,8 @@ pub(crate) enum Judged {
 pub(crate) struct Rules {
     /// Whether the author may write in this space.
     pub(crate) may_write: bool,
+    /// Whether the author may begin an epoch in this space.
+    pub(crate) owns: bool,
     /// Whether there is to be room for it.
     pub(crate) quotas: bool,
 }
@@ -195,6 +217,8 @@ impl Ledger {
             tails: BTreeMap::new(),
             actors_together: BTreeMap::new(),
             dependencies: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            moved: BTreeSet::new(),
         }
     }
 
@@ -220,12 +244,12 @@ impl Ledger {
             Admission::Gap => return Outcome::Gap,
             Admission::Forked => return Outcome::Forked,
         };
-        let may_write = self.roles.get(&push.user).is_some_and(|&role| role >= Role::Writer);
-        let rules = Rules { may_write, quotas: true };
+        let is = |least: Role| self.roles.get(&push.user).is_some_and(|&role| role >= least);
+        let rules = Rules { may_write: is(Role::Writer), owns: is(Role::Owner), quotas: true };
         let mut fresh = Vec::with_capacity(push.candidates.len() - duplicates);
         let rest = push.candidates.into_iter().zip(push.links).enumerate().skip(duplicates);
         for (index, (candidate, chain)) in rest {
-            let verdict = match self.judge(rules, &candidate) {
+            let verdict = match self.judge(push.device, rules, &candidate) {
                 Judged::Verdict(verdict) => verdict,
                 Judged::Need(need) => return Outcome::Taken { duplicates, fresh, need },
             };
@@ -249,7 +273,7 @@ impl Ledger {
         decision.entries.push(NewEntry { header, at: self.head, change, payload });
     }
 
-    pub(crate) fn judge(&self, rules: Rules, candidate: &Candidate) -> Judged {
+    pub(crate) fn judge(&self, device: DeviceId, rules: Rules, candidate: &Candidate) -> Judged {
         let verdict = match &candidate.checked {
             Checked::Refused(code) => Err(*code),
             _ if !rules.may_write => Err(RejectCode::NotAWriter),
@@ -258,11 +282,13 @@ impl Ledger {
             Checked::Unwanted(facts, _) if !self.is_repeated(candidate.doc, candidate.hash, facts) => {
                 Err(RejectCode::Validation)
             }
-            Checked::Change(facts, _) | Checked::Unwanted(facts, _) => match self.judge_change(candidate, facts, rules)
-            {
-                Ok(need) if !need.is_empty() => return Judged::Need(need),
-                other => other.map(|_| ()),
-            },
+            Checked::Epoch(facts, _) => self.judge_epoch(device, candidate.doc, facts, rules),
+            Checked::Change(facts, _) | Checked::Unwanted(facts, _) => {
+                match self.judge_change(device, candidate, facts, rules) {
+                    Ok(need) if !need.is_empty() => return Judged::Need(need),
+                    other => other.map(|_| ()),
+                }
+            }
         };
         Judged::Verdict(match verdict {
             Ok(()) => Verdict::Applied,
@@ -277,6 +303,33 @@ impl Ledger {
             None if rules.quotas && self.documents_total >= SPACE_DOCUMENTS_MAX => Err(RejectCode::SpaceDocumentsQuota),
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn judge_epoch(
+        &self,
+        device: DeviceId,
+        doc: DocId,
+        facts: &EpochFacts,
+        rules: Rules,
+    ) -> Result<(), RejectCode> {
+        if !rules.owns {
+            return Err(RejectCode::NotAnOwner);
+        }
+        let document = self.live_document(doc)?;
+        if facts.number <= document.epoch {
+            return Err(RejectCode::EpochPassed);
+        }
+        // What the server had before it is let in again, whoever has read it by now.
+        if !rules.quotas {
+            return Ok(());
+        }
+        let standing = self.standings.get(&(doc, facts.through, device)).copied();
+        let standing = standing.unwrap_or(EpochStanding { moved: true, behind: true });
+        let early = standing.moved || standing.behind || self.moved.contains(&doc);
+        if early || facts.number != document.epoch + 1 || facts.through > self.head.seq {
+            return Err(RejectCode::EpochEarly);
+        }
+        Ok(())
     }
 
     fn live_document(&self, doc: DocId) -> Result<&DocumentFacts, RejectCode> {
@@ -294,7 +347,13 @@ impl Ledger {
     }
 
     /// The dependencies that are unknown, or why the change is refused.
-    fn judge_change(&self, candidate: &Candidate, facts: &ChangeFacts, rules: Rules) -> Result<Vec<Hash>, RejectCode> {
+    fn judge_change(
+        &self,
+        device: DeviceId,
+        candidate: &Candidate,
+        facts: &ChangeFacts,
+        rules: Rules,
+    ) -> Result<Vec<Hash>, RejectCode> {
         let doc = candidate.doc;
         let document = match self.live_document(doc) {
             // Made upon changes that are lost, and with them the creation: its time comes when they are back.
@@ -304,12 +363,18 @@ impl Ledger {
         if document.is_some() && self.is_repeated(doc, candidate.hash, facts) {
             return Ok(Vec::new());
         }
+        // Everything of an epoch is made upon its beginning.
+        let passed = |dep: &Hash| self.dependencies.get(&(doc, *dep)) == Some(&Dependency::Passed);
+        let begins = facts.deps.is_empty() && document.is_some_and(|document| document.epoch > 0);
+        if begins || facts.deps.iter().any(passed) {
+            return Err(RejectCode::EpochPassed);
+        }
         let mut need = Vec::new();
         let mut max_op = 0;
         for &dep in &facts.deps {
             match self.dependencies.get(&(doc, dep)) {
                 Some(Dependency::Applied { max_op: of_dep }) => max_op = max_op.max(*of_dep),
-                Some(Dependency::Refused) => return Err(RejectCode::DependencyRefused),
+                Some(Dependency::Refused | Dependency::Passed) => return Err(RejectCode::DependencyRefused),
                 None if need.len() < NEED_HASHES_MAX => need.push(dep),
                 None => {}
             }
@@ -367,7 +432,7 @@ impl Ledger {
                 if !self.documents.contains_key(&doc) {
                     self.documents_total += 1;
                     let facts =
-                        DocumentFacts { collection: collection.clone(), deleted: false, operations: 0, actors: 0 };
+                        DocumentFacts { collection: collection.clone(), deleted: false, operations: 0, actors: 0, epoch: 0 };
                     self.documents.insert(doc, facts);
                 }
                 (None, Some(collection.into_bytes()))
@@ -384,7 +449,12 @@ impl Ledger {
             {
                 (Some(facts), Some(bytes))
             }
+            Checked::Epoch(facts, bytes) => {
+                self.begin_epoch(header, facts, decision);
+                (None, Some(bytes))
+            }
             Checked::Change(facts, bytes) => {
+                self.moved.insert(doc);
                 let new_actor =
                     self.tails.insert((doc, facts.actor), Tail { seq: facts.seq, hash: header.hash }).is_none();
                 if new_actor {
@@ -403,5 +473,24 @@ impl Ledger {
             // A verdict of "applied" is never reached for what the checks refused.
             Checked::Refused(_) | Checked::Unwanted(..) => (None, None),
         }
+    }
+
+    /// What was known of a document's changes does not hold any more.
+    fn begin_epoch(&mut self, header: &Header, facts: EpochFacts, decision: &mut Decision) {
+        let doc = header.doc;
+        for (_, dependency) in self.dependencies.iter_mut().filter(|((of, _), _)| *of == doc) {
+            *dependency = Dependency::Passed;
+        }
+        self.dependencies.insert((doc, facts.head), Dependency::Applied { max_op: facts.operations });
+        self.tails.retain(|(of, _), _| *of != doc);
+        self.tails.insert((doc, facts.actor), Tail { seq: facts.changes, hash: facts.head });
+        self.actors_together.retain(|(of, _), _| *of != doc);
+        self.actors_together.insert((doc, facts.actor.counted_with().0), 1);
+        if let Some(document) = self.documents.get_mut(&doc) {
+            (document.operations, document.actors, document.epoch) = (facts.operations, 1, facts.number);
+        }
+        decision.actors.retain(|(of, _)| *of != doc);
+        decision.actors.insert((doc, facts.actor));
+        decision.epochs.insert(doc, (self.head.seq, facts));
     }
 }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod chunk;
 pub mod code;
 pub mod document;
+pub mod epoch;
 pub mod feed;
 pub mod guard;
 pub mod heal;

@@ -67,6 +67,13 @@ pub const PHONE_TAIL_CHANGES_MAX: u64 = 256;
 pub const PHONE_FOLD_CHANGES_MAX: usize = 4_096;
 /// See [`PHONE_FOLD_CHANGES_MAX`]; one change always fits.
 pub const PHONE_FOLD_BYTES_MAX: usize = 4 << 20;
+/// Operations of one change of an epoch: the content of a long text takes a few.
+pub const EPOCH_CHANGE_OPERATIONS: usize = 50_000;
+/// And about how many bytes; one operation always fits.
+pub const EPOCH_CHANGE_BYTES: usize = 256 << 10;
+/// Changes of one epoch. All of it, with its map, has to fit into one item of [`CHANGE_BYTES_MAX`].
+pub const EPOCH_CHANGES_MAX: usize = 256;
+
 /// Hashes that one `need` names; the client sends what it has of them and asks again.
 pub const NEED_HASHES_MAX: usize = 256;
 

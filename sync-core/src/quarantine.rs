@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::RejectCode;
 use crate::document::{Document, Random};
+use crate::epoch::Passage;
 use crate::guard;
 use crate::id::{Actor, Hash};
 use crate::reauthor::{LeftOut, Made, MadeChange, NoChange, Reauthor, Upon, Why};
@@ -171,6 +172,48 @@ struct Repeated {
     index: usize,
     /// Whether it has to be sent again: nobody else's copy holds.
     first: bool,
+}
+
+/// What this device made upon an epoch that is over and the server has not taken, made anew upon the present one, which
+/// consists of the changes `epoch`. `changes` are those of the epoch before, in an order in which each follows what it was made
+/// upon.
+pub fn carry(
+    changes: &[Stored],
+    epoch: &[impl AsRef<[u8]>],
+    passage: Passage,
+    author: Actor,
+    random: Random<'_>,
+) -> Result<Vec<Outgoing>, NoChange> {
+    let bytes: Vec<&[u8]> = epoch.iter().map(AsRef::as_ref).collect();
+    let mut reauthor = Reauthor::new(author, bytes.iter().copied())?;
+    reauthor.pass(passage);
+    let (document, _) = Document::load(author, None, &bytes).map_err(|_| NoChange(RejectCode::Malformed))?;
+    let by_hash = changes.iter().map(|change| (change.hash, change.bytes.as_slice())).collect();
+    let mut maker = Maker { reauthor, document, by_hash };
+    let mut outgoing = Vec::new();
+    for (index, change) in changes.iter().enumerate() {
+        match change.state {
+            State::Settled => continue,
+            State::Own | State::Unsent | State::Refused(RejectCode::EpochPassed | RejectCode::DependencyRefused) => {}
+            State::Refused(_) | State::Out => {
+                maker.knows(change)?;
+                continue;
+            }
+        }
+        let code = RejectCode::EpochPassed;
+        if deps(change).is_none() {
+            outgoing.push(Outgoing { index, code, made: None, left: Left::Whole });
+            continue;
+        }
+        for (copy, indices) in &change.copies {
+            if let Some(bytes) = maker.by_hash.get(copy) {
+                maker.reauthor.became(&change.bytes, bytes, indices)?;
+            }
+        }
+        let Made { change: made, left_out, .. } = maker.make(change, Upon::Same, None, false, random)?;
+        outgoing.push(Outgoing { index, code, made, left: Left::Operations(left_out) });
+    }
+    Ok(outgoing)
 }
 
 struct Sorted {

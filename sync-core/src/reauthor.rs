@@ -20,6 +20,7 @@ use automerge::{ActorId, ChangeHash, ExpandedChange};
 
 use crate::code::RejectCode;
 use crate::document::{Document, Random};
+use crate::epoch::Passage;
 use crate::guard;
 use crate::id::{Actor, Hash};
 
@@ -36,6 +37,8 @@ pub struct Reauthor {
     fates: BTreeMap<Hash, Fate>,
     /// Where their operations are, by author and first counter.
     ranges: BTreeMap<ActorId, BTreeMap<u64, Hash>>,
+    /// How what they refer to of an epoch that is over is called now.
+    passage: Option<Passage>,
 }
 
 /// Upon what a change is made anew.
@@ -109,7 +112,12 @@ impl Reauthor {
             holds.add(&guard::inspect(bytes).map_err(NoChange)?, Some(bytes));
         }
         let (fates, ranges) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { author: author.into(), held: holds, fates, ranges })
+        Ok(Self { author: author.into(), held: holds, fates, ranges, passage: None })
+    }
+
+    /// What does not hold was made upon an epoch that is over.
+    pub fn pass(&mut self, passage: Passage) {
+        self.passage = Some(passage);
     }
 
     /// Whether a change holds.
@@ -279,7 +287,11 @@ impl Reauthor {
                 standing.insert(hash);
                 continue;
             }
-            let fate = self.fates.get(&hash)?;
+            let Some(fate) = self.fates.get(&hash) else {
+                // What was settled of the epoch before is in the beginning of this one.
+                standing.insert(self.passage.as_ref()?.head);
+                continue;
+            };
             ahead.extend(fate.copies.iter().filter_map(|copy| copy.hash));
             if let Some(last) = fate.same.checked_sub(1) {
                 standing.extend(self.held.with_op(&fate.actor, fate.start + last as u64));
@@ -288,11 +300,14 @@ impl Reauthor {
                 ahead.extend(&fate.deps);
             }
         }
+        if standing.is_empty() {
+            standing.extend(self.passage.as_ref().map(|passage| passage.head));
+        }
         Some(standing)
     }
 
     /// A mark's two ends, or any other operation, with everything that it refers to under the id that this has now.
-    fn again(&self, part: &[Op]) -> Result<Vec<Op>, Why> {
+    fn again(&mut self, part: &[Op]) -> Result<Vec<Op>, Why> {
         let made: Vec<Op> = part.iter().map(|op| self.op(op)).collect::<Result<_, _>>()?;
         match &made[..] {
             // Nothing is left between its ends.
@@ -316,7 +331,7 @@ impl Reauthor {
             && document.written(&op.obj, key).iter().any(|id| !known.contains(&id))
     }
 
-    fn op(&self, op: &Op) -> Result<Op, Why> {
+    fn op(&mut self, op: &Op) -> Result<Op, Why> {
         let moot = |why| if op.action == OpType::Delete { Why::Moot } else { why };
         let obj = match &op.obj {
             ObjectId::Root => ObjectId::Root,
@@ -362,18 +377,26 @@ impl Reauthor {
     }
 
     /// The element behind which something is inserted.
-    fn anchor(&self, id: &OpId) -> Option<ElementId> {
-        let mut id = id;
+    fn anchor(&mut self, id: &OpId) -> Option<ElementId> {
+        let mut id = id.clone();
         loop {
-            if let Some(now) = self.resolve(id) {
+            if let Some(now) = self.resolve(&id) {
                 return Some(ElementId::Id(now));
             }
-            let op = self.lost(id)?;
+            let Some(op) = self.lost(&id) else {
+                // An element that was deleted before the epoch: whatever stood in front of it stands there still.
+                let front = self.passage.as_mut()?.before.as_mut()?.in_front_of(&id)?;
+                match front {
+                    Some(before) => id = before,
+                    None => return Some(ElementId::Head),
+                }
+                continue;
+            };
             if !matches!(op.action, OpType::MarkBegin(_) | OpType::MarkEnd(_)) {
                 return None;
             }
             match &op.key {
-                Key::Seq(ElementId::Id(before)) => id = before,
+                Key::Seq(ElementId::Id(before)) => id = before.clone(),
                 Key::Seq(ElementId::Head) => return Some(ElementId::Head),
                 Key::Map(_) => return None,
             }

@@ -211,6 +211,10 @@ impl Compactor {
             }
             return Ok(());
         }
+        if !state.epoch_cleared && self.is_ours(place).await? {
+            self.clear_epoch(&state).await?;
+            round.dropped += 1;
+        }
         if state.tail.is_none() {
             state.tail = Some(self.count(&state).await?);
         }
@@ -267,7 +271,7 @@ impl Compactor {
 
     /// Counts what was there before tails were, or what an older version wrote.
     async fn count(&self, state: &DocumentState) -> Result<Amount, StoreError> {
-        let after = state.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+        let after = state.snapshot.as_ref().map_or(state.epoch_seq, |snapshot| snapshot.seq);
         let range = Range { after, through: u64::MAX, few: has_few(state, after) };
         let found = self.registry.changes_in(state.space, state.doc, range, FOLD_CHANGES_MAX).await?;
         let tail = Amount { changes: found.len() as u64, bytes: found.iter().map(|(_, bytes)| bytes).sum() };

@@ -1,7 +1,7 @@
 //! One exchange with one space, however it came: who may enter, what is taken, which page is read.
 
 use sync_core::check::Push;
-use sync_core::feed::{Body, FeedHead, Item, Run};
+use sync_core::feed::{Body, FeedHead, Item, ItemKind, Run};
 use sync_core::guard;
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
@@ -67,6 +67,10 @@ pub(crate) fn admissible(run: &Run, caller: &Caller, bytes_max: usize) -> Result
 pub(crate) async fn take(app: &App, caller: &Caller, space: SpaceId, run: Run) -> Result<PushAnswer, ApiError> {
     let user = caller.user.clone();
     let mut push = aside(!is_short(&run), move || Push::check(user, run)).await?;
+    if push.candidates.iter().any(|candidate| candidate.kind == ItemKind::Epoch) {
+        push.active_since_ms = app.compactor.active_since_ms();
+        app.compactor.write_places().await?;
+    }
     if let Some(validator) = &app.validator {
         validator.look(space, &mut push).await?;
     }

@@ -182,7 +182,8 @@ fn proposal(space: SpaceId, push: &Push) -> Proposal {
             Checked::Create(collection) => What::Create { collection: collection.clone() },
             Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) => What::Change { bytes: bytes.clone() },
             Checked::Delete => What::Delete,
-            Checked::Refused(_) => return None,
+            // It shows what the document shows already.
+            Checked::Epoch(..) | Checked::Refused(_) => return None,
         };
         Some(Proposed { n, doc: candidate.doc, hash: candidate.hash, what })
     };

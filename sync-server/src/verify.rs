@@ -149,7 +149,7 @@ impl Walk {
         };
         match checked {
             Checked::Create(collection) => {
-                let facts = DocumentFacts { collection, deleted: false, operations: 0, actors: 0 };
+                let facts = DocumentFacts { collection, deleted: false, operations: 0, actors: 0, epoch: 0 };
                 self.documents.entry(header.doc).or_insert((facts, None));
             }
             Checked::Delete => match self.documents.get_mut(&header.doc) {
@@ -164,6 +164,17 @@ impl Walk {
                     self.found(Some(seq), "what the row says of its change is not what the change says");
                 }
                 self.changed(row, facts.actor, facts.seq, facts.operations);
+            }
+            Checked::Epoch(facts, _) => {
+                self.actors.retain(|(doc, _), _| *doc != header.doc);
+                self.actors.insert((header.doc, facts.actor), Tail { seq: facts.changes, hash: facts.head });
+                match self.documents.get_mut(&header.doc) {
+                    Some((document, _)) => {
+                        (document.operations, document.actors) = (facts.operations, 1);
+                        document.epoch = facts.number;
+                    }
+                    None => self.found(Some(seq), "begins a document anew that was never created"),
+                }
             }
             Checked::Refused(_) => {}
         }
@@ -256,6 +267,7 @@ fn check(row: &LogRow) -> Result<Checked, String> {
             Err(_) => return Err("its payload is not the name of a collection".to_owned()),
         },
         (ItemKind::Change, Some(bytes)) => Body::Change { bytes },
+        (ItemKind::Epoch, Some(bytes)) => Body::Epoch { bytes },
     };
     let base = FeedHead { n: header.id.n.saturating_sub(1), chain: Hash([0; 32]) };
     let items = vec![Item { doc: header.doc, hash: header.hash, body }];

@@ -17,6 +17,7 @@ use super::store::{Held, NewItem, SpaceRow, Store, StoreError, Writer};
 mod access;
 mod catch_up;
 mod collect;
+mod epoch;
 mod fold;
 mod heal;
 mod held;

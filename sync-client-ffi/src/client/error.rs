@@ -121,6 +121,12 @@ pub enum ClientError {
     /// The document is deleted.
     #[error("the document {0} is deleted")]
     Deleted(DocId),
+    /// Something of the space is not on the server yet, or not read back.
+    #[error("the document {0} is not in step with the server: sync, and try again")]
+    Unsettled(DocId),
+    /// No epoch can be made of the document.
+    #[error("no epoch can be made of the document: {0}")]
+    Epoch(#[from] sync_core::epoch::EpochError),
     /// The space is not one that this device uses.
     #[error("this device does not use that space: call add_space first")]
     NoSpace,

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 mod access;
 mod documents;
+mod epochs;
 mod feeds;
 mod fold;
 mod heal;

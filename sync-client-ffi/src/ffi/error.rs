@@ -129,6 +129,14 @@ pub enum RejoinError {
         /// Which.
         document: DocId,
     },
+    /// Something of the space is not on the server yet, or not read back: sync, and try again.
+    #[error("{text}")]
+    Unsettled {
+        /// What happened, and what to do.
+        text: String,
+        /// Which document is not in step.
+        document: DocId,
+    },
     /// A newer version of the app has changed what the document is made of, and this one may only read it: update the app.
     #[error("{text}")]
     NewerSchema {
@@ -341,6 +349,7 @@ impl From<ClientError> for RejoinError {
             ClientError::DiskFull => Self::DiskFull { text },
             ClientError::NoDocument(document) => Self::NoDocument { text, document },
             ClientError::Deleted(document) => Self::Deleted { text, document },
+            ClientError::Unsettled(document) => Self::Unsettled { text, document },
             ClientError::NoSpace => Self::NoSpace { text },
             ClientError::NoAccess(_) => Self::NoAccess { text },
             ClientError::NewerSchema { doc, version, writers_from } => {
@@ -357,7 +366,7 @@ impl From<ClientError> for RejoinError {
             ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
             ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
             ClientError::NoChange(_) | ClientError::NotInQuarantine(_) => Self::NotFound { text },
-            ClientError::PersonalSpace => Self::Invalid { text },
+            ClientError::PersonalSpace | ClientError::Epoch(_) => Self::Invalid { text },
             ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },
         }

@@ -58,6 +58,19 @@ impl Document {
         let (path, at) = (parse(path)?, hashes_of(&hashes)?);
         self.with(|doc| doc.restore(path, &at))
     }
+
+    /// Begins the document anew: the same content without the history before it, here and everywhere, so that it takes as much
+    /// room as what it shows. For owners. It takes effect once the server has taken it; where another device has not read so
+    /// far, or the document moved on, it is refused with `epoch_early` and stands in the quarantine as such: drop it there
+    /// and try again later. Nothing that somebody wrote meanwhile is lost. Gives the number of the epoch.
+    pub fn forget_history(&self) -> Result<u64, RejoinError> {
+        self.with(|doc| doc.start_epoch())
+    }
+
+    /// How often the document began anew, as it is shown here.
+    pub fn epoch(&self) -> Result<u64, RejoinError> {
+        self.with(|doc| doc.epoch())
+    }
 }
 
 fn hashes_of(texts: &[String]) -> Result<Vec<Hash>, RejoinError> {

@@ -48,6 +48,8 @@ impl Facts {
         let facts = match &candidate.checked {
             Checked::Refused(code) => return Judgement::Refuse(*code),
             Checked::Create(_) => return Judgement::Take,
+            // Without a server nobody knows when every device has read so far.
+            Checked::Epoch(..) => return Judgement::Refuse(RejectCode::EpochEarly),
             Checked::Delete => None,
             Checked::Change(facts, _) | Checked::Unwanted(facts, _) => Some(facts),
         };
@@ -71,7 +73,7 @@ impl Facts {
         for &dep in &facts.deps {
             match self.changes.get(&(doc, dep)) {
                 Some(Dependency::Applied { max_op: of_dep }) => max_op = max_op.max(*of_dep),
-                Some(Dependency::Refused) => upon_refused = true,
+                Some(Dependency::Refused | Dependency::Passed) => upon_refused = true,
                 None => missing = true,
             }
         }

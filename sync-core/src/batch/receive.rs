@@ -124,6 +124,7 @@ impl Replica {
                 received.deleted.insert(doc);
                 Body::Delete
             }
+            Checked::Epoch(_, bytes) => Body::Epoch { bytes },
             Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) if refused => {
                 self.facts.refuse(doc, hash);
                 Body::Change { bytes }

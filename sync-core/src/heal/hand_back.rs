@@ -280,6 +280,7 @@ pub fn entry(header: crate::log::Header, payload: Option<Vec<u8>>) -> Entry {
     let body = match (header.kind, header.verdict, payload) {
         (_, Verdict::Rejected(_), _) => None,
         (ItemKind::Delete, ..) => Some(Body::Delete),
+        (ItemKind::Epoch, _, Some(bytes)) => Some(Body::Epoch { bytes }),
         (ItemKind::Create, _, Some(name)) => String::from_utf8(name).ok().map(|collection| Body::Create { collection }),
         (ItemKind::Change, _, Some(bytes)) => Some(Body::Change { bytes }),
         (_, _, None) => None,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Candidate, ChangeFacts, Checked, check_change};
 use crate::chunk;
 use crate::code::RejectCode;
+use crate::epoch::{Epoch, epoch_hash};
 use crate::feed::{Body, ItemKind, create_hash, delete_hash, is_collection};
 use crate::ledger::{Decision, Judged, Ledger, Rules, Wanted};
 use crate::log::{Cursor, Entry, Header, Receipt, ReceiptKey, Verdict};
@@ -101,6 +102,12 @@ fn check(header: &Header, body: Option<Body>) -> Result<Option<Checked>, Refused
                 Err(code) => Checked::Refused(code),
             })
         }
+        (ItemKind::Epoch, Some(Body::Epoch { bytes })) if epoch_hash(header.doc, &bytes) == header.hash => {
+            Some(match Epoch::check(header.id.device, &bytes) {
+                Ok(facts) => Checked::Epoch(facts, bytes),
+                Err(code) => Checked::Refused(code),
+            })
+        }
         (ItemKind::Delete, None | Some(Body::Delete)) if delete_hash(header.doc) == header.hash => {
             Some(Checked::Delete)
         }
@@ -139,7 +146,7 @@ impl Lost {
     /// Payload bytes that it adds to the log.
     pub fn payload_bytes(&self) -> usize {
         match &self.checked {
-            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) => bytes.len(),
+            Checked::Change(_, bytes) | Checked::Unwanted(_, bytes) | Checked::Epoch(_, bytes) => bytes.len(),
             Checked::Create(collection) => collection.len(),
             Checked::Delete | Checked::Refused(_) => 0,
         }
@@ -168,8 +175,8 @@ impl Ledger {
                 continue;
             }
             let joins = one.header.id.n == acked.n + 1 && !stopped.contains(&device);
-            let rules = Rules { may_write: true, quotas: false };
-            match joins.then(|| self.judge(rules, &one.candidate())) {
+            let rules = Rules { may_write: true, owns: true, quotas: false };
+            match joins.then(|| self.judge(device, rules, &one.candidate())) {
                 Some(Judged::Verdict(verdict)) => {
                     let header = Header { verdict, ..one.header };
                     let chain = acked.next(header.kind, header.doc, header.hash).chain;

@@ -1,6 +1,6 @@
 //! Which facts deciding needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{Candidate, Checked, Push};
 use crate::id::{Actor, DeviceId, DocId, Hash};
@@ -18,6 +18,9 @@ pub struct Wanted {
     pub actors: BTreeSet<(DocId, Actor)>,
     /// Changes that are depended upon.
     pub dependencies: BTreeSet<(DocId, Hash)>,
+    /// Documents that are to begin anew, the place in the log at which that was made, by whom, and since when devices count
+    /// as active.
+    pub epochs: BTreeMap<(DocId, u64, DeviceId), u64>,
 }
 
 impl Wanted {
@@ -27,7 +30,12 @@ impl Wanted {
         for push in pushes {
             wanted.users.insert(push.user.clone());
             wanted.devices.insert(push.device);
-            push.candidates.iter().for_each(|candidate| wanted.add(candidate));
+            for candidate in &push.candidates {
+                wanted.add(candidate);
+                if let Checked::Epoch(facts, _) = &candidate.checked {
+                    wanted.epochs.insert((candidate.doc, facts.through, push.device), push.active_since_ms);
+                }
+            }
         }
         wanted
     }

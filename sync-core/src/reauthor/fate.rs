@@ -142,7 +142,11 @@ impl Reauthor {
             }
             id = next;
         }
-        self.held.with_op(id.actor(), id.counter()).map(|_| id)
+        if self.held.with_op(id.actor(), id.counter()).is_some() {
+            return Some(id);
+        }
+        let now = self.passage.as_ref()?.map.get(&id)?;
+        self.held.with_op(now.actor(), now.counter()).map(|_| now)
     }
 
     /// An operation that does not hold, if its change is known.

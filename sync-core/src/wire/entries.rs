@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use super::pack::{EXPLICIT_HASH, PackError, Packer, Unpacker, inflate};
 use super::run::Base64;
+use crate::epoch::epoch_hash;
 use crate::feed::{Body, ChangeId, ItemKind, create_hash, delete_hash};
 use crate::id::{DeviceId, DocId, Hash};
 use crate::log::{Entry, Header, Verdict};
@@ -19,6 +20,7 @@ const DELETE: u8 = 3;
 /// The reader's own, applied; it has the rest.
 const OWN: u8 = 4;
 const REJECTED: u8 = 5;
+const EPOCH: u8 = 6;
 /// Flag of a tag: `n` follows, as it is not one more than this device's last in the page.
 const EXPLICIT_N: u8 = 0x40;
 
@@ -79,6 +81,9 @@ struct ReadableEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
     change: Option<Base64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
+    epoch: Option<Base64>,
 }
 
 #[cfg(feature = "openapi")]
@@ -125,6 +130,10 @@ fn readable(entry: &PageEntry) -> ReadableEntry {
         Some(Body::Change { bytes }) => (None, Some(Base64(bytes.clone()))),
         _ => (None, None),
     };
+    let epoch = match &entry.body {
+        Some(Body::Epoch { bytes }) => Some(Base64(bytes.clone())),
+        _ => None,
+    };
     let ChangeId { device, n } = entry.id;
     ReadableEntry {
         device,
@@ -135,11 +144,13 @@ fn readable(entry: &PageEntry) -> ReadableEntry {
         hash: entry.hash,
         collection,
         change,
+        epoch,
     }
 }
 
 fn entry(entry: ReadableEntry) -> PageEntry {
-    let body = match (entry.kind, entry.collection, entry.change) {
+    let body = match (entry.kind, entry.collection, entry.change.or(entry.epoch)) {
+        (ItemKind::Epoch, _, Some(epoch)) => Some(Body::Epoch { bytes: epoch.0 }),
         (ItemKind::Create, Some(collection), _) => Some(Body::Create { collection }),
         (ItemKind::Change, _, Some(change)) => Some(Body::Change { bytes: change.0 }),
         (ItemKind::Delete, ..) if entry.hash.is_some() && entry.verdict == Verdict::Applied => Some(Body::Delete),
@@ -163,6 +174,7 @@ pub(super) fn pack(entries: &[PageEntry]) -> Vec<u8> {
             (_, Some(Body::Change { .. })) if chunk.is_some() => (STRIPPED, entry.hash),
             (_, Some(Body::Change { .. })) => (RAW, None),
             (_, Some(Body::Delete)) => (DELETE, Some(delete_hash(entry.doc))),
+            (_, Some(Body::Epoch { bytes })) => (EPOCH, Some(epoch_hash(entry.doc, bytes))),
             (_, None | Some(Body::Void { .. })) => (OWN, None),
         };
         let explicit_hash = entry.hash.filter(|hash| Some(*hash) != derived);
@@ -181,7 +193,7 @@ pub(super) fn pack(entries: &[PageEntry]) -> Vec<u8> {
         match (tag, &entry.body, &chunk) {
             (STRIPPED, _, Some(chunk)) => packer.strip(entry.doc, chunk),
             (CREATE, Some(Body::Create { collection }), _) => packer.bytes(collection.as_bytes()),
-            (RAW, Some(Body::Change { bytes }), _) => packer.bytes(bytes),
+            (RAW, Some(Body::Change { bytes }), _) | (EPOCH, Some(Body::Epoch { bytes }), _) => packer.bytes(bytes),
             (OWN, ..) => packer.out.push(entry.kind.number()),
             (REJECTED, ..) => packer.out.extend_from_slice(&[entry.kind.number(), entry.verdict.number()]),
             _ => {}
@@ -217,6 +229,10 @@ pub(super) fn unpack(packed: &[u8]) -> Result<Vec<PageEntry>, PackError> {
                 (ItemKind::Change, applied, Some(hash), Some(Body::Change { bytes }))
             }
             RAW => (ItemKind::Change, applied, None, Some(Body::Change { bytes: input.bytes()?.to_vec() })),
+            EPOCH => {
+                let bytes = input.bytes()?.to_vec();
+                (ItemKind::Epoch, applied, Some(epoch_hash(doc, &bytes)), Some(Body::Epoch { bytes }))
+            }
             DELETE => (ItemKind::Delete, applied, Some(delete_hash(doc)), Some(Body::Delete)),
             OWN => (input.kind()?, applied, None, None),
             REJECTED => {

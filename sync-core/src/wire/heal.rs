@@ -163,7 +163,8 @@ fn readable(entry: Entry) -> ReadableEntry {
     let Header { id: ChangeId { device, n }, kind, doc, hash, verdict } = entry.header;
     let (collection, change) = match entry.body {
         Some(Body::Create { collection }) => (Some(collection), None),
-        Some(Body::Change { bytes }) => (None, Some(Base64(bytes))),
+        // What it carries is said in the place of a change.
+        Some(Body::Change { bytes } | Body::Epoch { bytes }) => (None, Some(Base64(bytes))),
         _ => (None, None),
     };
     ReadableEntry { device, n, kind, doc, verdict, hash, collection, change }
@@ -175,6 +176,7 @@ fn entry(entry: ReadableEntry) -> Entry {
         (_, Verdict::Rejected(_), ..) => None,
         (ItemKind::Create, _, Some(collection), _) => Some(Body::Create { collection }),
         (ItemKind::Change, _, _, Some(change)) => Some(Body::Change { bytes: change.0 }),
+        (ItemKind::Epoch, _, _, Some(epoch)) => Some(Body::Epoch { bytes: epoch.0 }),
         (ItemKind::Delete, ..) => Some(Body::Delete),
         _ => None,
     };

@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 use super::pack::{EXPLICIT_HASH, PackError, Packer, Unpacker, inflate};
 use super::strict;
 use crate::code::RejectCode;
+use crate::epoch::epoch_hash;
 use crate::feed::{Body, FeedHead, Item, ItemKind, Run, create_hash, delete_hash};
 use crate::id::{DeviceId, DocId, Hash};
 
@@ -17,6 +18,7 @@ const STRIPPED: u8 = 1;
 const RAW: u8 = 2;
 const DELETE: u8 = 3;
 const VOID: u8 = 4;
+const EPOCH: u8 = 5;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +61,12 @@ enum ReadableItem {
     Delete {
         doc: DocId,
         hash: Hash,
+    },
+    Epoch {
+        doc: DocId,
+        hash: Hash,
+        #[cfg_attr(feature = "openapi", schema(value_type = String, content_encoding = "base64"))]
+        epoch: Base64,
     },
     Void {
         doc: DocId,
@@ -139,6 +147,7 @@ fn readable(item: &Item) -> ReadableItem {
         Body::Create { collection } => ReadableItem::Create { doc, hash, collection: collection.clone() },
         Body::Change { bytes } => ReadableItem::Change { doc, hash, change: Base64(bytes.clone()) },
         Body::Delete => ReadableItem::Delete { doc, hash },
+        Body::Epoch { bytes } => ReadableItem::Epoch { doc, hash, epoch: Base64(bytes.clone()) },
         Body::Void { kind, code } => ReadableItem::Void { doc, hash, was: *kind, code: *code },
     }
 }
@@ -148,6 +157,7 @@ fn item(item: ReadableItem) -> Item {
         ReadableItem::Create { doc, hash, collection } => Item { doc, hash, body: Body::Create { collection } },
         ReadableItem::Change { doc, hash, change } => Item { doc, hash, body: Body::Change { bytes: change.0 } },
         ReadableItem::Delete { doc, hash } => Item { doc, hash, body: Body::Delete },
+        ReadableItem::Epoch { doc, hash, epoch } => Item { doc, hash, body: Body::Epoch { bytes: epoch.0 } },
         ReadableItem::Void { doc, hash, was, code } => Item { doc, hash, body: Body::Void { kind: was, code } },
     }
 }
@@ -186,6 +196,10 @@ pub(super) fn pack_item(packer: &mut Packer, item: &Item) {
             }
         }
         Body::Delete => start(packer, DELETE, doc, (delete_hash(doc) != hash).then_some(hash)),
+        Body::Epoch { bytes } => {
+            start(packer, EPOCH, doc, (epoch_hash(doc, bytes) != hash).then_some(hash));
+            packer.bytes(bytes);
+        }
         Body::Void { kind, code } => {
             start(packer, VOID, doc, Some(hash));
             packer.out.extend_from_slice(&[kind.number(), code.number()]);
@@ -217,6 +231,10 @@ pub(super) fn unpack_item(input: &mut Unpacker<'_>, tag: u8) -> Result<Item, Pac
         }
         RAW => (None, Body::Change { bytes: input.bytes()?.to_vec() }),
         DELETE => (Some(delete_hash(doc)), Body::Delete),
+        EPOCH => {
+            let bytes = input.bytes()?.to_vec();
+            (Some(epoch_hash(doc, &bytes)), Body::Epoch { bytes })
+        }
         VOID => {
             let kind = input.kind()?;
             let code = RejectCode::from_number(input.byte()?).ok_or(PackError::Malformed)?;

@@ -11,6 +11,7 @@ mod batches;
 mod cases;
 mod documents;
 mod edits;
+mod epochs;
 mod feeds;
 mod frames;
 mod golden;

@@ -116,7 +116,7 @@ fn reauthor(number: u8, held: &[Vec<u8>]) -> Reauthor {
 }
 
 /// The values, and the marks on the texts among them.
-fn looks(document: &Document) -> (Option<Value>, Vec<(Path, Marked)>) {
+pub fn looks(document: &Document) -> (Option<Value>, Vec<(Path, Marked)>) {
     let root = document.get(Path::root());
     let (mut ahead, mut marks) = (vec![(Path::root(), root.clone().unwrap())], Vec::new());
     while let Some((path, value)) = ahead.pop() {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use sync_core::check::Push;
+use sync_core::code::RejectCode;
 use sync_core::feed::{ChangeId, FeedHead, ItemKind};
 use sync_core::heal::{Lost, TakenBack};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
-use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Outcome, Role, Tail, Wanted};
+use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Outcome, Role, EpochStanding, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::{ItemResult, ItemStatus, PushAnswer};
 
@@ -27,7 +28,7 @@ impl Server {
         Self {
             space,
             log: Vec::new(),
-            roles: BTreeMap::from([("writer".to_owned(), Role::Writer), ("reader".to_owned(), Role::Reader)]),
+            roles: BTreeMap::from([("writer".to_owned(), Role::Writer), ("reader".to_owned(), Role::Reader), ("owner".to_owned(), Role::Owner)]),
             feeds: BTreeMap::new(),
             places: BTreeMap::new(),
             documents: BTreeMap::new(),
@@ -58,17 +59,20 @@ impl Server {
             let count = self.tails.range((doc, first)..=(doc, last)).count();
             ((doc, first), count as u64)
         };
-        Ledger {
-            space: self.space,
-            head: self.head(),
-            documents_total: self.documents.len() as u64,
-            roles: some(&self.roles, wanted.users.iter().cloned()),
-            feeds: some(&self.feeds, wanted.devices.iter().copied()),
-            documents: some(&self.documents, wanted.documents.iter().copied()),
-            tails: some(&self.tails, wanted.actors.iter().copied()),
-            actors_together: wanted.actors.iter().map(together).collect(),
-            dependencies: some(&self.dependencies, wanted.dependencies.iter().copied()),
-        }
+        let standing = |&(doc, through, device): &(DocId, u64, DeviceId)| {
+            let of_document = |entry: &&NewEntry| entry.header.doc == doc && entry.change.is_some();
+            let moved = self.log.iter().filter(of_document).any(|entry| entry.at.seq > through);
+            ((doc, through, device), EpochStanding { moved, behind: false })
+        };
+        let mut ledger = Ledger::new(self.space, self.head(), self.documents.len() as u64);
+        ledger.roles = some(&self.roles, wanted.users.iter().cloned());
+        ledger.feeds = some(&self.feeds, wanted.devices.iter().copied());
+        ledger.documents = some(&self.documents, wanted.documents.iter().copied());
+        ledger.tails = some(&self.tails, wanted.actors.iter().copied());
+        ledger.actors_together = wanted.actors.iter().map(together).collect();
+        ledger.dependencies = some(&self.dependencies, wanted.dependencies.iter().copied());
+        ledger.standings = wanted.epochs.keys().map(standing).collect();
+        ledger
     }
 
     /// Decides on a group of pushes and commits what comes of it.
@@ -95,11 +99,19 @@ impl Server {
                 let key = (header.doc, header.hash);
                 if let Some(facts) = &entry.change {
                     self.dependencies.insert(key, Dependency::Applied { max_op: facts.max_op() });
+                } else if header.verdict == Verdict::Rejected(RejectCode::EpochPassed) {
+                    self.dependencies.insert(key, Dependency::Passed);
                 } else {
                     self.dependencies.entry(key).or_insert(Dependency::Refused);
                 }
             }
             self.log.push(entry.clone());
+        }
+        for (doc, (_, facts)) in &decision.epochs {
+            self.tails.retain(|(of, _), _| of != doc);
+            let of_document = self.dependencies.iter_mut().filter(|((of, _), _)| of == doc);
+            of_document.for_each(|(_, dependency)| *dependency = Dependency::Passed);
+            self.dependencies.insert((*doc, facts.head), Dependency::Applied { max_op: facts.operations });
         }
         self.feeds.extend(decision.feeds.iter().map(|device| (*device, ledger.feeds[device])));
         self.documents.extend(decision.documents.iter().map(|doc| (*doc, ledger.documents[doc].clone())));

@@ -1,4 +1,4 @@
-//! What is no longer needed goes: payloads below the horizon that a snapshot covers, and all content of deleted documents. In
+//! What is no longer needed goes: payloads below the horizon that a snapshot covers, all content of deleted documents, and what was before an epoch. In
 //! small bunches, so that pushes come in between.
 
 use std::sync::atomic::Ordering;
@@ -72,6 +72,18 @@ impl Compactor {
             round.spaces_purged += 1;
             tracing::info!(space = %space, "what there was of a deleted space is gone");
         }
+        Ok(())
+    }
+
+    /// Takes away what was before a document's present epoch: that is in it.
+    pub(super) async fn clear_epoch(&self, state: &DocumentState) -> Result<(), StoreError> {
+        let (space, doc) = (state.space, state.doc);
+        while self.registry.clear_parts(space, doc, CLEARED_MAX).await? > 0 {
+            self.pause().await;
+        }
+        self.drop_in(state, Range { after: 0, through: state.epoch_seq - 1, few: true }).await?;
+        self.registry.epoch_cleared(space, doc, state.epoch_seq).await?;
+        tracing::info!(space = %space, doc = %doc, "the history before an epoch is gone");
         Ok(())
     }
 

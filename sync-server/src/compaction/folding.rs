@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use sync_core::epoch::Epoch;
+use sync_core::guard;
 use sync_core::id::{DocId, Hash, SpaceId};
-use sync_core::limits::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, PAGE_BYTES_MAX, SNAPSHOT_PART_BYTES_MAX};
+use sync_core::limits::{
+    CHANGE_BYTES_MAX, EPOCH_CHANGES_MAX, FOLD_BYTES_MAX, FOLD_CHANGES_MAX, PAGE_BYTES_MAX, SNAPSHOT_PART_BYTES_MAX};
 
 use super::Compactor;
 use super::frames::Job;
@@ -67,6 +70,10 @@ impl Compactor {
         if let Some(snapshot) = &state.snapshot {
             heads.extend(&snapshot.heads);
             job.snapshot = Some(self.bytes_of(space, doc, snapshot).await?);
+        } else if state.epoch_seq > 0 {
+            let epoch = self.epoch(state).await?;
+            heads.extend(epoch.changes.last().and_then(|last| guard::inspect(last).ok()).map(|last| last.hash));
+            job.changes = epoch.changes;
         }
         let newest = self.read(space, &tail, &mut job, &mut heads).await?;
         let folded = worker.fold(job).await?;
@@ -99,20 +106,34 @@ impl Compactor {
         Ok(adopted && tail.more)
     }
 
+    /// What the document's epoch began with.
+    async fn epoch(&self, state: &DocumentState) -> Result<Epoch, Unfolded> {
+        let found = self.registry.changes_at(state.space, &[state.epoch_seq]).await?;
+        let bytes = found.into_iter().next().and_then(|entry| entry.bytes);
+        bytes.and_then(|bytes| Epoch::decode(&bytes)).ok_or(Unfolded::Stored("the beginning of the epoch is damaged"))
+    }
+
     /// The first changes behind the snapshot, as many as are folded at once.
     async fn tail(&self, state: &DocumentState) -> Result<Tail, StoreError> {
-        let after = state.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+        let begins = state.snapshot.is_none() && state.epoch_seq > 0;
+        // What an epoch begins with is folded beside them.
+        let (changes_max, bytes_max) = if begins {
+            (FOLD_CHANGES_MAX - EPOCH_CHANGES_MAX, FOLD_BYTES_MAX - CHANGE_BYTES_MAX)
+        } else {
+            (FOLD_CHANGES_MAX, FOLD_BYTES_MAX)
+        };
+        let after = state.snapshot.as_ref().map_or(state.epoch_seq, |snapshot| snapshot.seq);
         let range = Range { after, through: u64::MAX, few: has_few(state, after) };
-        let found = self.registry.changes_in(state.space, state.doc, range, FOLD_CHANGES_MAX).await?;
+        let found = self.registry.changes_in(state.space, state.doc, range, changes_max).await?;
         let (mut tail, count) = (Tail { seqs: Vec::new(), bytes: 0, more: false }, found.len());
         for (seq, bytes) in found {
-            if tail.bytes + bytes > FOLD_BYTES_MAX as u64 && !tail.seqs.is_empty() {
+            if tail.bytes + bytes > bytes_max as u64 && !tail.seqs.is_empty() {
                 break;
             }
             tail.seqs.push(seq);
             tail.bytes += bytes;
         }
-        tail.more = tail.seqs.len() < count || count == FOLD_CHANGES_MAX;
+        tail.more = tail.seqs.len() < count || count == changes_max;
         Ok(tail)
     }
 

@@ -19,6 +19,7 @@ mod accounts;
 mod audit;
 mod author;
 mod devices;
+mod epochs;
 mod grants;
 mod heal;
 mod idempotency;
@@ -34,6 +35,7 @@ pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use lifecycle::lifecycle;
 pub use pages::{diverged_cursors, pages_and_budgets};
 pub use registry::registry;
+pub use epochs::epochs;
 pub use snapshots::snapshots;
 
 /// All of it, but for what needs the store to be opened again.

@@ -34,6 +34,7 @@ pub(crate) fn body(header: &Header, payload: Option<Vec<u8>>) -> Result<Option<(
     let length = bytes.len();
     let body = match header.kind {
         ItemKind::Create => Body::Create { collection: String::from_utf8(bytes).map_err(|_| corrupt("collection"))? },
+        ItemKind::Epoch => Body::Epoch { bytes },
         _ => Body::Change { bytes },
     };
     Ok(Some((Some(body), length)))

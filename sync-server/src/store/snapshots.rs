@@ -66,6 +66,10 @@ pub struct DocumentState {
     pub head_seq: u64,
     /// Where it could not be folded: how often in a row, and when it is tried again.
     pub unfolded: Option<(u64, u64)>,
+    /// The entry that began its present epoch; 0 for one that never began anew.
+    pub epoch_seq: u64,
+    /// Whether no payload of the epoch before is there any more.
+    pub epoch_cleared: bool,
 }
 
 /// Applied changes of a document that are looked for.
@@ -191,7 +195,7 @@ pub trait Snapshots: Send + Sync {
     async fn clear_parts(&self, space: SpaceId, doc: DocId, max: u32) -> Result<u64, StoreError>;
 
     /// Drops payloads of a document's changes at those places. No reader may count any more on those up to `below`, which the
-    /// document's snapshot covers, unless it is deleted.
+    /// document's snapshot covers, unless it is deleted or they are of an epoch that is over.
     async fn drop_payloads(&self, space: SpaceId, doc: DocId, below: u64, seqs: &[u64]) -> Result<(), StoreError>;
 
     /// All of them are dropped up to there.
@@ -202,6 +206,9 @@ pub trait Snapshots: Send + Sync {
 
     /// Nothing is left of the content of a deleted document, from that time on.
     async fn document_purged(&self, space: SpaceId, doc: DocId, now_ms: u64) -> Result<(), StoreError>;
+
+    /// No payload is left of what was before the epoch that this entry began.
+    async fn epoch_cleared(&self, space: SpaceId, doc: DocId, epoch_seq: u64) -> Result<(), StoreError>;
 
     /// A document could not be folded; it is tried again at that time.
     async fn note_unfolded(&self, space: SpaceId, doc: DocId, why: &str, again_ms: u64) -> Result<(), StoreError>;

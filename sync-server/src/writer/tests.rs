@@ -116,7 +116,7 @@ fn space(number: u8) -> SpaceId {
 fn push(n: u64) -> Push {
     let base = FeedHead { n, chain: Hash([0; 32]) };
     let device = DeviceId::from_bytes([0; 16]);
-    Push { user: "ann".to_owned(), device, base, links: Vec::new(), candidates: Vec::new() }
+    Push { user: "ann".to_owned(), device, base, links: Vec::new(), candidates: Vec::new(), active_since_ms: 0 }
 }
 
 impl Stage {

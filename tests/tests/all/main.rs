@@ -5,6 +5,7 @@ mod account;
 mod app_versions;
 mod compaction;
 mod deletion;
+mod epochs;
 mod ffi;
 mod folds;
 mod healing;

@@ -9,6 +9,7 @@ use sync_core::session::StoreOutcome;
 use sync_core::wire::{PageEntry, Snapshot, SnapshotPart, SnapshotWish};
 
 use super::intake::Stored;
+use super::remake::Feed;
 use super::{Engine, Result};
 use crate::client::error::ClientError;
 use crate::client::store::{Held, Released, StoreError, Writer};
@@ -48,7 +49,8 @@ impl Engine {
         stored: &mut Stored,
     ) -> Result<StoreOutcome> {
         let state = self.space(space)?;
-        let (device, through) = (self.device, state.row.cursor.seq);
+        let (device, of_actors, through) = (self.feed_of(space)?, self.device, state.row.cursor.seq);
+        let (mut row, mut passing) = (state.row, Vec::new());
         // Without, it came too late to be needed.
         let Some(held) = state.held else { return Ok(StoreOutcome::Done { more: true, at: through }) };
         let SnapshotPart { snapshot, offset, bytes } = part;
@@ -84,11 +86,22 @@ impl Engine {
                     return Ok(None);
                 }
             }
-            release(writer, space, device, through, held)
+            let mut released = release(writer, space, device, through, held)?;
+            if let Some(released) = &mut released {
+                let passed = std::mem::take(&mut released.passed);
+                passing.extend(passed.iter().map(|(doc, _)| *doc));
+                let mut feed = Feed { space, label: device, device: of_actors, row: &mut row };
+                feed.pass(writer, passed)?;
+                writer.set_space(space, &row)?;
+            }
+            Ok(released)
         });
         let released: Option<Released> = released.map_err(|error: StoreError| ClientError::from(error))?;
         if let Some(released) = released {
+            self.moved_on(space, row);
             self.released(space, &released.touched);
+            self.begun_anew(space, &passing);
+            stored.refused.extend(passing);
             stored.created.extend(released.shown);
         }
         if !fine {
@@ -96,6 +109,16 @@ impl Engine {
         }
         self.parts += 1;
         Ok(StoreOutcome::Done { more: true, at: through })
+    }
+
+    /// Documents have begun an epoch: of what was in memory nothing holds.
+    pub(super) fn begun_anew(&mut self, space: SpaceId, docs: &[DocId]) {
+        for doc in docs {
+            if let Some(stacks) = self.documents.get_mut(&(space, *doc)).and_then(|open| open.undo.as_mut()) {
+                stacks.forget();
+            }
+            self.give_up(space, *doc);
+        }
     }
 
     /// Shows in memory what the disk has released.

@@ -14,7 +14,7 @@ use sync_core::wire::{
 };
 
 use super::catch_up::{at_end, is_left_out, release};
-use super::page::{Decided, Effects, Fit, goes_away};
+use super::page::{Decided, Effects, Fit, begins_epoch, goes_away};
 use super::remake::Feed;
 use super::{Engine, Result};
 use crate::client::error::ClientError;
@@ -123,7 +123,7 @@ impl Engine {
                 }
             },
         };
-        let holds = entries.iter().any(|entry| is_left_out(entry, self.device));
+        let holds = entries.iter().any(|entry| is_left_out(entry, self.device) || begins_epoch(entry));
         let (entries, part) = (entries.into_iter(), response.snapshot);
         Ok(Intake { verdicts, entries, snapshots, holds, part, end, life })
     }
@@ -215,9 +215,11 @@ impl Engine {
                         }
                     }
                 }
+                let mut passed = Vec::new();
                 if let (true, Some(held)) = (last, effects.held)
-                    && let Some(released) = release(writer, space, device, row.cursor.seq, held)?
+                    && let Some(mut released) = release(writer, space, device, row.cursor.seq, held)?
                 {
+                    passed = std::mem::take(&mut released.passed);
                     (effects.held, effects.released) = (None, Some(released));
                 }
                 if ends && effects.held.is_none() {
@@ -225,6 +227,8 @@ impl Engine {
                 }
                 let mut feed = Feed { space, label: device, device: of_actors, row: &mut row };
                 feed.rebuild(writer, &effects.refused)?;
+                effects.passed.extend(passed.iter().map(|(doc, _)| *doc));
+                feed.pass(writer, passed)?;
                 writer.set_space(space, &row)?;
                 Ok::<_, StoreError>(row)
             })?;
@@ -304,7 +308,7 @@ impl Engine {
         stored: &mut Stored,
     ) {
         let Effects { feeds, refused, decided, not_a_writer, created, deleted, touched, .. } = effects;
-        let Effects { held, held_version, released, base_on_disk, .. } = effects;
+        let Effects { held, held_version, released, base_on_disk, passed, .. } = effects;
         stored.decided.extend(decided);
         stored.created.extend(created);
         stored.access |= not_a_writer;
@@ -336,6 +340,8 @@ impl Engine {
                 stacks.forget();
             }
         }
+        self.begun_anew(space, &passed);
+        stored.refused.extend(passed);
         for doc in refused.iter().chain(&deleted) {
             self.give_up(space, *doc);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::chunk::Chunk;
 use sync_core::code::RejectCode;
+use sync_core::epoch::epoch_hash;
 use sync_core::feed::{Body, ChangeId, FeedHead, ItemKind};
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::log::{Cursor, Entry, Header, Verdict};
@@ -33,9 +34,14 @@ pub(super) enum Fit {
 /// Whether something that a journal may stand on goes away with an entry.
 pub(super) fn goes_away(entry: &PageEntry, device: DeviceId) -> bool {
     match entry.verdict {
-        Verdict::Applied => entry.kind == ItemKind::Delete,
+        Verdict::Applied => matches!(entry.kind, ItemKind::Delete | ItemKind::Epoch),
         Verdict::Rejected(_) => entry.id.device == device,
     }
+}
+
+/// Whether a document begins anew with an entry.
+pub(super) fn begins_epoch(entry: &PageEntry) -> bool {
+    entry.kind == ItemKind::Epoch && entry.verdict == Verdict::Applied
 }
 
 impl Engine {
@@ -114,6 +120,8 @@ pub(super) struct Effects {
     /// Whether one was, since the user may not write.
     pub(super) not_a_writer: bool,
     pub(super) deleted: BTreeSet<DocId>,
+    /// Documents that have begun an epoch.
+    pub(super) passed: Vec<DocId>,
     /// Documents that are in the list now and were not before.
     pub(super) created: BTreeSet<DocId>,
     /// Documents that others have changed.
@@ -163,7 +171,9 @@ impl Effects {
             writer.open_hole(space, entry.header.doc, next.seq)?;
         }
         if self.trouble.is_none() {
-            self.take_effect(writer, space, &entry)?;
+            self.take_effect(writer, space, next.seq, &entry)?;
+        }
+        if self.trouble.is_none() {
             *cursor = next;
         }
         Ok(())
@@ -195,7 +205,16 @@ impl Effects {
         if writer.is_out(space, id)? {
             return Ok(());
         }
-        if writer.kind(space, id)? != Some(ItemKind::Change) {
+        let kind = writer.kind(space, id)?;
+        // It is made anew when the epoch is here.
+        if code == RejectCode::EpochPassed && kind == Some(ItemKind::Change) {
+            return Ok(());
+        }
+        if kind == Some(ItemKind::Epoch) {
+            // The app is told; what it would have begun with is of no use.
+            writer.drop_payload(space, id)?;
+        }
+        if kind != Some(ItemKind::Change) {
             let (offers, since_ms) = (writer.offers(space, id)?, clock::wall_ms());
             writer.take_out(space, id)?;
             writer.set_quarantine(space, &KeptEntry { id, doc, code, operations: None, offers, since_ms })?;
@@ -219,6 +238,7 @@ impl Effects {
         let payload = match &entry.body {
             Some(Body::Create { collection }) => collection.as_bytes(),
             Some(Body::Change { bytes }) if Chunk::read(bytes).is_ok_and(|chunk| chunk.hash() == header.hash) => bytes,
+            Some(Body::Epoch { bytes }) if epoch_hash(header.doc, bytes) == header.hash => bytes,
             _ => return Ok(()),
         };
         if writer.restore(space, header.id, header.hash, payload)? && header.kind == ItemKind::Change {
@@ -259,6 +279,7 @@ impl Effects {
                 self.touched.insert(header.doc);
                 Some(bytes.as_slice())
             }
+            Some(Body::Epoch { bytes }) => Some(bytes.as_slice()),
             // What a snapshot stands in for leaves nothing here but its place in the feed.
             None if header.kind == ItemKind::Change && header.verdict == Verdict::Applied => return Ok(()),
             _ => None,
@@ -290,7 +311,7 @@ impl Effects {
         }
     }
 
-    fn take_effect(&mut self, writer: &Writer<'_>, space: SpaceId, entry: &Entry) -> Done {
+    fn take_effect(&mut self, writer: &Writer<'_>, space: SpaceId, seq: u64, entry: &Entry) -> Done {
         let header = &entry.header;
         if header.verdict != Verdict::Applied {
             // A deletion of ours that was refused did not happen.
@@ -311,6 +332,7 @@ impl Effects {
                 }
                 Ok(())
             }
+            (ItemKind::Epoch, _) => self.take_epoch(writer, space, seq, entry),
             (ItemKind::Delete, _) => {
                 self.deleted.insert(header.doc);
                 writer.forget_snapshots(space, header.doc)?;

@@ -31,14 +31,14 @@ pub(super) struct Feed<'a> {
 /// A change that goes out of its document, and what is written in its place.
 pub(super) struct Plan {
     pub(super) id: ChangeId,
-    doc: DocId,
-    author: Actor,
-    code: RejectCode,
-    made: Option<MadeChange>,
-    left: Left,
+    pub(super) doc: DocId,
+    pub(super) author: Actor,
+    pub(super) code: RejectCode,
+    pub(super) made: Option<MadeChange>,
+    pub(super) left: Left,
 }
 
-fn unreadable(error: NoChange) -> StoreError {
+pub(super) fn unreadable(error: NoChange) -> StoreError {
     tracing::error!(%error, "an own change cannot be read");
     StoreError::Row { table: "items" }
 }
@@ -161,7 +161,7 @@ impl Feed<'_> {
     }
 }
 
-fn apart(stored: Vec<StoredChange>, unsent: Option<DeviceId>) -> (Vec<ChangeId>, Vec<Stored>) {
+pub(super) fn apart(stored: Vec<StoredChange>, unsent: Option<DeviceId>) -> (Vec<ChangeId>, Vec<Stored>) {
     let state = |StoredChange { id, mut change, own }: StoredChange| {
         change.state = match change.state {
             State::Own if unsent == Some(id.device) => State::Unsent,

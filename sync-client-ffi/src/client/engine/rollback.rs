@@ -172,7 +172,8 @@ impl Engine {
                         let payload = Some(collection.as_bytes());
                         append(writer, space, device, feed.row, kind, doc, hash, payload, 0)?;
                     }
-                    (ItemKind::Create, None) => {}
+                    // An epoch of a document that is rebuilt is another one.
+                    (ItemKind::Create, None) | (ItemKind::Epoch, _) => {}
                     (ItemKind::Delete, _) => {
                         append(writer, space, device, feed.row, kind, doc, delete_hash(doc), None, 0)?;
                     }

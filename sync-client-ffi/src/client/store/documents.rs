@@ -122,7 +122,8 @@ impl Writer<'_> {
     }
 
     /// The changes of a document that were not refused and are not in its snapshot, behind `after` in the order of arrival:
-    /// their hashes, their bytes, and the arrival of the last. Where the space is held, those of others that came since are
+    /// their hashes, their bytes, and the arrival of the last. What was refused since a new epoch has begun is among them until
+    /// that is here. Where the space is held, those of others that came since are
     /// not among them.
     pub(in crate::client) fn changes(
         &self,
@@ -134,7 +135,7 @@ impl Writer<'_> {
         let (covered, shown) = self.bounds(space, doc)?;
         let mut statement = self.connection.prepare_cached(
             "SELECT arrival, hash, payload FROM items WHERE space_id = ?1 AND doc_id = ?2 AND arrival > ?3 AND kind = ?4 \
-             AND payload IS NOT NULL AND out = 0 AND (verdict IS NULL OR verdict = 0) AND (seq IS NULL OR seq > ?5) \
+             AND payload IS NOT NULL AND out = 0 AND (verdict IS NULL OR verdict IN (0, 26)) AND (seq IS NULL OR seq > ?5) \
              AND (arrival <= ?6 OR device_id = ?7) ORDER BY arrival",
         )?;
         let mut rows = statement.query(params![

@@ -138,6 +138,7 @@ impl Writer<'_> {
                     Body::Create { collection: String::from_utf8(name).map_err(|_| ROW)? }
                 }
                 (ItemKind::Change, Some(bytes)) => Body::Change { bytes },
+                (ItemKind::Epoch, Some(bytes)) => Body::Epoch { bytes },
                 (ItemKind::Delete, _) => Body::Delete,
                 // Its payload was dropped, so it can never be sent again.
                 (kind, None) => Body::Void { kind, code: RejectCode::Void },

@@ -28,6 +28,7 @@ pub(in crate::client) struct KeptEntry {
 }
 
 /// A change of a document with its place in its feed.
+#[derive(Debug)]
 pub(in crate::client) struct StoredChange {
     pub(in crate::client) id: ChangeId,
     pub(in crate::client) change: Stored,
@@ -209,6 +210,8 @@ impl Writer<'_> {
             let (verdict, out, own): (Option<u8>, bool, bool) = (row.get(4)?, row.get(5)?, row.get(6)?);
             let state = match verdict {
                 _ if out => State::Out,
+                // It is made anew when the epoch is here, and stays in the document until then.
+                Some(number) if own && number == RejectCode::EpochPassed.number() => State::Own,
                 Some(number) if number > 0 => State::Refused(RejectCode::from_number(number).ok_or(ROW)?),
                 None if own => State::Own,
                 _ => State::Settled,

@@ -6,6 +6,7 @@ use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::version::VersionVector;
 use sync_core::wire::Snapshot;
 
+use super::quarantine::StoredChange;
 use super::spaces::hash;
 use super::{Result, StoreError, Writer};
 
@@ -37,6 +38,8 @@ pub(in crate::client) struct Released {
     pub(in crate::client) shown: Vec<DocId>,
     /// Documents that have something new.
     pub(in crate::client) touched: Vec<DocId>,
+    /// Documents that begin an epoch, with the changes that they were before.
+    pub(in crate::client) passed: Vec<(DocId, Vec<StoredChange>)>,
 }
 
 impl Writer<'_> {
@@ -192,6 +195,10 @@ impl Writer<'_> {
         )?;
         let shown =
             self.docs("SELECT doc_id FROM documents WHERE space_id = ?1 AND deleted = ?2", params![id, HIDDEN])?;
+        let mut passed = Vec::new();
+        for doc in self.coming_epochs(space)? {
+            passed.push((doc, self.all_changes(space, doc)?));
+        }
         self.run(
             "DELETE FROM snapshot_parts WHERE space_id = ?1 AND hash NOT IN \
              (SELECT hash FROM snapshots s WHERE s.space_id = ?1 AND s.doc_id = snapshot_parts.doc_id AND s.coming = 1) \
@@ -212,7 +219,7 @@ impl Writer<'_> {
         )?;
         self.run("DELETE FROM holes WHERE space_id = ?1", [id])?;
         self.run("UPDATE documents SET deleted = 0 WHERE space_id = ?1 AND deleted = ?2", params![id, HIDDEN])?;
-        Ok(Released { shown, touched })
+        Ok(Released { shown, touched, passed })
     }
 
     fn docs(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<Vec<DocId>> {

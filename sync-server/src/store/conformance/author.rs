@@ -53,7 +53,7 @@ impl Author {
             self.head = self.head.next(candidate.kind, candidate.doc, candidate.hash);
             links.push(self.head.chain);
         }
-        Push { user: self.user.clone(), device: self.device, base, links, candidates }
+        Push { user: self.user.clone(), device: self.device, base, links, candidates, active_since_ms: 0 }
     }
 
     /// A change of this author: its sequence number, first operation and dependencies; it has one operation.

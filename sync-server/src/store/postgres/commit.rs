@@ -2,10 +2,11 @@
 //! decided, and commit.
 
 use sync_core::check::Push;
+use sync_core::code::RejectCode;
 use sync_core::feed::FeedHead;
 use sync_core::heal::Lost;
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
-use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Tail, Wanted};
+use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, EpochStanding, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 use tokio::try_join;
@@ -50,10 +51,40 @@ const FACTS: &str = "
     UNION ALL
     SELECT 7, w.doc_id, w.hash, NULL, NULL, d.verdict::bigint, d.max_op
     FROM unnest($10::uuid[], $11::bytea[]) AS w (doc_id, hash), LATERAL (
-        SELECT verdict, max_op FROM log l
+        SELECT CASE WHEN l.seq <= coalesce((SELECT epoch_seq FROM documents WHERE space_id = $1 AND doc_id = w.doc_id), 0)
+                    THEN 26 ELSE verdict END AS verdict, max_op FROM log l
         WHERE l.space_id = $1 AND l.doc_id = w.doc_id AND l.hash = w.hash AND l.kind = 2
-        ORDER BY verdict LIMIT 1
-    ) d";
+        ORDER BY l.verdict LIMIT 1
+    ) d
+    UNION ALL
+    SELECT 8, doc_id, NULL, epoch_head, NULL, epoch, epoch_max_op
+    FROM documents WHERE space_id = $1 AND doc_id = ANY($4) AND epoch > 0
+    UNION ALL
+    SELECT 9, w.doc_id, w.device, NULL, NULL, w.through,
+        (CASE WHEN EXISTS (
+            SELECT 1 FROM log l
+            WHERE l.space_id = $1 AND l.seq > w.through AND l.doc_id = w.doc_id AND l.kind = 2 AND l.verdict = 0
+        ) THEN 1 ELSE 0 END
+        + CASE WHEN EXISTS (
+            SELECT 1 FROM readers r
+            WHERE r.space_id = $1 AND r.device_id <> w.of AND r.seen_ms >= w.since AND r.seq < w.through AND EXISTS (
+                SELECT 1 FROM log l
+                WHERE l.space_id = $1 AND l.seq > r.seq AND l.seq <= w.through AND l.doc_id = w.doc_id AND l.kind = 2
+                      AND l.verdict = 0 AND l.device_id <> r.device_id)
+        ) THEN 2 ELSE 0 END)::bigint
+    FROM unnest($12::uuid[], $13::bigint[], $14::bytea[], $15::uuid[], $16::bigint[])
+        AS w (doc_id, through, device, of, since)";
+
+/// Documents begin anew: what stood for the epoch before goes.
+const EPOCHS: &str = "
+    WITH begun AS (SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[])
+                   AS w (doc_id, epoch, seq, head, max_op)),
+    actors AS (DELETE FROM actors WHERE space_id = $1 AND doc_id = ANY($2)),
+    snapshots AS (DELETE FROM snapshots WHERE space_id = $1 AND doc_id = ANY($2)),
+    unfolded AS (DELETE FROM unfolded WHERE space_id = $1 AND doc_id = ANY($2))
+    UPDATE documents d SET epoch = b.epoch, epoch_seq = b.seq, epoch_head = b.head, epoch_max_op = b.max_op,
+        epoch_cleared = false, tail_changes = 0, tail_bytes = 0
+    FROM begun b WHERE d.space_id = $1 AND d.doc_id = b.doc_id";
 
 /// Everything that a decision changes, in one statement: each table's rows as arrays.
 const WRITE: &str = "
@@ -110,6 +141,7 @@ pub(super) async fn group(
     let before = ledger.head;
     let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
     let decision = ledger.decide(pushes);
+    begin_epochs(client, &ledger, &decision).await?;
     let stretches = pushed.iter().zip(&decision.outcomes).map(|(pushed, outcome)| pushed.duplicates(outcome));
     let stretches: Vec<Option<Stretch>> = stretches.collect();
     let ((), mut known, ()) = try_join!(
@@ -135,6 +167,7 @@ pub(super) async fn take_back(
     let mut ledger = load(client, pool.begin(), space, &Lost::wanted(&lost)).await?;
     let before = ledger.head;
     let (decision, became) = ledger.take_back(lost);
+    begin_epochs(client, &ledger, &decision).await?;
     try_join!(
         biased;
         write(client, &ledger, &decision),
@@ -201,7 +234,13 @@ async fn read(
         together.iter().map(|(_, (first, last))| (first.as_bytes().as_slice(), last.as_bytes().as_slice())).unzip();
     let (dep_docs, deps): (Vec<Uuid>, Vec<&[u8]>) =
         wanted.dependencies.iter().map(|(doc, hash)| (uuid(doc.as_bytes()), hash.0.as_slice())).unzip();
-    let facts: [(&(dyn ToSql + Sync), Type); 11] = [
+    let asked: Vec<_> = wanted.epochs.iter().collect();
+    let epoch_docs: Vec<Uuid> = asked.iter().map(|((doc, ..), _)| uuid(doc.as_bytes())).collect();
+    let through: Vec<i64> = asked.iter().map(|((_, through, _), _)| *through as i64).collect();
+    let askers: Vec<&[u8]> = asked.iter().map(|((.., device), _)| device.as_bytes().as_slice()).collect();
+    let asking: Vec<Uuid> = asked.iter().map(|((.., device), _)| uuid(device.as_bytes())).collect();
+    let since: Vec<i64> = asked.iter().map(|(_, since)| since.cast_signed()).collect();
+    let facts: [(&(dyn ToSql + Sync), Type); 16] = [
         (&id, Type::UUID),
         (&users, Type::TEXT_ARRAY),
         (&devices, Type::UUID_ARRAY),
@@ -213,6 +252,11 @@ async fn read(
         (&high, Type::BYTEA_ARRAY),
         (&dep_docs, Type::UUID_ARRAY),
         (&deps, Type::BYTEA_ARRAY),
+        (&epoch_docs, Type::UUID_ARRAY),
+        (&through, Type::INT8_ARRAY),
+        (&askers, Type::BYTEA_ARRAY),
+        (&asking, Type::UUID_ARRAY),
+        (&since, Type::INT8_ARRAY),
     ];
     let of_space: [(&(dyn ToSql + Sync), Type); 1] = [(&id, Type::UUID)];
     let ((), locked, facts) = try_join!(
@@ -228,6 +272,9 @@ async fn read(
     let head = Cursor { seq: row::number(locked, 0)?, chain: row::hash(locked, 1)? };
     let mut ledger = Ledger::new(space, head, row::number(locked, 2)?);
     facts.iter().try_for_each(|fact| learn(&mut ledger, fact))?;
+    for fact in &facts {
+        learn_epoch(&mut ledger, wanted, fact)?;
+    }
     Ok((ledger, Standing::from_number(row::get::<i16>(locked, 3)?.into())?))
 }
 
@@ -244,7 +291,7 @@ fn learn(ledger: &mut Ledger, fact: &Row) -> Result<(), StoreError> {
         }
         about @ (3 | 4) => {
             let (operations, actors) = (row::number(fact, 5)?, row::number(fact, 6)?);
-            let facts = DocumentFacts { collection: row::get(fact, 4)?, deleted: about == 4, operations, actors };
+            let facts = DocumentFacts { collection: row::get(fact, 4)?, deleted: about == 4, operations, actors, epoch: 0 };
             ledger.documents.insert(row::doc(fact, 1)?, facts);
         }
         5 => {
@@ -256,15 +303,62 @@ fn learn(ledger: &mut Ledger, fact: &Row) -> Result<(), StoreError> {
             let actor = Actor::from_slice(key()?).map_err(|error| StoreError::Fault(error.into()))?;
             ledger.actors_together.insert((row::doc(fact, 1)?, actor), row::number(fact, 5)?);
         }
+        9 => {
+            let device = DeviceId::from_slice(key()?).map_err(|error| StoreError::Fault(error.into()))?;
+            let said: i64 = row::get(fact, 6)?;
+            let standing = EpochStanding { moved: said & 1 != 0, behind: said & 2 != 0 };
+            ledger.standings.insert((row::doc(fact, 1)?, row::number(fact, 5)?, device), standing);
+        }
+        8 => {}
         _ => {
             let hash = Hash::from_slice(key()?).map_err(|error| StoreError::Fault(error.into()))?;
             let known = match row::verdict(row::get::<i64>(fact, 5)?)? {
                 Verdict::Applied => Dependency::Applied { max_op: row::number(fact, 6)? },
+                Verdict::Rejected(RejectCode::EpochPassed) => Dependency::Passed,
                 Verdict::Rejected(_) => Dependency::Refused,
             };
             ledger.dependencies.insert((row::doc(fact, 1)?, hash), known);
         }
     }
+    Ok(())
+}
+
+/// What a row says of the epoch of a document that is known by now.
+fn learn_epoch(ledger: &mut Ledger, wanted: &Wanted, fact: &Row) -> Result<(), StoreError> {
+    if row::get::<i32>(fact, 0)? != 8 {
+        return Ok(());
+    }
+    let (doc, head) = (row::doc(fact, 1)?, row::hash(fact, 3)?);
+    let (epoch, max_op) = (row::number(fact, 5)?, row::number(fact, 6)?);
+    if let Some(document) = ledger.documents.get_mut(&doc) {
+        document.epoch = epoch;
+    }
+    if wanted.dependencies.contains(&(doc, head)) {
+        ledger.dependencies.insert((doc, head), Dependency::Applied { max_op });
+    }
+    Ok(())
+}
+
+async fn begin_epochs(client: &Session, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
+    if decision.epochs.is_empty() {
+        return Ok(());
+    }
+    let id = uuid(ledger.space.as_bytes());
+    let all: Vec<_> = decision.epochs.iter().collect();
+    let docs: Vec<Uuid> = all.iter().map(|(doc, _)| uuid(doc.as_bytes())).collect();
+    let numbers: Vec<i64> = all.iter().map(|(_, (_, facts))| facts.number as i64).collect();
+    let seqs: Vec<i64> = all.iter().map(|(_, (seq, _))| *seq as i64).collect();
+    let heads: Vec<&[u8]> = all.iter().map(|(_, (_, facts))| facts.head.0.as_slice()).collect();
+    let max_ops: Vec<i64> = all.iter().map(|(_, (_, facts))| facts.operations as i64).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+        (&id, Type::UUID),
+        (&docs, Type::UUID_ARRAY),
+        (&numbers, Type::INT8_ARRAY),
+        (&seqs, Type::INT8_ARRAY),
+        (&heads, Type::BYTEA_ARRAY),
+        (&max_ops, Type::INT8_ARRAY),
+    ];
+    client.execute_typed(EPOCHS, &parameters).await?;
     Ok(())
 }
 

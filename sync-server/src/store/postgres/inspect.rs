@@ -26,14 +26,16 @@ const ROWS: &str = "
            (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = l.seq),
            (EXISTS (SELECT 1 FROM snapshots s WHERE s.space_id = $1 AND s.doc_id = l.doc_id AND s.below_seq >= l.seq)
             OR EXISTS (SELECT 1 FROM documents d
-                       WHERE d.space_id = $1 AND d.doc_id = l.doc_id AND d.deleted_seq IS NOT NULL)),
+                       WHERE d.space_id = $1 AND d.doc_id = l.doc_id
+                             AND (d.deleted_seq IS NOT NULL OR l.seq < d.epoch_seq))),
            (extract(epoch FROM l.received_at) * 1000)::bigint
     FROM log l WHERE l.space_id = $1 AND l.seq > $2 ORDER BY l.seq LIMIT $3";
 const SPACE: &str = "SELECT head_seq, head_chain, documents_total FROM spaces WHERE space_id = $1 AND closed = 0";
 const FEEDS: &str = "SELECT device_id, n, chain FROM feeds WHERE space_id = $1";
-const DOCUMENTS: &str = "SELECT doc_id, collection, deleted_seq, operations, actors FROM documents WHERE space_id = $1";
+const DOCUMENTS: &str =
+    "SELECT doc_id, collection, deleted_seq, operations, actors, epoch FROM documents WHERE space_id = $1";
 const DOCUMENTS_AFTER: &str = "
-    SELECT doc_id, collection, deleted_seq, operations, actors FROM documents
+    SELECT doc_id, collection, deleted_seq, operations, actors, epoch FROM documents
     WHERE space_id = $1 AND doc_id > $2 ORDER BY doc_id LIMIT $3";
 const ACTORS: &str = "SELECT doc_id, actor, seq, hash FROM actors WHERE space_id = $1";
 
@@ -99,8 +101,8 @@ fn facts(found: &Row, at: usize) -> Result<Option<RowFacts>, StoreError> {
 fn document(found: &Row) -> Result<DocumentRow, StoreError> {
     let deleted: Option<i64> = row::get(found, 2)?;
     let (operations, actors) = (row::number(found, 3)?, row::number(found, 4)?);
-    let collection = row::get(found, 1)?;
-    let facts = DocumentFacts { collection, deleted: deleted.is_some(), operations, actors };
+    let (collection, epoch) = (row::get(found, 1)?, row::number(found, 5)?);
+    let facts = DocumentFacts { collection, deleted: deleted.is_some(), operations, actors, epoch };
     Ok((row::doc(found, 0)?, facts, deleted.map(|seq| seq as u64)))
 }
 

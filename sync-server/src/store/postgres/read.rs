@@ -39,13 +39,13 @@ const ENTRIES: &str = "
                        k.verdict = 0 AND k.kind <> 3 AND (k.device_id <> $3 OR $4) AND NOT k.left_out AS carries,
                        CASE WHEN k.size <= least($6, $9) THEN k.size ELSE 0 END AS inlined
                 FROM (SELECT l.*, s.seq AS stands_at, s.hash AS snapshot, s.size, s.heads,
-                             l.kind = 2 AND l.verdict = 0 AND (coalesce(d.deleted, false) OR coalesce(
+                             l.kind = 2 AND l.verdict = 0 AND (coalesce(d.deleted, false) OR coalesce(l.seq < d.epoch_seq, false) OR coalesce(
                                  l.seq <= s.seq AND (s.below_seq > $7 OR ($7 = 0 AND s.size + $8 * s.changes < s.payload_bytes)),
                                  false)) AS left_out
                       FROM (SELECT seq, chain, device_id, n, kind, doc_id, hash, verdict, payload_bytes
                             FROM log WHERE space_id = $1 AND seq > $2 ORDER BY seq LIMIT $5) l
                       LEFT JOIN LATERAL (
-                          SELECT deleted_seq IS NOT NULL AS deleted FROM documents
+                          SELECT deleted_seq IS NOT NULL AS deleted, epoch_seq FROM documents
                           WHERE space_id = $1 AND doc_id = l.doc_id LIMIT 1) d ON true
                       LEFT JOIN LATERAL (
                           SELECT seq, hash, size, heads, below_seq, changes, payload_bytes FROM snapshots

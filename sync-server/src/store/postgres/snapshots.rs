@@ -16,7 +16,7 @@ use super::row::{self, uuid};
 use super::session::{Parameter, Session};
 use statements::{
     ADOPT, ANNOUNCE, CHANGES_AT, CHANGES_OF_FEW, CHANGES_OF_MANY, CLEAR_PARTS, COUNT_TAIL, COVERED, DOCUMENT,
-    DOCUMENTS, DROP, DROPPED, FOLDED, FORGET, HORIZON, LEASE, LOCK_DOCUMENT, MOVE_HORIZON, PART, PURGED, PUT_PART,
+    DOCUMENTS, DROP, DROPPED, EPOCH_CLEARED, FOLDED, FORGET, HORIZON, LEASE, LOCK_DOCUMENT, MOVE_HORIZON, PART, PURGED, PUT_PART,
     READERS, SHORTEN_TAIL, STANDS, UNFOLDED,
 };
 
@@ -56,6 +56,8 @@ fn state(found: &Row) -> Result<DocumentState, StoreError> {
         horizon_seq: optional(14)?.unwrap_or(0),
         head_seq: optional(15)?.unwrap_or(0),
         unfolded: optional(16)?.zip(optional(17)?),
+        epoch_seq: row::number(found, 18)?,
+        epoch_cleared: row::get(found, 19)?,
     })
 }
 
@@ -309,6 +311,17 @@ impl Snapshots for PostgresStore {
         let values: [Parameter<'_>; 3] = [(&id, Type::UUID), (&of, Type::UUID), (&now, Type::INT8)];
         self.primary.with(async |client| Ok(client.execute_typed(PURGED, &values).await?)).await?;
         self.of_document(FOLDED, space, doc).await
+    }
+
+    async fn epoch_cleared(&self, space: SpaceId, doc: DocId, epoch_seq: u64) -> Result<(), StoreError> {
+        let (id, doc, seq) = (uuid(space.as_bytes()), uuid(doc.as_bytes()), epoch_seq as i64);
+        let values: [Parameter<'_>; 3] = [(&id, Type::UUID), (&doc, Type::UUID), (&seq, Type::INT8)];
+        self.primary
+            .with(async |client| {
+                client.execute_typed(EPOCH_CLEARED, &values).await?;
+                Ok(())
+            })
+            .await
     }
 
     async fn note_unfolded(&self, space: SpaceId, doc: DocId, why: &str, again_ms: u64) -> Result<(), StoreError> {

@@ -1,14 +1,15 @@
 //! A group of pushes to one space: load what they are judged against, decide, write what was decided.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use sync_core::check::Push;
+use sync_core::code::RejectCode;
 use sync_core::feed::FeedHead;
 use sync_core::heal::Lost;
 use sync_core::id::SpaceId;
-use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Tail, Wanted};
+use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, EpochStanding, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 
@@ -102,14 +103,20 @@ fn load(
         }
     }
     let mut document = connection.prepare_cached(
-        "SELECT collection, deleted_seq IS NOT NULL, operations, actors FROM documents
+        "SELECT collection, deleted_seq IS NOT NULL, operations, actors, epoch, epoch_seq, epoch_head, epoch_max_op
+         FROM documents
          WHERE space_id = ?1 AND doc_id = ?2",
     )?;
+    let mut epochs = BTreeMap::new();
     for &doc in &wanted.documents {
         let mut rows = document.query(params![id, doc.as_bytes()])?;
         if let Some(found) = rows.next()? {
             let (operations, actors) = (row::number(found, 2)?, row::number(found, 3)?);
-            let facts = DocumentFacts { collection: found.get(0)?, deleted: found.get(1)?, operations, actors };
+            let epoch = row::number(found, 4)?;
+            if epoch > 0 {
+                epochs.insert(doc, (row::number(found, 5)?, row::hash(found, 6)?, row::number(found, 7)?));
+            }
+            let facts = DocumentFacts { collection: found.get(0)?, deleted: found.get(1)?, operations, actors, epoch };
             ledger.documents.insert(doc, facts);
         }
     }
@@ -135,20 +142,65 @@ fn load(
     }
     // Of the same change refused and applied, the applied one sorts first.
     let mut dependency = connection.prepare_cached(
-        "SELECT verdict, max_op FROM log WHERE space_id = ?1 AND doc_id = ?2 AND hash = ?3 AND kind = 2
+        "SELECT verdict, max_op, seq FROM log WHERE space_id = ?1 AND doc_id = ?2 AND hash = ?3 AND kind = 2
          ORDER BY verdict LIMIT 1",
     )?;
     for &(doc, hash) in &wanted.dependencies {
+        let epoch = epochs.get(&doc);
+        if let Some((_, _, max_op)) = epoch.filter(|(_, head, _)| *head == hash) {
+            ledger.dependencies.insert((doc, hash), Dependency::Applied { max_op: *max_op });
+            continue;
+        }
         let mut rows = dependency.query(params![id, doc.as_bytes(), hash.0])?;
         if let Some(found) = rows.next()? {
+            let passed = row::number(found, 2)? <= epoch.map_or(0, |(seq, ..)| *seq);
             let known = match row::verdict(found, 0)? {
+                _ if passed => Dependency::Passed,
+                Verdict::Rejected(RejectCode::EpochPassed) => Dependency::Passed,
                 Verdict::Applied => Dependency::Applied { max_op: row::number(found, 1)? },
                 Verdict::Rejected(_) => Dependency::Refused,
             };
             ledger.dependencies.insert((doc, hash), known);
         }
     }
+    for (&(doc, through, device), &active_since_ms) in &wanted.epochs {
+        let parameters =
+            params![id, doc.as_bytes(), through as i64, device.as_bytes(), active_since_ms.cast_signed()];
+        let standing = connection.query_row(STANDING, parameters, |found| {
+            Ok(EpochStanding { moved: found.get(0)?, behind: found.get(1)? })
+        })?;
+        ledger.standings.insert((doc, through, device), standing);
+    }
     Ok(ledger)
+}
+
+/// Whether a document has changes behind a place; and whether another device that was here lately has not read one of others'
+/// up to it.
+const STANDING: &str = "
+    SELECT EXISTS (SELECT 1 FROM log l
+                   WHERE l.space_id = ?1 AND l.seq > ?3 AND +l.doc_id = ?2 AND l.kind = 2 AND l.verdict = 0),
+           EXISTS (SELECT 1 FROM readers r
+                   WHERE r.space_id = ?1 AND r.device_id <> ?4 AND r.seen_ms >= ?5 AND r.seq < ?3 AND EXISTS (
+                       SELECT 1 FROM log l
+                       WHERE l.space_id = ?1 AND l.seq > r.seq AND l.seq <= ?3 AND +l.doc_id = ?2 AND l.kind = 2
+                             AND l.verdict = 0 AND l.device_id <> r.device_id))";
+
+/// Documents begin anew: what stood for the epoch before goes.
+fn begin_epochs(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
+    let id = ledger.space.as_bytes();
+    for (doc, (seq, facts)) in &decision.epochs {
+        let doc = doc.as_bytes();
+        for table in ["actors", "snapshots", "unfolded"] {
+            connection.execute(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), params![id, doc])?;
+        }
+        connection.execute(
+            "UPDATE documents SET epoch = ?3, epoch_seq = ?4, epoch_head = ?5, epoch_max_op = ?6, epoch_cleared = 0,
+                 tail_changes = 0, tail_bytes = 0
+             WHERE space_id = ?1 AND doc_id = ?2",
+            params![id, doc, facts.number as i64, *seq as i64, facts.head.0, facts.operations as i64],
+        )?;
+    }
+    Ok(())
 }
 
 fn load_space(connection: &Connection, space: SpaceId) -> Result<(Ledger, Standing), StoreError> {
@@ -167,6 +219,7 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
     }
     let id = ledger.space.as_bytes();
     write_entries(connection, ledger.space, &decision.entries)?;
+    begin_epochs(connection, ledger, decision)?;
     let mut feed = connection.prepare_cached(
         "INSERT INTO feeds (space_id, device_id, n, chain) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (space_id, device_id) DO UPDATE SET n = excluded.n, chain = excluded.chain",

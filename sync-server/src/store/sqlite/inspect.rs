@@ -28,7 +28,7 @@ impl Inspect for SqliteStore {
         rows_max: usize,
     ) -> Result<Vec<DocumentRow>, StoreError> {
         self.read(move |connection| {
-            let sql = "SELECT doc_id, collection, deleted_seq, operations, actors FROM documents
+            let sql = "SELECT doc_id, collection, deleted_seq, operations, actors, epoch FROM documents
                        WHERE space_id = ?1 AND doc_id > ?2 ORDER BY doc_id LIMIT ?3";
             let mut statement = connection.prepare_cached(sql)?;
             let after = after.map_or(Vec::new(), |doc| doc.as_bytes().to_vec());
@@ -75,7 +75,8 @@ fn log_rows(
                 (SELECT p.bytes FROM payloads p WHERE p.space_id = l.space_id AND p.seq = l.seq),
                 (EXISTS (SELECT 1 FROM snapshots s WHERE s.space_id = l.space_id AND s.doc_id = l.doc_id AND s.below_seq >= l.seq)
                  OR EXISTS (SELECT 1 FROM documents d
-                            WHERE d.space_id = l.space_id AND d.doc_id = l.doc_id AND d.deleted_seq IS NOT NULL)),
+                            WHERE d.space_id = l.space_id AND d.doc_id = l.doc_id
+                                  AND (d.deleted_seq IS NOT NULL OR l.seq < d.epoch_seq))),
                 l.received_ms
          FROM log l WHERE l.space_id = ?1 AND l.seq > ?2 ORDER BY l.seq LIMIT ?3",
     )?;
@@ -101,7 +102,8 @@ fn facts(found: &Row<'_>, at: usize) -> Result<Option<RowFacts>, StoreError> {
 fn document(found: &Row<'_>) -> Result<DocumentRow, StoreError> {
     let deleted: Option<i64> = found.get(2)?;
     let (operations, actors) = (row::number(found, 3)?, row::number(found, 4)?);
-    let facts = DocumentFacts { collection: found.get(1)?, deleted: deleted.is_some(), operations, actors };
+    let (collection, epoch) = (found.get(1)?, row::number(found, 5)?);
+    let facts = DocumentFacts { collection, deleted: deleted.is_some(), operations, actors, epoch };
     Ok((row::doc(found, 0)?, facts, deleted.map(|seq| seq as u64)))
 }
 
@@ -122,7 +124,7 @@ fn derived(connection: &mut Connection, space: SpaceId) -> Result<Derived, Store
         feeds.push((row::device(found, 0)?, FeedHead { n: row::number(found, 1)?, chain: row::hash(found, 2)? }));
     }
     let mut statement = moment.prepare_cached(
-        "SELECT doc_id, collection, deleted_seq, operations, actors FROM documents WHERE space_id = ?1",
+        "SELECT doc_id, collection, deleted_seq, operations, actors, epoch FROM documents WHERE space_id = ?1",
     )?;
     let mut rows = statement.query([id])?;
     while let Some(found) = rows.next()? {

@@ -13,7 +13,7 @@ use super::super::lifecycle::Standing;
 use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
 use super::row;
 
-/// What is read of each entry. A payload is not even read where the reader has it, where a snapshot stands in for it, or where
+/// What is read of each entry. A payload is not even read where the reader has it, where a snapshot or an epoch stands in for it, or where
 /// its document was deleted. The last two columns say which: 0 none of these, 1 a deleted document, 2 a snapshot.
 const ENTRIES: &str = "
     SELECT e.seq, e.chain, e.device_id, e.n, e.kind, e.doc_id, e.hash, e.verdict,
@@ -22,7 +22,7 @@ const ENTRIES: &str = "
            e.left_out, e.stands_at
     FROM (SELECT l.seq, l.chain, l.device_id, l.n, l.kind, l.doc_id, l.hash, l.verdict, s.seq AS stands_at,
                  CASE WHEN l.kind <> 2 OR l.verdict <> 0 THEN 0
-                      WHEN d.deleted_seq IS NOT NULL THEN 1
+                      WHEN d.deleted_seq IS NOT NULL OR l.seq < d.epoch_seq THEN 1
                       WHEN ?6 IS NOT NULL AND l.seq <= s.seq
                            AND (s.below_seq > ?6 OR (?6 = 0 AND s.size + ?7 * s.changes < s.payload_bytes)) THEN 2
                       ELSE 0 END AS left_out

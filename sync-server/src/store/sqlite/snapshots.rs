@@ -15,7 +15,7 @@ use super::{SqliteStore, row};
 const STATE: &str = "
     SELECT d.space_id, d.doc_id, d.deleted_seq IS NOT NULL, d.purged, d.tail_changes, d.tail_bytes,
            s.seq, s.hash, s.size, s.heads, s.changes, s.payload_bytes, s.below_seq, s.dropped_seq,
-           p.horizon_seq, p.head_seq, u.failures, u.again_ms
+           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared
     FROM documents d
     LEFT JOIN snapshots s ON s.space_id = d.space_id AND s.doc_id = d.doc_id
     LEFT JOIN spaces p ON p.space_id = d.space_id
@@ -64,6 +64,8 @@ fn state(found: &Row<'_>) -> Result<DocumentState, StoreError> {
         horizon_seq: optional(14)?.unwrap_or(0),
         head_seq: optional(15)?.unwrap_or(0),
         unfolded: optional(16)?.zip(optional(17)?),
+        epoch_seq: row::number(found, 18)?,
+        epoch_cleared: found.get(19)?,
     })
 }
 
@@ -111,7 +113,7 @@ fn adopt(connection: &mut Connection, space: SpaceId, new: &NewSnapshot) -> Resu
     let StoredSnapshot { seq, hash, size, heads, changes, payload_bytes, .. } = &new.snapshot;
     let stands = transaction
         .query_row(
-            "SELECT (SELECT deleted_seq IS NULL FROM documents WHERE space_id = ?1 AND doc_id = ?2)
+            "SELECT (SELECT deleted_seq IS NULL AND epoch_seq < ?4 FROM documents WHERE space_id = ?1 AND doc_id = ?2)
                     AND (SELECT hash FROM snapshots WHERE space_id = ?1 AND doc_id = ?2) IS ?3
                     AND EXISTS (SELECT 1 FROM log WHERE space_id = ?1 AND seq = ?4 AND doc_id = ?2 AND hash = ?5
                                 AND kind = 2 AND verdict = 0)",
@@ -160,7 +162,8 @@ fn drop_payloads(
 ) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let covered: bool = transaction.query_row(
-        "SELECT EXISTS (SELECT 1 FROM documents WHERE space_id = ?1 AND doc_id = ?2 AND deleted_seq IS NOT NULL)
+        "SELECT EXISTS (SELECT 1 FROM documents WHERE space_id = ?1 AND doc_id = ?2
+                        AND (deleted_seq IS NOT NULL OR epoch_seq > ?3))
              OR EXISTS (SELECT 1 FROM snapshots WHERE space_id = ?1 AND doc_id = ?2 AND seq >= ?3)",
         params![space.as_bytes(), doc.as_bytes(), below as i64],
         |found| found.get(0),
@@ -365,6 +368,15 @@ impl Snapshots for SqliteStore {
             transaction.execute(purge, params![space.as_bytes(), doc.as_bytes(), now_ms as i64])?;
             transaction.execute("DELETE FROM unfolded WHERE space_id = ?1 AND doc_id = ?2", key)?;
             Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn epoch_cleared(&self, space: SpaceId, doc: DocId, epoch_seq: u64) -> Result<(), StoreError> {
+        let update = "UPDATE documents SET epoch_cleared = 1 WHERE space_id = ?1 AND doc_id = ?2 AND epoch_seq = ?3";
+        self.write(move |connection| {
+            connection.execute(update, params![space.as_bytes(), doc.as_bytes(), epoch_seq as i64])?;
+            Ok(())
         })
         .await
     }

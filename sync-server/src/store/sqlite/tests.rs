@@ -35,6 +35,12 @@ async fn its_registry_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keeps_epochs() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::epochs(&open(&folder)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keeps_snapshots() {
     let folder = tempfile::tempdir().unwrap();
     conformance::snapshots(&open(&folder)).await;
@@ -114,7 +120,7 @@ async fn a_fault_in_one_space_is_not_its_neighbours() {
         let links = vec![base.next(ItemKind::Create, doc, hash).chain];
         let candidates =
             vec![Candidate { kind: ItemKind::Create, doc, hash, checked: Checked::Create("notes".into()) }];
-        (space, vec![Push { user: user.to_owned(), device, base, links, candidates }])
+        (space, vec![Push { user: user.to_owned(), device, base, links, candidates, active_since_ms: 0 }])
     };
     let unknown = (SpaceId::from_bytes([9; 16]), group("ann").1);
     let groups = vec![group("ann"), group("bob"), unknown, group("cleo")];

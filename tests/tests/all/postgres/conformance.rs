@@ -16,6 +16,7 @@ async fn conforms(config: &Database) {
     conformance::sharing::sharing(&store).await;
     conformance::snapshots(&*store).await;
     conformance::lifecycle(&*store).await;
+    conformance::epochs(&*store).await;
     let store: Arc<dyn Store> = store;
     conformance::all(Arc::clone(&store)).await;
     let memory = conformance::remember(&*store).await;

@@ -3,7 +3,7 @@
 pub(super) const DOCUMENTS: &str = "
     SELECT d.space_id, d.doc_id, d.deleted_seq IS NOT NULL, d.purged, d.tail_changes, d.tail_bytes,
            s.seq, s.hash, s.size, s.heads, s.changes, s.payload_bytes, s.below_seq, s.dropped_seq,
-           p.horizon_seq, p.head_seq, u.failures, u.again_ms
+           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared
     FROM (SELECT * FROM documents o WHERE (space_id, doc_id) > ($1, $2)
               AND EXISTS (SELECT 1 FROM spaces c WHERE c.space_id = o.space_id AND c.closed = 0)
           ORDER BY space_id, doc_id LIMIT $3) d
@@ -14,7 +14,7 @@ pub(super) const DOCUMENTS: &str = "
 pub(super) const DOCUMENT: &str = "
     SELECT d.space_id, d.doc_id, d.deleted_seq IS NOT NULL, d.purged, d.tail_changes, d.tail_bytes,
            s.seq, s.hash, s.size, s.heads, s.changes, s.payload_bytes, s.below_seq, s.dropped_seq,
-           p.horizon_seq, p.head_seq, u.failures, u.again_ms
+           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared
     FROM documents d
     LEFT JOIN snapshots s ON s.space_id = d.space_id AND s.doc_id = d.doc_id
     LEFT JOIN spaces p ON p.space_id = d.space_id
@@ -49,6 +49,7 @@ pub(super) const LOCK_DOCUMENT: &str =
     "SELECT deleted_seq IS NOT NULL FROM documents WHERE space_id = $1 AND doc_id = $2 FOR NO KEY UPDATE";
 pub(super) const STANDS: &str = "
     SELECT (SELECT hash FROM snapshots WHERE space_id = $1 AND doc_id = $2) IS NOT DISTINCT FROM $3
+           AND EXISTS (SELECT 1 FROM documents WHERE space_id = $1 AND doc_id = $2 AND epoch_seq < $4)
            AND EXISTS (SELECT 1 FROM log WHERE space_id = $1 AND seq = $4 AND doc_id = $2 AND hash = $5
                        AND kind = 2 AND verdict = 0)";
 pub(super) const ADOPT: &str = "
@@ -68,7 +69,8 @@ pub(super) const CLEAR_PARTS: &str = "
               (SELECT hash FROM snapshots WHERE space_id = $1 AND doc_id = $2)
         LIMIT $3)";
 pub(super) const COVERED: &str = "
-    SELECT EXISTS (SELECT 1 FROM documents WHERE space_id = $1 AND doc_id = $2 AND deleted_seq IS NOT NULL)
+    SELECT EXISTS (SELECT 1 FROM documents WHERE space_id = $1 AND doc_id = $2 
+                   AND (deleted_seq IS NOT NULL OR epoch_seq > $3))
         OR EXISTS (SELECT 1 FROM snapshots WHERE space_id = $1 AND doc_id = $2 AND seq >= $3)";
 pub(super) const ANNOUNCE: &str =
     "UPDATE snapshots SET below_seq = greatest(below_seq, $3) WHERE space_id = $1 AND doc_id = $2";
@@ -81,6 +83,8 @@ pub(super) const FORGET: &str = "
 pub(super) const PURGED: &str = "
     UPDATE documents SET purged = true, tail_changes = 0, tail_bytes = 0, purged_ms = coalesce(purged_ms, $3)
     WHERE space_id = $1 AND doc_id = $2 AND deleted_seq IS NOT NULL";
+pub(super) const EPOCH_CLEARED: &str =
+    "UPDATE documents SET epoch_cleared = true WHERE space_id = $1 AND doc_id = $2 AND epoch_seq = $3";
 pub(super) const UNFOLDED: &str = "
     INSERT INTO unfolded (space_id, doc_id, why, failures, again_ms) VALUES ($1, $2, $3, 1, $4)
     ON CONFLICT (space_id, doc_id) DO UPDATE SET
