@@ -64,7 +64,7 @@ pub enum TransferError {
     )]
     Version(u32),
     /// The space cannot be filled.
-    #[error("{0}; import it into another server, or delete nothing and go on with what is there")]
+    #[error("{0}; import it into another server")]
     NotFilled(NotFilled),
     /// Another import fills the same space.
     #[error("another import of this space began meanwhile, and goes on in place of this one")]
