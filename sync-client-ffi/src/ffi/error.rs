@@ -359,6 +359,8 @@ impl From<ClientError> for RejoinError {
             ClientError::TooManySpaces(_)
             | ClientError::BadCollection(_)
             | ClientError::BadName(_)
+            | ClientError::PersonalSpace
+            | ClientError::Epoch(_)
             | ClientError::PresenceTooLarge { .. } => Self::Invalid { text },
             ClientError::Corrupt => Self::StoreDamaged { text, copy: None },
             ClientError::NoServer => Self::NoServer { text },
@@ -366,7 +368,6 @@ impl From<ClientError> for RejoinError {
             ClientError::StoreNewer(found) => Self::StoreNewer { text, found, supported: found.saturating_sub(1) },
             ClientError::Unsent { edits, changes } => Self::Unsent { text, edits, changes },
             ClientError::NoChange(_) | ClientError::NotInQuarantine(_) => Self::NotFound { text },
-            ClientError::PersonalSpace | ClientError::Epoch(_) => Self::Invalid { text },
             ClientError::Left => Self::Closed { text },
             ClientError::Store(_) => Self::Other { text },
         }

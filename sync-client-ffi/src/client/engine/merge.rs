@@ -128,8 +128,7 @@ impl Engine {
         };
         let device = self.device;
         // A structure may be anybody's; what is in the document is not taken in again.
-        let held: BTreeSet<Hash> =
-            open.document.iter().flat_map(|document| document.structures()).map(|(hash, _)| hash).collect();
+        let held: BTreeSet<Hash> = open.document.iter().flat_map(Document::structures).map(|(hash, _)| hash).collect();
         let foreign = |payload: &Vec<u8>| match sync_core::guard::inspect(payload) {
             Ok(guarded) => guarded.actor.device() != device && !held.contains(&guarded.hash),
             Err(_) => true,
