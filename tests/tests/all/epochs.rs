@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sync_client_ffi::{Client, ClientError, Doc, DocId, Value};
 use sync_core::code::RejectCode;
 use sync_server::Config;
+use sync_server::store::Store;
 use sync_server::store::snapshots::{Range, Snapshots};
 use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
 use sync_tests::rig::{PATIENCE, Rig};
