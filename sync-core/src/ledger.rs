@@ -298,13 +298,7 @@ impl Ledger {
         }
     }
 
-    fn judge_epoch(
-        &self,
-        device: DeviceId,
-        doc: DocId,
-        facts: &EpochFacts,
-        rules: Rules,
-    ) -> Result<(), RejectCode> {
+    fn judge_epoch(&self, device: DeviceId, doc: DocId, facts: &EpochFacts, rules: Rules) -> Result<(), RejectCode> {
         if !rules.owns {
             return Err(RejectCode::NotAnOwner);
         }
@@ -411,8 +405,13 @@ impl Ledger {
             Checked::Create(collection) => {
                 if !self.documents.contains_key(&doc) {
                     self.documents_total += 1;
-                    let facts =
-                        DocumentFacts { collection: collection.clone(), deleted: false, operations: 0, actors: 0, epoch: 0 };
+                    let facts = DocumentFacts {
+                        collection: collection.clone(),
+                        deleted: false,
+                        operations: 0,
+                        actors: 0,
+                        epoch: 0,
+                    };
                     self.documents.insert(doc, facts);
                 }
                 (None, Some(collection.into_bytes()))

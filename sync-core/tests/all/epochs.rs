@@ -118,7 +118,11 @@ fn splice(at: u64, delete: u64, insert: &str) -> Op {
 fn an_insertion_behind_what_was_deleted_stays_where_it_was() {
     let mut rng = Rng(1);
     let mut owner_doc = Document::new(actor(9));
-    let first = sealed(&mut owner_doc, vec![put("text", Value::Text("one two three".into())), put("n", Value::Counter(1))], &mut rng);
+    let first = sealed(
+        &mut owner_doc,
+        vec![put("text", Value::Text("one two three".into())), put("n", Value::Counter(1))],
+        &mut rng,
+    );
     let mut phone = load(renewed(1), std::slice::from_ref(&first));
     let increment = Op::Increment { path: path!["n"], by: 5 };
     let own = [sealed(&mut phone, vec![splice(7, 0, "!"), increment], &mut rng)];
@@ -162,7 +166,14 @@ fn it_takes_as_much_as_the_content() {
         let typed = sealed(&mut document, vec![splice(0, u64::from(round > 0) * 50, &"x".repeat(50))], &mut rng);
         changes.push(typed);
     }
-    let mark = Op::Mark { path: path!["text"], start: 3, end: 9, name: "bold".into(), value: Value::Bool(true), expand: Expand::After };
+    let mark = Op::Mark {
+        path: path!["text"],
+        start: 3,
+        end: 9,
+        name: "bold".into(),
+        value: Value::Bool(true),
+        expand: Expand::After,
+    };
     changes.push(sealed(&mut document, vec![mark], &mut rng));
     let bytes = begin(&changes, &mut rng).encode().len();
     let before: usize = changes.iter().map(Vec::len).sum();
@@ -190,7 +201,8 @@ fn the_server_takes_one_where_nothing_moved_and_then_nothing_of_before() {
     assert_eq!(push(&mut server, "owner", device(9), Item::create(doc(1), "notes".into())), None);
     assert_eq!(push(&mut server, "owner", device(9), of(&first)), None);
     let changes = std::slice::from_ref(&first);
-    let made = |through, rng: &mut Rng| epoch::start(1, through, changes, owner(), &mut || rng.next()).unwrap().encode();
+    let made =
+        |through, rng: &mut Rng| epoch::start(1, through, changes, owner(), &mut || rng.next()).unwrap().encode();
     let early = Item::epoch(doc(1), made(1, &mut rng));
     assert_eq!(push(&mut server, "owner", device(9), early), Some(RejectCode::EpochEarly));
     let bytes = made(2, &mut rng);
@@ -198,7 +210,10 @@ fn the_server_takes_one_where_nothing_moved_and_then_nothing_of_before() {
     assert_eq!(push(&mut server, "writer", device(5), foreign.clone()), Some(RejectCode::ForgedActor));
     assert_eq!(push(&mut server, "writer", device(9), foreign), Some(RejectCode::NotAnOwner));
     assert_eq!(push(&mut server, "owner", device(9), Item::epoch(doc(1), bytes.clone())), None);
-    assert_eq!(push(&mut server, "owner", device(9), Item::epoch(doc(1), bytes.clone())), Some(RejectCode::EpochPassed));
+    assert_eq!(
+        push(&mut server, "owner", device(9), Item::epoch(doc(1), bytes.clone())),
+        Some(RejectCode::EpochPassed)
+    );
     // Upon the old one: refused, and so is what follows it; upon the new one: taken.
     let mut phone = load(renewed(1), changes);
     let late = sealed(&mut phone, vec![put("b", 2)], &mut rng);

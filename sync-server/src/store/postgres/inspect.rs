@@ -98,7 +98,8 @@ async fn derived(client: &Session, space: SpaceId) -> Result<Derived, StoreError
         let deleted: Option<i64> = row::get(found, 2)?;
         let (operations, actors) = (row::number(found, 3)?, row::number(found, 4)?);
         let collection = row::get(found, 1)?;
-        let facts = DocumentFacts { collection, deleted: deleted.is_some(), operations, actors, epoch: row::number(found, 5)? };
+        let facts =
+            DocumentFacts { collection, deleted: deleted.is_some(), operations, actors, epoch: row::number(found, 5)? };
         Ok((row::doc(found, 0)?, facts, deleted.map(|seq| seq as u64)))
     };
     let actor = |found: &Row| {

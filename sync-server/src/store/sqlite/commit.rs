@@ -129,11 +129,9 @@ fn load(connection: &Connection, space: SpaceId, wanted: &Wanted) -> Result<Ledg
         }
     }
     for (&(doc, through, device), &active_since_ms) in &wanted.epochs {
-        let parameters =
-            params![id, doc.as_bytes(), through as i64, device.as_bytes(), active_since_ms.cast_signed()];
-        let standing = connection.query_row(STANDING, parameters, |found| {
-            Ok(Standing { moved: found.get(0)?, behind: found.get(1)? })
-        })?;
+        let parameters = params![id, doc.as_bytes(), through as i64, device.as_bytes(), active_since_ms.cast_signed()];
+        let standing = connection
+            .query_row(STANDING, parameters, |found| Ok(Standing { moved: found.get(0)?, behind: found.get(1)? }))?;
         ledger.standings.insert((doc, through, device), standing);
     }
     Ok(ledger)
@@ -156,7 +154,8 @@ fn begin_epochs(connection: &Connection, ledger: &Ledger, decision: &Decision) -
     for (doc, (seq, facts)) in &decision.epochs {
         let doc = doc.as_bytes();
         for table in ["actors", "snapshots", "unfolded"] {
-            connection.execute(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), params![id, doc])?;
+            connection
+                .execute(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), params![id, doc])?;
         }
         connection.execute(
             "UPDATE documents SET epoch = ?3, epoch_seq = ?4, epoch_head = ?5, epoch_max_op = ?6, epoch_cleared = 0,
