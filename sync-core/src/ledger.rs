@@ -396,7 +396,9 @@ impl Ledger {
         let doc = header.doc;
         if header.verdict != Verdict::Applied {
             if header.kind == ItemKind::Change {
-                self.dependencies.entry((doc, header.hash)).or_insert(Dependency::Refused);
+                let passed = header.verdict == Verdict::Rejected(RejectCode::EpochPassed);
+                let known = if passed { Dependency::Passed } else { Dependency::Refused };
+                self.dependencies.entry((doc, header.hash)).or_insert(known);
             }
             return (None, None);
         }
