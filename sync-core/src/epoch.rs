@@ -24,7 +24,7 @@ use crate::document::{self, Document, Marked, Random};
 use crate::guard;
 use crate::id::{Actor, DeviceId, DocId, Hash};
 use crate::leb128;
-use crate::limits::{CHANGE_BYTES_MAX, EPOCH_CHANGES_MAX, EPOCH_CHANGE_BYTES, EPOCH_CHANGE_OPERATIONS};
+use crate::limits::{CHANGE_BYTES_MAX, EPOCH_CHANGE_BYTES, EPOCH_CHANGE_OPERATIONS, EPOCH_CHANGES_MAX};
 use crate::value::{Path, Step, Value};
 
 mod map;
@@ -108,7 +108,8 @@ pub fn start(
 /// The marks of all texts of a document.
 fn all_marks(document: &Document) -> Vec<(Path, Vec<Marked>)> {
     let mut found = Vec::new();
-    let mut ahead: Vec<(Path, Value)> = document.get(Path::root()).map(|root| (Path::root(), root)).into_iter().collect();
+    let mut ahead: Vec<(Path, Value)> =
+        document.get(Path::root()).map(|root| (Path::root(), root)).into_iter().collect();
     while let Some((path, value)) = ahead.pop() {
         let step = |step: Step| Path(path.0.iter().cloned().chain([step]).collect());
         match value {

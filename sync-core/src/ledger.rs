@@ -305,13 +305,7 @@ impl Ledger {
         }
     }
 
-    fn judge_epoch(
-        &self,
-        device: DeviceId,
-        doc: DocId,
-        facts: &EpochFacts,
-        rules: Rules,
-    ) -> Result<(), RejectCode> {
+    fn judge_epoch(&self, device: DeviceId, doc: DocId, facts: &EpochFacts, rules: Rules) -> Result<(), RejectCode> {
         if !rules.owns {
             return Err(RejectCode::NotAnOwner);
         }
@@ -422,7 +416,9 @@ impl Ledger {
         let doc = header.doc;
         if header.verdict != Verdict::Applied {
             if header.kind == ItemKind::Change {
-                self.dependencies.entry((doc, header.hash)).or_insert(Dependency::Refused);
+                let passed = header.verdict == Verdict::Rejected(RejectCode::EpochPassed);
+                let known = if passed { Dependency::Passed } else { Dependency::Refused };
+                self.dependencies.entry((doc, header.hash)).or_insert(known);
             }
             return (None, None);
         }
@@ -431,8 +427,13 @@ impl Ledger {
             Checked::Create(collection) => {
                 if !self.documents.contains_key(&doc) {
                     self.documents_total += 1;
-                    let facts =
-                        DocumentFacts { collection: collection.clone(), deleted: false, operations: 0, actors: 0, epoch: 0 };
+                    let facts = DocumentFacts {
+                        collection: collection.clone(),
+                        deleted: false,
+                        operations: 0,
+                        actors: 0,
+                        epoch: 0,
+                    };
                     self.documents.insert(doc, facts);
                 }
                 (None, Some(collection.into_bytes()))

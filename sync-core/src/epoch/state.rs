@@ -163,8 +163,13 @@ impl State {
 
     /// Operations of `actor` that build what lives from nothing, with counters from 1 on, and what became of the ids.
     pub(super) fn content(&self, actor: Actor) -> (Vec<Op>, Map) {
-        let mut writer =
-            Writer { state: self, now: ActorId::from(actor), ops: Vec::new(), map: Map::into(actor), ahead: Vec::new() };
+        let mut writer = Writer {
+            state: self,
+            now: ActorId::from(actor),
+            ops: Vec::new(),
+            map: Map::into(actor),
+            ahead: Vec::new(),
+        };
         let mut keys: BTreeMap<Object, Vec<(&String, &Vec<Id>)>> = BTreeMap::new();
         for ((obj, key), ids) in &self.keys {
             keys.entry(*obj).or_default().push((key, ids));

@@ -55,7 +55,7 @@ proptest! {
     /// Whatever the history, the content is the same: values, marks, counters.
     #[test]
     fn the_content_is_the_same(seed: u64, merged: bool) {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng(seed);
         let history = History::random(&mut rng, merged);
         let all: Vec<Vec<u8>> = history.settled().into_iter().chain(history.own.iter().cloned()).collect();
         let before = load(actor(3), &all);
@@ -67,7 +67,7 @@ proptest! {
     /// edit upon it.
     #[test]
     fn what_was_written_on_the_old_epoch_means_the_same(seed: u64) {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng(seed);
         // One actor wrote all that is settled, so that no two values are in conflict and the winner is the same.
         let mut base = Document::new(actor(9));
         let mut settled = vec![sealed(&mut base, edits::beginning(), &mut rng)];
@@ -93,7 +93,7 @@ proptest! {
     /// Nothing is lost: each operation is said anew or is kept.
     #[test]
     fn each_operation_is_said_or_kept(seed: u64, merged: bool) {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng(seed);
         let history = History::random(&mut rng, merged);
         let epoch = begin(&history.settled(), &mut rng);
         for out in carried(&epoch, &history.settled(), &history.own, &mut rng) {
@@ -116,9 +116,13 @@ fn splice(at: u64, delete: u64, insert: &str) -> Op {
 
 #[test]
 fn an_insertion_behind_what_was_deleted_stays_where_it_was() {
-    let mut rng = Rng::new(1);
+    let mut rng = Rng(1);
     let mut owner_doc = Document::new(actor(9));
-    let first = sealed(&mut owner_doc, vec![put("text", Value::Text("one two three".into())), put("n", Value::Counter(1))], &mut rng);
+    let first = sealed(
+        &mut owner_doc,
+        vec![put("text", Value::Text("one two three".into())), put("n", Value::Counter(1))],
+        &mut rng,
+    );
     let mut phone = load(renewed(1), std::slice::from_ref(&first));
     let increment = Op::Increment { path: path!["n"], by: 5 };
     let own = [sealed(&mut phone, vec![splice(7, 0, "!"), increment], &mut rng)];
@@ -135,7 +139,7 @@ fn an_insertion_behind_what_was_deleted_stays_where_it_was() {
 
 #[test]
 fn a_map_leads_over_several_epochs() {
-    let mut rng = Rng::new(2);
+    let mut rng = Rng(2);
     let mut first = Document::new(actor(9));
     let old = [sealed(&mut first, vec![put("text", Value::Text("abc".into()))], &mut rng)];
     let mut phone = load(renewed(1), &old);
@@ -155,14 +159,21 @@ fn a_map_leads_over_several_epochs() {
 
 #[test]
 fn it_takes_as_much_as_the_content() {
-    let mut rng = Rng::new(3);
+    let mut rng = Rng(3);
     let mut document = Document::new(actor(9));
     let mut changes = vec![sealed(&mut document, vec![put("text", Value::Text(String::new()))], &mut rng)];
     for round in 0..400 {
         let typed = sealed(&mut document, vec![splice(0, u64::from(round > 0) * 50, &"x".repeat(50))], &mut rng);
         changes.push(typed);
     }
-    let mark = Op::Mark { path: path!["text"], start: 3, end: 9, name: "bold".into(), value: Value::Bool(true), expand: Expand::After };
+    let mark = Op::Mark {
+        path: path!["text"],
+        start: 3,
+        end: 9,
+        name: "bold".into(),
+        value: Value::Bool(true),
+        expand: Expand::After,
+    };
     changes.push(sealed(&mut document, vec![mark], &mut rng));
     let bytes = begin(&changes, &mut rng).encode().len();
     let before: usize = changes.iter().map(Vec::len).sum();
@@ -182,7 +193,7 @@ fn push(server: &mut Server, user: &str, device: DeviceId, item: Item) -> Option
 
 #[test]
 fn the_server_takes_one_where_nothing_moved_and_then_nothing_of_before() {
-    let mut rng = Rng::new(4);
+    let mut rng = Rng(4);
     let mut server = Server::new(SPACE);
     let mut document = Document::new(actor(9));
     let first = sealed(&mut document, vec![put("a", 1)], &mut rng);
@@ -190,7 +201,8 @@ fn the_server_takes_one_where_nothing_moved_and_then_nothing_of_before() {
     assert_eq!(push(&mut server, "owner", device(9), Item::create(doc(1), "notes".into())), None);
     assert_eq!(push(&mut server, "owner", device(9), of(&first)), None);
     let changes = std::slice::from_ref(&first);
-    let made = |through, rng: &mut Rng| epoch::start(1, through, changes, owner(), &mut || rng.next()).unwrap().encode();
+    let made =
+        |through, rng: &mut Rng| epoch::start(1, through, changes, owner(), &mut || rng.next()).unwrap().encode();
     let early = Item::epoch(doc(1), made(1, &mut rng));
     assert_eq!(push(&mut server, "owner", device(9), early), Some(RejectCode::EpochEarly));
     let bytes = made(2, &mut rng);
@@ -198,7 +210,10 @@ fn the_server_takes_one_where_nothing_moved_and_then_nothing_of_before() {
     assert_eq!(push(&mut server, "writer", device(5), foreign.clone()), Some(RejectCode::ForgedActor));
     assert_eq!(push(&mut server, "writer", device(9), foreign), Some(RejectCode::NotAnOwner));
     assert_eq!(push(&mut server, "owner", device(9), Item::epoch(doc(1), bytes.clone())), None);
-    assert_eq!(push(&mut server, "owner", device(9), Item::epoch(doc(1), bytes.clone())), Some(RejectCode::EpochPassed));
+    assert_eq!(
+        push(&mut server, "owner", device(9), Item::epoch(doc(1), bytes.clone())),
+        Some(RejectCode::EpochPassed)
+    );
     // Upon the old one: refused, and so is what follows it; upon the new one: taken.
     let mut phone = load(renewed(1), changes);
     let late = sealed(&mut phone, vec![put("b", 2)], &mut rng);

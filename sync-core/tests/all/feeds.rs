@@ -54,6 +54,7 @@ impl Model {
         let known = documents.get(&item.doc).cloned();
         let code = match (&item.body, known) {
             (Body::Void { code, .. }, _) => *code,
+            (Body::Epoch { .. }, _) => unreachable!("none is written"),
             (Body::Change { .. }, _) => RejectCode::Malformed,
             (Body::Create { collection }, _) if collection.is_empty() => RejectCode::Malformed,
             (_, _) if item.hash == Hash([0; 32]) => RejectCode::HashMismatch,

@@ -132,7 +132,7 @@ fn expected_verdicts(server: &Server, items: &BTreeMap<(DeviceId, u64), Item>) -
                 assert!(upon_refused || deps.iter().all(|dep| applied.contains(dep)), "nothing before its causes");
                 upon_refused.then_some(RejectCode::DependencyRefused)
             }
-            (Body::Void { .. }, _) => unreachable!(),
+            (Body::Void { .. } | Body::Epoch { .. }, _) => unreachable!(),
         };
         if item.kind() == ItemKind::Change {
             if code.is_none() { &mut applied } else { &mut refused }.insert((item.doc, item.hash));

@@ -28,7 +28,11 @@ impl Server {
         Self {
             space,
             log: Vec::new(),
-            roles: BTreeMap::from([("writer".to_owned(), Role::Writer), ("reader".to_owned(), Role::Reader), ("owner".to_owned(), Role::Owner)]),
+            roles: BTreeMap::from([
+                ("writer".to_owned(), Role::Writer),
+                ("reader".to_owned(), Role::Reader),
+                ("owner".to_owned(), Role::Owner),
+            ]),
             feeds: BTreeMap::new(),
             places: BTreeMap::new(),
             documents: BTreeMap::new(),

@@ -7,7 +7,8 @@ use sync_core::epoch::Epoch;
 use sync_core::guard;
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::limits::{
-    CHANGE_BYTES_MAX, EPOCH_CHANGES_MAX, FOLD_BYTES_MAX, FOLD_CHANGES_MAX, PAGE_BYTES_MAX, SNAPSHOT_PART_BYTES_MAX};
+    CHANGE_BYTES_MAX, EPOCH_CHANGES_MAX, FOLD_BYTES_MAX, FOLD_CHANGES_MAX, PAGE_BYTES_MAX, SNAPSHOT_PART_BYTES_MAX,
+};
 
 use super::Compactor;
 use super::frames::Job;

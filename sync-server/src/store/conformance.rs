@@ -30,12 +30,12 @@ pub mod sharing;
 mod snapshots;
 mod versions;
 
+pub use epochs::epochs;
 pub use heal::{places, taking_back, taking_back_into_a_log_that_grew};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use lifecycle::lifecycle;
 pub use pages::{diverged_cursors, pages_and_budgets};
 pub use registry::registry;
-pub use epochs::epochs;
 pub use snapshots::snapshots;
 
 /// All of it, but for what needs the store to be opened again.

@@ -81,7 +81,8 @@ impl Feed<'_> {
         let passage = Passage::through(epochs, before).ok_or(StoreError::Row { table: "items" })?;
         let author = new_actor(self.device);
         let outgoing = quarantine::carry(&changes, &last.changes, passage, author, &mut clock::random);
-        let plan = |Outgoing { index, code, made, left }: Outgoing| Plan { id: ids[index], doc, author, code, made, left };
+        let plan =
+            |Outgoing { index, code, made, left }: Outgoing| Plan { id: ids[index], doc, author, code, made, left };
         Ok(outgoing.map_err(unreadable)?.into_iter().map(plan).collect())
     }
 }

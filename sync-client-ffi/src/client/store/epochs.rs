@@ -30,9 +30,9 @@ impl Writer<'_> {
 
     /// Documents that are about to begin an epoch.
     pub(in crate::client) fn coming_epochs(&self, space: SpaceId) -> Result<Vec<DocId>> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT doc_id FROM documents WHERE space_id = ?1 AND epoch_coming > epoch ORDER BY doc_id")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT doc_id FROM documents WHERE space_id = ?1 AND epoch_coming > epoch ORDER BY doc_id",
+        )?;
         let mut rows = statement.query([space.as_bytes()])?;
         let mut docs = Vec::new();
         while let Some(row) = rows.next()? {

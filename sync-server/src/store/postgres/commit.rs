@@ -291,7 +291,8 @@ fn learn(ledger: &mut Ledger, fact: &Row) -> Result<(), StoreError> {
         }
         about @ (3 | 4) => {
             let (operations, actors) = (row::number(fact, 5)?, row::number(fact, 6)?);
-            let facts = DocumentFacts { collection: row::get(fact, 4)?, deleted: about == 4, operations, actors, epoch: 0 };
+            let facts =
+                DocumentFacts { collection: row::get(fact, 4)?, deleted: about == 4, operations, actors, epoch: 0 };
             ledger.documents.insert(row::doc(fact, 1)?, facts);
         }
         5 => {

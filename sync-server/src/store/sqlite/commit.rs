@@ -191,7 +191,8 @@ fn begin_epochs(connection: &Connection, ledger: &Ledger, decision: &Decision) -
     for (doc, (seq, facts)) in &decision.epochs {
         let doc = doc.as_bytes();
         for table in ["actors", "snapshots", "unfolded"] {
-            connection.execute(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), params![id, doc])?;
+            connection
+                .execute(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), params![id, doc])?;
         }
         connection.execute(
             "UPDATE documents SET epoch = ?3, epoch_seq = ?4, epoch_head = ?5, epoch_max_op = ?6, epoch_cleared = 0,
