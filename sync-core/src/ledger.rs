@@ -284,7 +284,7 @@ impl Ledger {
             }
             Checked::Epoch(facts, _) => self.judge_epoch(device, candidate.doc, facts, rules),
             Checked::Change(facts, _) | Checked::Unwanted(facts, _) => {
-                match self.judge_change(device, candidate, facts, rules) {
+                match self.judge_change(candidate, facts, rules) {
                     Ok(need) if !need.is_empty() => return Judged::Need(need),
                     other => other.map(|_| ()),
                 }
@@ -341,13 +341,7 @@ impl Ledger {
     }
 
     /// The dependencies that are unknown, or why the change is refused.
-    fn judge_change(
-        &self,
-        device: DeviceId,
-        candidate: &Candidate,
-        facts: &ChangeFacts,
-        rules: Rules,
-    ) -> Result<Vec<Hash>, RejectCode> {
+    fn judge_change(&self, candidate: &Candidate, facts: &ChangeFacts, rules: Rules) -> Result<Vec<Hash>, RejectCode> {
         let doc = candidate.doc;
         let document = match self.live_document(doc) {
             // Made upon changes that are lost, and with them the creation: its time comes when they are back.

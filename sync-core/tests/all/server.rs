@@ -7,7 +7,9 @@ use sync_core::code::RejectCode;
 use sync_core::feed::{ChangeId, FeedHead, ItemKind};
 use sync_core::heal::{Lost, TakenBack};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
-use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Outcome, Role, EpochStanding, Tail, Wanted};
+use sync_core::ledger::{
+    Decision, Dependency, DocumentFacts, EpochStanding, Ledger, NewEntry, Outcome, Role, Tail, Wanted,
+};
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::{ItemResult, ItemStatus, PushAnswer};
 

@@ -6,7 +6,7 @@ use sync_core::code::RejectCode;
 use sync_core::feed::FeedHead;
 use sync_core::heal::Lost;
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
-use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, EpochStanding, Tail, Wanted};
+use sync_core::ledger::{Decision, Dependency, DocumentFacts, EpochStanding, Ledger, NewEntry, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 use tokio::try_join;

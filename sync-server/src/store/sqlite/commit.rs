@@ -9,7 +9,7 @@ use sync_core::code::RejectCode;
 use sync_core::feed::FeedHead;
 use sync_core::heal::Lost;
 use sync_core::id::SpaceId;
-use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, EpochStanding, Tail, Wanted};
+use sync_core::ledger::{Decision, Dependency, DocumentFacts, EpochStanding, Ledger, NewEntry, Tail, Wanted};
 use sync_core::log::{Cursor, Verdict};
 use sync_core::wire::ItemResult;
 
@@ -164,8 +164,7 @@ fn load(
         }
     }
     for (&(doc, through, device), &active_since_ms) in &wanted.epochs {
-        let parameters =
-            params![id, doc.as_bytes(), through as i64, device.as_bytes(), active_since_ms.cast_signed()];
+        let parameters = params![id, doc.as_bytes(), through as i64, device.as_bytes(), active_since_ms.cast_signed()];
         let standing = connection.query_row(STANDING, parameters, |found| {
             Ok(EpochStanding { moved: found.get(0)?, behind: found.get(1)? })
         })?;
