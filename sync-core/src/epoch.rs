@@ -25,6 +25,7 @@ use crate::guard;
 use crate::id::{Actor, DeviceId, DocId, Hash};
 use crate::leb128;
 use crate::limits::{CHANGE_BYTES_MAX, EPOCH_CHANGE_BYTES, EPOCH_CHANGE_OPERATIONS, EPOCH_CHANGES_MAX};
+use crate::structure::is_structure;
 use crate::value::{Path, Step, Value};
 
 mod map;
@@ -69,6 +70,9 @@ pub enum EpochError {
     /// Its content does not fit into one item.
     #[error("the content is too large for one item")]
     TooLarge,
+    /// It has a schema: the structures in its history say which version of that, and which objects others mean.
+    #[error("a document of a schema keeps its history")]
+    Structured,
     /// A change of it cannot be read, or what was built does not show the same.
     #[error("the content cannot be built anew")]
     Unequal,
@@ -88,6 +92,9 @@ pub fn start(
     actor: Actor,
     random: Random<'_>,
 ) -> Result<Epoch, EpochError> {
+    if changes.iter().any(|change| is_structure(change.as_ref())) {
+        return Err(EpochError::Structured);
+    }
     let state = State::of(changes.iter().map(AsRef::as_ref)).ok_or(EpochError::Unequal)?;
     let (ops, map) = state.content(actor);
     let changes_made = build(ops, actor, random)?;

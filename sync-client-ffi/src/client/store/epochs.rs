@@ -77,7 +77,7 @@ impl Writer<'_> {
     pub(in crate::client) fn settled_seq(&self, space: SpaceId, doc: DocId) -> Result<Option<u64>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT COUNT(*) - COUNT(seq), COALESCE(MAX(seq), 0), \
-             COALESCE(SUM(verdict = ?3 AND out = 0), 0) FROM items WHERE space_id = ?1 AND doc_id = ?2",
+             COALESCE(SUM(verdict = ?3 AND out = 0 AND chain IS NOT NULL), 0) FROM items WHERE space_id = ?1 AND doc_id = ?2",
         )?;
         let key = params![space.as_bytes(), doc.as_bytes(), RejectCode::EpochPassed.number()];
         let (without, seq, passed): (u64, u64, u64) =
