@@ -228,7 +228,7 @@ impl Epoch {
                 None => guarded.deps.is_empty(),
                 Some(before) => guarded.deps == [before.head] && guarded.actor == before.actor,
             };
-            if !follows || guarded.seq != seq || guarded.other_actors != [] {
+            if !follows || guarded.seq != seq || !guarded.other_actors.is_empty() {
                 return Err(RejectCode::SequenceGap);
             }
             let before = facts.as_ref().map_or(0, |facts| facts.operations);

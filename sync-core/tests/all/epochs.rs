@@ -78,7 +78,7 @@ proptest! {
         }
         let mut phone = load(renewed(1), &settled);
         let mut own = Vec::new();
-        for _ in 0..1 + rng.below(5) {
+        for _ in 0..=rng.below(5) {
             let op = edits::op(&phone.get(Path::root()).unwrap(), &mut rng);
             phone.edit(vec![op], &mut || rng.next()).unwrap();
             own.extend(phone.seal(&mut || rng.next()).map(|sealed| sealed.bytes));

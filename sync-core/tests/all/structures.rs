@@ -203,7 +203,7 @@ fn structures_have_a_quota_of_their_own() {
     let mut server = Server::new(SPACE);
     let first = push(1, &server, vec![create()]);
     server.push(first);
-    for number in 0..DOCUMENT_STRUCTURES_MAX + 1 {
+    for number in 0..=DOCUMENT_STRUCTURES_MAX {
         let schema = Schema::new("notes", &[version(vec![put(&format!("k{number}"), 1)])]).unwrap();
         let next = push(1, &server, vec![item(&schema.structures()[0].bytes)]);
         let expected = if number < DOCUMENT_STRUCTURES_MAX { Ok(()) } else { Err(RejectCode::DocumentActorsQuota) };
@@ -346,7 +346,9 @@ fn what_was_refused_is_offered_again_as_it_is() {
     let outgoing = rebuild(&changes, renewed(1), true, &mut || 5).unwrap();
     assert_eq!(outgoing.len(), 3);
     assert!(outgoing.iter().all(|out| out.made.is_none() && out.left == Left::Whole));
-    changes.iter_mut().for_each(|change| change.state = State::Out);
+    for change in &mut changes {
+        change.state = State::Out;
+    }
     let second = again(&changes, renewed(1), 1, None, true, &mut || 5).unwrap();
     assert!(second.change.is_none() && !second.left_out.is_empty(), "the first one is still out");
     for index in 0..3 {
@@ -369,7 +371,7 @@ fn what_was_refused_is_offered_again_as_it_is() {
 /// One phone's own edits: what is in its text, its list and its counter.
 fn write(replica: &mut Replica, doc: DocId, number: u8, rng: &mut Rng) -> (String, i64) {
     let (mut typed, mut counted) = (String::new(), 0);
-    for _ in 0..1 + rng.below(5) {
+    for _ in 0..=rng.below(5) {
         let word = format!("{number}{}", rng.below(10));
         let mut ops = vec![
             Op::Splice { path: "body".into(), at: 0, delete: 0, insert: word.clone() },

@@ -212,7 +212,9 @@ async fn erase(app: &App, note: &Note, caller: &Caller) -> Result<(), ApiError> 
     app.live.fanout.tell_cut(user, None);
     app.live.fanout.cut(user, None);
     for (space, former) in &erased.deleted {
-        former.iter().for_each(|member| app.live.fanout.tell_access(*space, member.clone()));
+        for member in former {
+            app.live.fanout.tell_access(*space, member.clone());
+        }
     }
     for space in &erased.left {
         app.live.fanout.tell_access(*space, user.clone());

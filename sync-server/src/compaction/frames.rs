@@ -158,13 +158,15 @@ pub(super) fn pieces(task: Task, snapshot: &[u8]) -> Vec<Vec<u8>> {
         // One that is longer is none that was ever taken.
         whole = changes.iter().all(|(_, bytes)| bytes.len() <= FRAME_BYTES_MAX);
         if whole {
-            changes.iter().for_each(|(_, bytes)| say(CHANGE, bytes));
+            for (_, bytes) in &changes {
+                say(CHANGE, bytes);
+            }
         }
     }
     if whole {
-        say(END, &[])
+        say(END, &[]);
     } else {
-        say(FAILED, &[1])
+        say(FAILED, &[1]);
     }
     frames
 }

@@ -222,7 +222,8 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let long = "f".repeat(FOLDER_BYTES_MAX) + "/" + &"n".repeat(NAME_BYTES_MAX);
-        let files: [(&str, &[u8]); 4] = [("one", b"1"), ("a/b/two", &[7; BLOCK]), (&long, &[]), ("last", &[9; 70_000])];
+        let last = vec![9; 70_000];
+        let files: [(&str, &[u8]); 4] = [("one", b"1"), ("a/b/two", &[7; BLOCK]), (&long, &[]), ("last", &last)];
         let expected: Vec<_> = files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect();
         assert_eq!(read(&archive(&files)).unwrap(), expected);
         assert!(Writer::new(Vec::new()).unwrap().add(&("n".repeat(NAME_BYTES_MAX + 1)), b"").is_err());

@@ -1,13 +1,16 @@
 //! A space to a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
+use sync_core::epoch::Epoch;
 use sync_core::feed::ItemKind;
+use sync_core::guard;
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::limits::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, SNAPSHOT_BYTES_MAX};
 use sync_core::log::{Cursor, ReceiptKey, Verdict};
@@ -167,6 +170,8 @@ struct Fates {
     deleted: BTreeSet<DocId>,
     /// Not to be folded as a whole: their changes are in the log.
     inline: BTreeSet<DocId>,
+    /// Begun anew there: nothing of their changes before is told.
+    epochs: BTreeMap<DocId, u64>,
 }
 
 struct Out<'a> {
@@ -203,24 +208,21 @@ impl Out<'_> {
             for (doc, facts, deleted_seq) in some {
                 lease.renew().await?;
                 let folder = folder(&facts.collection);
-                match deleted_seq.filter(|seq| *seq <= self.head.seq) {
-                    Some(deleted_seq) => {
-                        fates.deleted.insert(doc);
-                        let tombstone = serde_json::json!({ "deleted_seq": deleted_seq });
-                        self.add_json(&format!("tombstones/{folder}/{doc}.json"), &tombstone)?;
+                if let Some(deleted_seq) = deleted_seq.filter(|seq| *seq <= self.head.seq) {
+                    fates.deleted.insert(doc);
+                    let tombstone = serde_json::json!({ "deleted_seq": deleted_seq });
+                    self.add_json(&format!("tombstones/{folder}/{doc}.json"), &tombstone)?;
+                } else {
+                    let (bytes, whole) = self.materialise(doc, &mut fates).await?;
+                    if !whole {
+                        fates.inline.insert(doc);
                     }
-                    None => {
-                        let (bytes, whole) = self.materialise(doc).await?;
-                        if !whole {
-                            fates.inline.insert(doc);
-                        }
-                        let Some(bytes) = bytes else { continue };
-                        self.add(&format!("documents/{folder}/{doc}.automerge"), &bytes)?;
-                        self.progress.documents += 1;
-                        // For people and other programs: what cannot be shown is in the other file all the same.
-                        if let Ok(json) = self.worker.show(bytes).await {
-                            self.add(&format!("documents/{folder}/{doc}.json"), &json)?;
-                        }
+                    let Some(bytes) = bytes else { continue };
+                    self.add(&format!("documents/{folder}/{doc}.automerge"), &bytes)?;
+                    self.progress.documents += 1;
+                    // For people and other programs: what cannot be shown is in the other file all the same.
+                    if let Ok(json) = self.worker.show(bytes).await {
+                        self.add(&format!("documents/{folder}/{doc}.json"), &json)?;
                     }
                 }
                 told(self.progress);
@@ -230,10 +232,24 @@ impl Out<'_> {
 
     /// A document as automerge keeps it, up to the head; and whether all its changes are in there. What breaks automerge is
     /// left out, and so is what follows it.
-    async fn materialise(&mut self, doc: DocId) -> Result<(Option<Vec<u8>>, bool), TransferError> {
+    async fn materialise(&mut self, doc: DocId, fates: &mut Fates) -> Result<(Option<Vec<u8>>, bool), TransferError> {
         let registry = &self.storage.registry;
         let Some(state) = registry.document_state(self.space, doc).await? else { return Ok((None, true)) };
-        let (mut snapshot, mut heads, mut after) = (None, BTreeSet::new(), 0);
+        if state.epoch_seq > self.head.seq {
+            return Err(TransferError::Unsound(format!("document {doc} was begun anew meanwhile: export once more")));
+        }
+        let (mut snapshot, mut heads, mut after) = (None, BTreeSet::new(), state.epoch_seq);
+        let mut begins = Vec::new();
+        if state.epoch_seq > 0 {
+            fates.epochs.insert(doc, state.epoch_seq);
+        }
+        if state.epoch_seq > 0 && state.snapshot.is_none() {
+            let found = registry.changes_at(self.space, &[state.epoch_seq]).await?;
+            let epoch = found.into_iter().next().and_then(|epoch| epoch.bytes).and_then(|bytes| Epoch::decode(&bytes));
+            let epoch = epoch.ok_or_else(|| TransferError::Unsound(format!("document {doc}: its epoch is damaged")))?;
+            heads.extend(epoch.changes.last().and_then(|last| guard::inspect(last).ok()).map(|last| last.hash));
+            begins = epoch.changes;
+        }
         if let Some(stored) = &state.snapshot {
             let bytes = bytes_of(&**registry, self.space, doc, stored).await;
             snapshot = Some(bytes.map_err(|error| TransferError::Unsound(format!("document {doc}: {error}")))?);
@@ -243,7 +259,8 @@ impl Out<'_> {
         loop {
             let range = Range { after, through: self.head.seq, few: true };
             let found = registry.changes_in(self.space, doc, range, FOLD_CHANGES_MAX).await?;
-            let mut job = Job { snapshot: snapshot.clone(), ..Job::default() };
+            let changes = std::mem::take(&mut begins);
+            let mut job = Job { snapshot: snapshot.clone(), changes, ..Job::default() };
             let mut bytes = 0;
             'read: for seqs in found.chunks(PAYLOADS_MAX) {
                 let seqs: Vec<u64> = seqs.iter().map(|(seq, _)| *seq).collect();
@@ -261,7 +278,10 @@ impl Out<'_> {
                     for dep in &change.deps {
                         heads.remove(dep);
                     }
-                    heads.insert(change.hash);
+                    // What was there before may have been built upon.
+                    if !change.repeats {
+                        heads.insert(change.hash);
+                    }
                     job.changes.push(payload);
                     after = change.seq;
                 }
@@ -337,7 +357,14 @@ fn line(row: LogRow, fates: &Fates) -> Result<Line, TransferError> {
     let (mut carried, mut left) = (None, None);
     match header.kind {
         ItemKind::Create if applied => carried = Some(ByteBuf::from(payload.ok_or_else(missing)?)),
-        ItemKind::Change if applied && fates.deleted.contains(&header.doc) => {
+        ItemKind::Epoch if applied && !fates.deleted.contains(&header.doc) => {
+            carried = Some(ByteBuf::from(payload.ok_or_else(missing)?));
+        }
+        ItemKind::Change
+            if applied
+                && (fates.deleted.contains(&header.doc)
+                    || fates.epochs.get(&header.doc).is_some_and(|begun| at.seq < *begun)) =>
+        {
             let facts = facts.ok_or_else(missing)?;
             left = Some(Facts {
                 actor: ByteBuf::from(facts.actor.as_bytes().to_vec()),
@@ -371,7 +398,8 @@ fn folder(collection: &str) -> String {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(name, "%{byte:02X}");
         }
         if name.len() >= COLLECTION_BYTES_MAX {
             break;

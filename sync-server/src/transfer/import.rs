@@ -291,7 +291,7 @@ impl Intake {
         let header = line.header().ok_or_else(|| wrong("cannot be read"))?;
         self.place = self.place.next(&header);
         let lost = self.lost(header, line, &wrong)?;
-        if header.kind == ItemKind::Delete && header.verdict == Verdict::Applied {
+        if matches!(header.kind, ItemKind::Delete | ItemKind::Epoch) && header.verdict == Verdict::Applied {
             self.bare.remove(&header.doc);
         }
         self.bytes += lost.payload_bytes();
@@ -333,6 +333,7 @@ impl Intake {
                     (None, None) => None,
                 }
             }
+            ItemKind::Epoch if applied => payload.map(|bytes| Body::Epoch { bytes }),
             _ if payload.is_some() || line.facts.is_some() => return Err(wrong("carries what it cannot")),
             _ => None,
         };

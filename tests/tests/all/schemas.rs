@@ -168,7 +168,9 @@ fn old_and_new_apps_write_side_by_side() {
     let telling = heard.clone();
     let subscription = seen.observe(move |event| {
         if let EventKind::Patches(steps) = &event.kind {
-            steps.iter().for_each(|step| telling.see(step.patch.path.to_string()));
+            for step in steps {
+                telling.see(step.patch.path.to_string());
+            }
         }
     });
     let undo = seen.undoable().unwrap();

@@ -46,7 +46,7 @@ fn new_doc(phone: &Client) -> Doc {
 }
 
 /// Two phones of Ann's that wrote a space with everything in it: compacted documents with and without a tail, one that has few
-/// changes, deleted ones that were and were not purged, changes that were refused. One of them has something unsent.
+/// changes, one that was begun anew, deleted ones that were and were not purged, changes that were refused. One of them has something unsent.
 fn stage(rig: &Rig) -> (Client, Client, Vec<DocId>) {
     let (ann, late) = (rig.phone("ann", 1), rig.phone("ann", 2));
     let space = ann.personal_space();
@@ -69,8 +69,18 @@ fn stage(rig: &Rig) -> (Client, Client, Vec<DocId>) {
     ann.delete(space, docs[3].id()).unwrap();
     ann.sync_once(PATIENCE).unwrap();
     assert!(!late.refused(space).unwrap().is_empty() || !late.quarantine(space).unwrap().is_empty());
+    let renewed = new_doc(&ann);
+    write(&renewed, 12);
+    ann.sync_once(PATIENCE).unwrap();
+    late.sync_once(PATIENCE).unwrap();
+    ann.sync_once(PATIENCE).unwrap();
+    assert_eq!(renewed.start_epoch().unwrap(), 1);
+    ann.sync_once(PATIENCE).unwrap();
+    assert_eq!(renewed.epoch().unwrap(), 1);
+    write(&renewed, 2);
+    ann.sync_once(PATIENCE).unwrap();
     write(&late.open_doc(space, docs[4].id()).unwrap(), 1);
-    (ann, late, docs.iter().map(Doc::id).collect())
+    (ann, late, docs.iter().chain([&renewed]).map(Doc::id).collect())
 }
 
 async fn open(config: &Config, keys: &Path) -> (Storage, Keys) {

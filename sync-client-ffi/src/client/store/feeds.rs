@@ -101,13 +101,11 @@ impl Writer<'_> {
         )?;
         let key = params![space.as_bytes(), device.as_bytes(), n];
         let chain: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
-        match chain {
-            Some(bytes) => Ok(Some(hash(&bytes, "items")?)),
-            None => {
-                let folded = self.folded_own(space, device)?;
-                Ok(folded.and_then(|(place, _)| (place.n == n).then_some(place.chain)))
-            }
+        if let Some(bytes) = chain {
+            return Ok(Some(hash(&bytes, "items")?));
         }
+        let folded = self.folded_own(space, device)?;
+        Ok(folded.and_then(|(place, _)| (place.n == n).then_some(place.chain)))
     }
 
     /// The front of the outbox: own items behind `base`, as many as fit; one always does.
