@@ -77,14 +77,17 @@ const FACTS: &str = "
 
 /// Documents begin anew: what stood for the epoch before goes.
 const EPOCHS: &str = "
-    WITH begun AS (SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[])
-                   AS w (doc_id, epoch, seq, head, max_op)),
+    WITH begun AS (SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::text[])
+                   AS w (doc_id, epoch, seq, head, max_op, collection)),
     actors AS (DELETE FROM actors WHERE space_id = $1 AND doc_id = ANY($2)),
     snapshots AS (DELETE FROM snapshots WHERE space_id = $1 AND doc_id = ANY($2)),
     unfolded AS (DELETE FROM unfolded WHERE space_id = $1 AND doc_id = ANY($2))
-    UPDATE documents d SET epoch = b.epoch, epoch_seq = b.seq, epoch_head = b.head, epoch_max_op = b.max_op,
-        epoch_cleared = false, tail_changes = 0, tail_bytes = 0
-    FROM begun b WHERE d.space_id = $1 AND d.doc_id = b.doc_id";
+    INSERT INTO documents AS d (space_id, doc_id, collection, operations, actors, tail_changes, tail_bytes,
+                                epoch, epoch_seq, epoch_head, epoch_max_op, epoch_cleared)
+    SELECT $1, doc_id, collection, max_op, 1, 0, 0, epoch, seq, head, max_op, false FROM begun
+    ON CONFLICT (space_id, doc_id) DO UPDATE SET
+        epoch = excluded.epoch, epoch_seq = excluded.epoch_seq, epoch_head = excluded.epoch_head,
+        epoch_max_op = excluded.epoch_max_op, epoch_cleared = false, tail_changes = 0, tail_bytes = 0";
 
 /// Everything that a decision changes, in one statement: each table's rows as arrays.
 const WRITE: &str = "
@@ -190,6 +193,7 @@ pub(super) async fn fill(
         return Ok(None);
     }
     let (decision, _) = ledger.take_back(filling.entries);
+    begin_epochs(client, &ledger, &decision).await?;
     let id = uuid(space.as_bytes());
     let seqs: Vec<i64> = decision.entries.iter().map(|entry| entry.at.seq as i64).collect();
     let times: Vec<i64> =
@@ -351,13 +355,20 @@ async fn begin_epochs(client: &Session, ledger: &Ledger, decision: &Decision) ->
     let seqs: Vec<i64> = all.iter().map(|(_, (seq, _))| *seq as i64).collect();
     let heads: Vec<&[u8]> = all.iter().map(|(_, (_, facts))| facts.head.0.as_slice()).collect();
     let max_ops: Vec<i64> = all.iter().map(|(_, (_, facts))| facts.operations as i64).collect();
-    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+    // Where a log is taken back or filled, its creation may be in the same group.
+    let collections: Vec<&str> = all
+        .iter()
+        .map(|(doc, _)| ledger.documents.get(doc).map(|document| document.collection.as_str()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| row::corrupt("decision on an epoch"))?;
+    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
         (&id, Type::UUID),
         (&docs, Type::UUID_ARRAY),
         (&numbers, Type::INT8_ARRAY),
         (&seqs, Type::INT8_ARRAY),
         (&heads, Type::BYTEA_ARRAY),
         (&max_ops, Type::INT8_ARRAY),
+        (&collections, Type::TEXT_ARRAY),
     ];
     client.execute_typed(EPOCHS, &parameters).await?;
     Ok(())

@@ -188,16 +188,22 @@ const STANDING: &str = "
 fn begin_epochs(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
     let id = ledger.space.as_bytes();
     for (doc, (seq, facts)) in &decision.epochs {
-        let doc = doc.as_bytes();
+        let begun = ledger.documents.get(doc).ok_or_else(|| row::corrupt("decision on an epoch"))?;
+        let (doc, collection) = (doc.as_bytes(), &begun.collection);
         for table in ["actors", "snapshots", "unfolded"] {
             connection
                 .execute(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), params![id, doc])?;
         }
+        let (number, operations) = (facts.number as i64, facts.operations as i64);
+        // Where a log is taken back or filled, its creation may be in the same group.
         connection.execute(
-            "UPDATE documents SET epoch = ?3, epoch_seq = ?4, epoch_head = ?5, epoch_max_op = ?6, epoch_cleared = 0,
-                 tail_changes = 0, tail_bytes = 0
-             WHERE space_id = ?1 AND doc_id = ?2",
-            params![id, doc, facts.number as i64, *seq as i64, facts.head.0, facts.operations as i64],
+            "INSERT INTO documents (space_id, doc_id, collection, operations, actors, tail_changes, tail_bytes,
+                                    epoch, epoch_seq, epoch_head, epoch_max_op, epoch_cleared)
+             VALUES (?1, ?2, ?7, ?6, 1, 0, 0, ?3, ?4, ?5, ?6, 0)
+             ON CONFLICT (space_id, doc_id) DO UPDATE SET
+               epoch = ?3, epoch_seq = ?4, epoch_head = ?5, epoch_max_op = ?6, epoch_cleared = 0,
+               tail_changes = 0, tail_bytes = 0",
+            params![id, doc, number, *seq as i64, facts.head.0, operations, collection],
         )?;
     }
     Ok(())
