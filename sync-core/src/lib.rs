@@ -11,6 +11,7 @@ pub mod chunk;
 pub mod code;
 pub mod document;
 pub mod feed;
+pub mod graft;
 pub mod guard;
 pub mod heal;
 #[doc(hidden)]

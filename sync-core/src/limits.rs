@@ -18,6 +18,8 @@ pub const OPERATION_COUNTER_MAX: u64 = 1 << 31;
 pub const DOCUMENT_ACTORS_MAX: u64 = 4_096;
 /// Actors that one device may use up in one document: one, and one for each time it re-authored.
 pub const DOCUMENT_ACTORS_OF_DEVICE_MAX: u64 = 16;
+/// Changes of a document that can be excluded: each costs another look at all that was made upon it.
+pub const DOCUMENT_EXCLUSIONS_MAX: usize = 64;
 /// Operations of one document over its life.
 pub const DOCUMENT_OPERATIONS_MAX: u64 = 10_000_000;
 /// Documents in one space.
