@@ -13,6 +13,7 @@ mod documents;
 mod edits;
 mod feeds;
 mod frames;
+mod grafts;
 mod golden;
 mod heal_sessions;
 mod healing;
