@@ -126,7 +126,8 @@ impl Grafts {
         let guarded = guard::inspect(bytes).map_err(GraftError::NoChange)?;
         let (origin, mut first) = self.origins.get(&guarded.hash).copied().unwrap_or((guarded.hash, 0));
         // Who made it upon what stands since an exclusion knew of that.
-        first = guarded.deps.iter().filter_map(|dep| self.origins.get(dep)).map(|(_, stage)| *stage).fold(first, u32::max);
+        first =
+            guarded.deps.iter().filter_map(|dep| self.origins.get(dep)).map(|(_, stage)| *stage).fold(first, u32::max);
         let (mut hash, mut made) = (guarded.hash, None);
         let owners: Vec<Hash> = guarded.deps.iter().map(|dep| self.sealed(*dep)).collect();
         let mut deps = guarded.deps;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use sync_core::document::{Document, Op, fold};
+use sync_core::document::{Document, FoldError, Op, changes_beyond, fold};
 use sync_core::graft::{GraftError, Grafts};
 use sync_core::guard;
+use sync_core::hostile;
 use sync_core::id::{Actor, Hash};
 use sync_core::limits::DOCUMENT_EXCLUSIONS_MAX;
 use sync_core::path;
@@ -92,7 +93,10 @@ impl Replica {
             assert_eq!(standing.hash, self.grafts.now(hash(bytes)));
             // What the log noted of it holds.
             let (was, is) = (guard::inspect(bytes).unwrap(), guard::inspect(&now).unwrap());
-            assert_eq!((was.actor, was.seq, was.start_op, was.operations), (is.actor, is.seq, is.start_op, is.operations));
+            assert_eq!(
+                (was.actor, was.seq, was.start_op, was.operations),
+                (is.actor, is.seq, is.start_op, is.operations)
+            );
             now
         });
         let standing = standing.collect();
@@ -125,7 +129,7 @@ proptest! {
                 }
                 _ => {
                     server.pull(&log, log.len());
-                    let of = hash(rng.pick(&server.sealed));
+                    let of = hash(&server.sealed[rng.below(server.sealed.len())]);
                     if excluded.insert(of) {
                         log.push(Entry::Exclude(of));
                     }
@@ -148,9 +152,9 @@ proptest! {
         // What was folded before an exclusion can be grafted as well.
         let folded = fold(None, &server.standing()).unwrap();
         prop_assert_eq!(folded.heads, heads);
-        let stand = sync_core::document::changes_beyond(&folded.bytes, &[]).unwrap();
+        let stand = changes_beyond(&folded.bytes, &[]).unwrap();
         let stand: Vec<Vec<u8>> = stand.into_iter().map(|(_, bytes)| bytes).collect();
-        let of = hash(rng.pick(&server.sealed));
+        let of = hash(&server.sealed[rng.below(server.sealed.len())]);
         if excluded.insert(of) {
             let mut from_folded = server.grafts.clone();
             let after = from_folded.exclude(of, &stand).unwrap();
@@ -194,12 +198,8 @@ fn what_refers_to_nothing_of_it_stays() {
     let stand: Vec<Vec<u8>> =
         standing.iter().zip(&changes).map(|(to, was)| to.bytes.clone().unwrap_or_else(|| was.clone())).collect();
     let mut shown = load(actor(1), &stand);
-    let expected = [
-        ("n", Value::Counter(1)),
-        ("text", Value::Text("xab".into())),
-        ("title", "new".into()),
-        ("kept", true.into()),
-    ];
+    let expected =
+        [("n", Value::Counter(1)), ("text", Value::Text("xab".into())), ("title", "new".into()), ("kept", true.into())];
     let expected = expected.map(|(key, value)| (key.to_owned(), value));
     assert_eq!(shown.get(Path::root()), Some(Value::Map(expected.into())));
     // Its author goes on under the same actor.
@@ -235,4 +235,49 @@ fn damaged_bytes_are_refused() {
         assert_eq!(Grafts::decode(&bytes[..length]), Err(GraftError::Stored));
     }
     assert_eq!(Grafts::decode(&[bytes, vec![0]].concat()), Err(GraftError::Stored));
+}
+
+/// Maps in maps, each change within the limit and all together beyond it; and what others wrote upon that.
+fn too_deep() -> (Vec<Vec<u8>>, usize) {
+    let mut rng = Rng(5);
+    let first = hostile::nested(actor(1), 60);
+    let second = hostile::deeper(&first, 4);
+    let aside = sealed(&mut load(actor(2), &[first.clone(), second.clone()]), vec![put("aside", 1i64)], &mut rng);
+    let bad = hostile::deeper(&second, 1);
+    for bytes in [&first, &second, &bad] {
+        guard::verify(bytes, &guard::inspect(bytes).unwrap()).unwrap();
+    }
+    // Who does not look takes it: what is written upon it has its hash among what it was made upon.
+    let upon = hostile::deeper(&bad, 1);
+    (vec![first, second, aside, bad, upon], 3)
+}
+
+#[test]
+fn what_is_nested_too_deep_by_several_changes_is_named_and_left_out_until_it_is_excluded() {
+    let (changes, bad) = too_deep();
+    assert_eq!(fold(None, &changes), Err(FoldError::Change(hash(&changes[bad]))));
+    // Behind a snapshot as well.
+    let folded = fold(None, &changes[..2]).unwrap();
+    assert_eq!(fold(Some(&folded.bytes), &changes[2..]), Err(FoldError::Change(hash(&changes[bad]))));
+    // A phone that meets it first shows the rest.
+    let (shown, applied) = Document::load(actor(3), None, &changes).unwrap();
+    let left_out: BTreeSet<Hash> = changes[bad..].iter().map(|bytes| hash(bytes)).collect();
+    assert_eq!(applied.left_out.into_iter().collect::<BTreeSet<_>>(), left_out);
+    assert_eq!(shown.get("aside"), Some(1i64.into()));
+    // Without it the document folds, with everything that others wrote.
+    let mut grafts = Grafts::default();
+    let standing = grafts.exclude(hash(&changes[bad]), &changes).unwrap();
+    let stand: Vec<Vec<u8>> =
+        standing.iter().zip(&changes).map(|(to, was)| to.bytes.clone().unwrap_or_else(|| was.clone())).collect();
+    let folded = fold(None, &stand).unwrap();
+    let (opened, applied) = Document::load(actor(3), Some(&folded.bytes), &[] as &[&[u8]]).unwrap();
+    assert_eq!((opened.get(Path::root()), applied.left_out), (shown.get(Path::root()), vec![]));
+}
+
+#[test]
+fn what_cannot_be_read_or_has_lost_what_it_was_made_upon_is_not_named_as_breaking_the_document() {
+    let (changes, _) = too_deep();
+    assert_eq!(fold(None, &changes[1..2]), Err(FoldError::Unreadable(hash(&changes[1]))));
+    let torn = &changes[0][..40];
+    assert_eq!(fold(None, &[torn]), Err(FoldError::Unreadable(Hash::of(&[torn]))));
 }
