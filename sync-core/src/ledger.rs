@@ -7,6 +7,7 @@ use crate::admit::{Admission, admit};
 use crate::check::{Candidate, ChangeFacts, Checked, Push};
 use crate::code::RejectCode;
 use crate::feed::{ChangeId, FeedHead, ItemKind};
+use crate::graft::Grafts;
 use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use crate::limits::{
     DOCUMENT_ACTORS_MAX, DOCUMENT_ACTORS_OF_DEVICE_MAX, DOCUMENT_OPERATIONS_MAX, NEED_HASHES_MAX, SPACE_DOCUMENTS_MAX,
@@ -96,6 +97,9 @@ pub struct Ledger {
     pub device_actors: BTreeMap<(DocId, DeviceId), u64>,
     /// Dependencies; where a change is in the log both refused and applied, it counts as applied.
     pub dependencies: BTreeMap<(DocId, Hash), Dependency>,
+    /// What was excluded of documents; of a missing one nothing was. Dependencies are known by the hashes under which they were
+    /// sealed: see [`Wanted::see_through`].
+    pub grafts: BTreeMap<DocId, Grafts>,
 }
 
 /// What a push comes to. A push is answered as a whole, or not at all.
@@ -153,6 +157,8 @@ pub struct Decision {
     pub documents: BTreeSet<DocId>,
     /// Actors that are new or moved on.
     pub actors: BTreeSet<(DocId, Actor)>,
+    /// Documents whose grafts are changed.
+    pub grafts: BTreeSet<DocId>,
 }
 
 impl Decision {
@@ -193,6 +199,7 @@ impl Ledger {
             tails: BTreeMap::new(),
             device_actors: BTreeMap::new(),
             dependencies: BTreeMap::new(),
+            grafts: BTreeMap::new(),
         }
     }
 
@@ -294,10 +301,13 @@ impl Ledger {
             Err(RejectCode::UnknownDocument) if !facts.deps.is_empty() => None,
             document => Some(document?),
         };
+        // Who has heard of an exclusion writes upon other hashes than who has not; operations have the same ids under both.
+        let grafts = self.grafts.get(&doc);
+        let sealed = |hash| grafts.map_or(hash, |grafts| grafts.sealed(hash));
         let mut need = Vec::new();
         let mut max_op = 0;
         for &dep in &facts.deps {
-            match self.dependencies.get(&(doc, dep)) {
+            match self.dependencies.get(&(doc, sealed(dep))) {
                 Some(Dependency::Applied { max_op: of_dep }) => max_op = max_op.max(*of_dep),
                 Some(Dependency::Refused) => return Err(RejectCode::DependencyRefused),
                 None if need.len() < NEED_HASHES_MAX => need.push(dep),
@@ -311,7 +321,9 @@ impl Ledger {
         let tail = self.tails.get(&(doc, facts.actor));
         match tail {
             Some(tail) if facts.seq != tail.seq + 1 => return Err(RejectCode::SequenceGap),
-            Some(tail) if !facts.deps.contains(&tail.hash) => return Err(RejectCode::AuthorDependency),
+            Some(tail) if !facts.deps.iter().any(|dep| sealed(*dep) == tail.hash) => {
+                return Err(RejectCode::AuthorDependency);
+            }
             None if facts.seq != 1 => return Err(RejectCode::SequenceGap),
             _ => {}
         }
@@ -377,6 +389,12 @@ impl Ledger {
                 }
                 self.dependencies.insert((doc, header.hash), Dependency::Applied { max_op: facts.max_op() });
                 decision.actors.insert((doc, facts.actor));
+                // It may have been made upon what stands otherwise by now, and others will write upon how it stands.
+                if let Some(grafts) = self.grafts.get_mut(&doc)
+                    && grafts.stand(&bytes).is_ok_and(|standing| standing.bytes.is_some())
+                {
+                    decision.grafts.insert(doc);
+                }
                 (Some(facts), Some(bytes))
             }
             // A verdict of "applied" is never reached for what the checks refused.

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use sync_core::check::Push;
+use sync_core::code::RejectCode;
 use sync_core::document::{Document, FoldError, Op, changes_beyond, fold};
+use sync_core::feed::{FeedHead, Item, Run};
 use sync_core::graft::{GraftError, Grafts};
 use sync_core::guard;
 use sync_core::hostile;
@@ -11,11 +14,13 @@ use sync_core::id::{Actor, Hash};
 use sync_core::limits::DOCUMENT_EXCLUSIONS_MAX;
 use sync_core::path;
 use sync_core::value::{Path, Value};
+use sync_core::wire::{ItemStatus, PushAnswer};
 
-use crate::cases::{actor, cases};
+use crate::cases::{SPACE, actor, cases, device, doc};
 use crate::edits;
 use crate::reauthor::{hash, load, put, sealed};
 use crate::rng::Rng;
+use crate::server::Server;
 
 #[derive(Clone)]
 enum Entry {
@@ -280,4 +285,51 @@ fn what_cannot_be_read_or_has_lost_what_it_was_made_upon_is_not_named_as_breakin
     assert_eq!(fold(None, &changes[1..2]), Err(FoldError::Unreadable(hash(&changes[1]))));
     let torn = &changes[0][..40];
     assert_eq!(fold(None, &[torn]), Err(FoldError::Unreadable(Hash::of(&[torn]))));
+}
+
+/// What becomes of an item of a device's feed that follows what the server has of it.
+fn push(server: &mut Server, number: u8, item: Item) -> Result<ItemStatus, Option<RejectCode>> {
+    let base = server.acked(device(number));
+    let push = Push::check("writer".to_owned(), Run { device: device(number), base, items: vec![item] });
+    match server.push(push) {
+        PushAnswer::Taken { mut results, need, .. } if need.is_empty() => {
+            let result = results.remove(0);
+            if result.code.is_some() { Err(result.code) } else { Ok(result.status) }
+        }
+        _ => Err(None),
+    }
+}
+
+#[test]
+fn a_server_takes_what_was_written_with_and_without_knowledge_of_an_exclusion() {
+    let (changes, mut rng) = three();
+    let mut server = Server::new(SPACE);
+    let change = |bytes: &Vec<u8>| Item::change(doc(1), hash(bytes), bytes.clone());
+    assert_eq!(server.acked(device(1)), FeedHead::start(SPACE, device(1)));
+    push(&mut server, 1, Item::create(doc(1), "notes".to_owned())).unwrap();
+    for (number, bytes) in [1, 1, 2].into_iter().zip(&changes) {
+        push(&mut server, number, change(bytes)).unwrap();
+    }
+    let mut grafts = Grafts::default();
+    let standing = grafts.exclude(hash(&changes[1]), &changes).unwrap();
+    let mut stand: Vec<Vec<u8>> =
+        standing.iter().zip(&changes).map(|(to, was)| to.bytes.clone().unwrap_or_else(|| was.clone())).collect();
+    server.grafts.insert(doc(1), grafts);
+    // Its author has not heard of it, and neither has the other one.
+    let mut old = load(actor(1), &changes);
+    let splice = Op::Splice { path: "text".into(), at: 1, delete: 0, insert: "typed".into() };
+    let unaware = sealed(&mut old, vec![splice, put("map", 3i64)], &mut rng);
+    assert_eq!(push(&mut server, 1, change(&unaware)), Ok(ItemStatus::Applied));
+    // One that has writes upon how that stands, though it never stood so on the device that wrote it.
+    stand.push(server.grafts[&doc(1)].clone().stand(&unaware).unwrap().bytes.unwrap());
+    let mut new = load(actor(2), &stand);
+    let aware = sealed(&mut new, vec![put("aware", true)], &mut rng);
+    assert_eq!(push(&mut server, 2, change(&aware)), Ok(ItemStatus::Applied));
+    assert_eq!(server.grafts[&doc(1)].now(hash(&aware)), hash(&aware));
+    let shown = load(actor(3), &[stand, vec![aware.clone()]].concat());
+    assert_eq!(shown.get("text"), Some(Value::Text("xtypedab".into())));
+    assert_eq!((shown.get("map"), shown.get("aware")), (Some(3i64.into()), Some(true.into())));
+    // What stands under no hash that is known is asked for still.
+    let nowhere = hostile::header(actor(4), &[Hash([7; 32])], 1, 2);
+    assert_eq!(push(&mut server, 4, change(&nowhere)), Err(None));
 }

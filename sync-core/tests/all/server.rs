@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sync_core::check::Push;
 use sync_core::feed::{ChangeId, FeedHead, ItemKind};
+use sync_core::graft::Grafts;
 use sync_core::heal::{Lost, TakenBack};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::ledger::{Decision, Dependency, DocumentFacts, Ledger, NewEntry, Outcome, Role, Tail, Wanted};
@@ -20,6 +21,8 @@ pub struct Server {
     documents: BTreeMap<DocId, DocumentFacts>,
     tails: BTreeMap<(DocId, Actor), Tail>,
     dependencies: BTreeMap<(DocId, Hash), Dependency>,
+    /// What was excluded.
+    pub grafts: BTreeMap<DocId, Grafts>,
 }
 
 impl Server {
@@ -33,6 +36,7 @@ impl Server {
             documents: BTreeMap::new(),
             tails: BTreeMap::new(),
             dependencies: BTreeMap::new(),
+            grafts: BTreeMap::new(),
         }
     }
 
@@ -48,6 +52,8 @@ impl Server {
         fn some<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, wanted: impl IntoIterator<Item = K>) -> BTreeMap<K, V> {
             wanted.into_iter().filter_map(|key| all.get(&key).map(|value| (key.clone(), value.clone()))).collect()
         }
+        let mut wanted = wanted.clone();
+        wanted.see_through(&self.grafts);
         let of_device = |&(doc, actor): &(DocId, Actor)| {
             let count = self.tails.keys().filter(|(of, other)| *of == doc && other.device() == actor.device()).count();
             ((doc, actor.device()), count as u64)
@@ -62,6 +68,7 @@ impl Server {
             tails: some(&self.tails, wanted.actors.iter().copied()),
             device_actors: wanted.actors.iter().map(of_device).collect(),
             dependencies: some(&self.dependencies, wanted.dependencies.iter().copied()),
+            grafts: some(&self.grafts, wanted.documents.iter().copied()),
         }
     }
 
@@ -98,6 +105,7 @@ impl Server {
         self.feeds.extend(decision.feeds.iter().map(|device| (*device, ledger.feeds[device])));
         self.documents.extend(decision.documents.iter().map(|doc| (*doc, ledger.documents[doc].clone())));
         self.tails.extend(decision.actors.iter().map(|key| (*key, ledger.tails[key])));
+        self.grafts.extend(decision.grafts.iter().map(|doc| (*doc, ledger.grafts[doc].clone())));
         assert_eq!(ledger.head, self.head(), "the ledger and the log end in the same place");
         assert_eq!(ledger.documents_total, self.documents.len() as u64);
     }
