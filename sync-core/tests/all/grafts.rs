@@ -121,7 +121,9 @@ proptest! {
         phones[0].write(edits::beginning(), &mut rng);
         phones[0].push(&mut log);
         let mut server = Replica::new(8);
-        phones.iter_mut().for_each(|phone| phone.pull(&log, 1));
+        for phone in &mut phones {
+            phone.pull(&log, 1);
+        }
         let mut excluded = BTreeSet::new();
         for _ in 0..20 {
             let phone = rng.below(3);
@@ -141,7 +143,9 @@ proptest! {
                 }
             }
         }
-        phones.iter_mut().for_each(|phone| phone.push(&mut log));
+        for phone in &mut phones {
+            phone.push(&mut log);
+        }
         // One that comes late, and one that had the documents folded on the way.
         let mut late = Replica::new(9);
         for replica in phones.iter_mut().chain([&mut server, &mut late]) {
