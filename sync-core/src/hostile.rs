@@ -89,6 +89,32 @@ pub fn nested(actor: Actor, depth: usize) -> Vec<u8> {
     change(actor, operations)
 }
 
+/// The author of a change goes on: so many maps more, in what its last operation made.
+pub fn deeper(before: &[u8], levels: u64) -> Vec<u8> {
+    let before = crate::guard::inspect(before).expect("a change to go on from");
+    let (author, last) = (ActorId::from(before.actor), before.max_op());
+    let make = |at| Op {
+        action: OpType::Make(ObjType::Map),
+        obj: ObjectId::Id(OpId::new(last + at, &author)),
+        key: Key::Map("m".into()),
+        pred: SortedVec::new(),
+        insert: false,
+    };
+    let expanded = ExpandedChange {
+        operations: (0..levels).map(make).collect(),
+        actor_id: author.clone(),
+        hash: None,
+        seq: before.seq + 1,
+        start_op: std::num::NonZeroU64::MIN.saturating_add(last),
+        time: 0,
+        message: None,
+        deps: vec![before.hash.into()],
+        extra_bytes: Vec::new(),
+        author: None,
+    };
+    automerge::Change::from(expanded).raw_bytes().to_vec()
+}
+
 /// One change that lays so many overlapping marks over one letter.
 pub fn marks(actor: Actor, count: u64) -> Vec<u8> {
     let author = ActorId::from(actor);

@@ -8,6 +8,7 @@ use crate::check::{Candidate, ChangeFacts, Checked, Push};
 use crate::code::RejectCode;
 use crate::epoch::EpochFacts;
 use crate::feed::{ChangeId, FeedHead, ItemKind};
+use crate::graft::Grafts;
 use crate::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use crate::limits::{
     DOCUMENT_ACTORS_MAX, DOCUMENT_ACTORS_OF_DEVICE_MAX, DOCUMENT_OPERATIONS_MAX, DOCUMENT_STRUCTURES_MAX,
@@ -116,6 +117,9 @@ pub struct Ledger {
     pub standings: BTreeMap<(DocId, u64, DeviceId), EpochStanding>,
     /// Documents that got changes in this group.
     pub(crate) moved: BTreeSet<DocId>,
+    /// What was excluded of documents; of a missing one nothing was. Dependencies are known by the hashes under which they were
+    /// sealed: see [`Wanted::see_through`].
+    pub grafts: BTreeMap<DocId, Grafts>,
 }
 
 /// What a push comes to. A push is answered as a whole, or not at all.
@@ -175,6 +179,8 @@ pub struct Decision {
     pub actors: BTreeSet<(DocId, Actor)>,
     /// Documents that began anew, with the place of that in the log. What was known of their actors before does not hold.
     pub epochs: BTreeMap<DocId, (u64, EpochFacts)>,
+    /// Documents whose grafts are changed.
+    pub grafts: BTreeSet<DocId>,
 }
 
 impl Decision {
@@ -219,6 +225,7 @@ impl Ledger {
             dependencies: BTreeMap::new(),
             standings: BTreeMap::new(),
             moved: BTreeSet::new(),
+            grafts: BTreeMap::new(),
         }
     }
 
@@ -357,10 +364,13 @@ impl Ledger {
         if begins || facts.deps.iter().any(passed) {
             return Err(RejectCode::EpochPassed);
         }
+        // Who has heard of an exclusion writes upon other hashes than who has not; operations have the same ids under both.
+        let grafts = self.grafts.get(&doc);
+        let sealed = |hash| grafts.map_or(hash, |grafts| grafts.sealed(hash));
         let mut need = Vec::new();
         let mut max_op = 0;
         for &dep in &facts.deps {
-            match self.dependencies.get(&(doc, dep)) {
+            match self.dependencies.get(&(doc, sealed(dep))) {
                 Some(Dependency::Applied { max_op: of_dep }) => max_op = max_op.max(*of_dep),
                 Some(Dependency::Refused | Dependency::Passed) => return Err(RejectCode::DependencyRefused),
                 None if need.len() < NEED_HASHES_MAX => need.push(dep),
@@ -374,7 +384,9 @@ impl Ledger {
         let tail = self.tails.get(&(doc, facts.actor));
         match tail {
             Some(tail) if facts.seq != tail.seq + 1 => return Err(RejectCode::SequenceGap),
-            Some(tail) if !facts.deps.contains(&tail.hash) => return Err(RejectCode::AuthorDependency),
+            Some(tail) if !facts.deps.iter().any(|dep| sealed(*dep) == tail.hash) => {
+                return Err(RejectCode::AuthorDependency);
+            }
             None if facts.seq != 1 => return Err(RejectCode::SequenceGap),
             _ => {}
         }
@@ -462,6 +474,12 @@ impl Ledger {
                 }
                 self.dependencies.insert((doc, header.hash), Dependency::Applied { max_op: facts.max_op() });
                 decision.actors.insert((doc, facts.actor));
+                // It may have been made upon what stands otherwise by now, and others will write upon how it stands.
+                if let Some(grafts) = self.grafts.get_mut(&doc)
+                    && grafts.stand(&bytes).is_ok_and(|standing| standing.bytes.is_some())
+                {
+                    decision.grafts.insert(doc);
+                }
                 // No change is empty: nothing is left of this one's content.
                 (Some(facts), (!bytes.is_empty()).then_some(bytes))
             }

@@ -12,6 +12,7 @@ pub mod code;
 pub mod document;
 pub mod epoch;
 pub mod feed;
+pub mod graft;
 pub mod guard;
 pub mod heal;
 #[doc(hidden)]

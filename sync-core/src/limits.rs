@@ -23,6 +23,8 @@ pub const DOCUMENT_ACTORS_OF_DEVICE_MAX: u64 = 16;
 pub const DOCUMENT_STRUCTURES_MAX: u64 = 256;
 /// Versions of one collection's schema.
 pub const SCHEMA_VERSIONS_MAX: u16 = 256;
+/// Changes of a document that can be excluded: each costs another look at all that was made upon it.
+pub const DOCUMENT_EXCLUSIONS_MAX: usize = 64;
 /// Operations of one document over its life.
 pub const DOCUMENT_OPERATIONS_MAX: u64 = 10_000_000;
 /// Documents in one space.

@@ -25,9 +25,12 @@ pub enum FoldError {
     /// The snapshot to begin with cannot be loaded.
     #[error("the snapshot is damaged")]
     Snapshot,
-    /// A change is no change, comes before what it was made upon, or breaks the document.
+    /// A change breaks the document, and those before it do not: proven twice, so that it may be excluded.
     #[error("change {0} breaks the document")]
     Change(Hash),
+    /// A change is no change, or comes before what it was made upon: then the storage is at fault, and not the change.
+    #[error("change {0} cannot be read, or what it was made upon is missing")]
+    Unreadable(Hash),
     /// What was saved is not what would be loaded again.
     #[error("the new snapshot cannot be read back")]
     ReadBack,
@@ -43,9 +46,17 @@ pub fn fold(snapshot: Option<&[u8]>, changes: &[impl AsRef<[u8]>]) -> Result<Fol
     let mut left_out = Vec::new();
     let batch = sift(&base, changes, &mut left_out);
     if let Some(first) = left_out.first() {
-        return Err(FoldError::Change(*first));
+        return Err(FoldError::Unreadable(*first));
     }
-    let (doc, _) = attempt(base, &batch, false).ok_or_else(|| culprit(snapshot, &batch))?;
+    match save(base, &batch) {
+        Err(FoldError::ReadBack) => Err(culprit(snapshot, &batch)),
+        folded => folded,
+    }
+}
+
+/// Applies a batch, saves the document, loads it again and compares.
+fn save(base: Automerge, batch: &[Change]) -> Result<Folded, FoldError> {
+    let (doc, _) = attempt(base, batch, false).ok_or(FoldError::ReadBack)?;
     let heads = heads(&doc);
     let bytes = catch_unwind(AssertUnwindSafe(|| doc.save())).map_err(|_| FoldError::ReadBack)?;
     drop(doc);
@@ -90,11 +101,26 @@ fn heads(doc: &Automerge) -> Vec<Hash> {
 
 /// The first change of a batch with which the document breaks: batches up to it do, those before it do not.
 fn culprit(snapshot: Option<&[u8]>, batch: &[Change]) -> FoldError {
-    let (mut sound, mut broken) = (0, batch.len());
-    while broken - sound > 1 {
-        let middle = sound + (broken - sound) / 2;
-        let Some(base) = open(snapshot) else { return FoldError::Snapshot };
-        if attempt(base, &batch[..middle], false).is_some() { sound = middle } else { broken = middle }
+    let breaks = |count: usize| -> Result<bool, FoldError> {
+        let base = open(snapshot).ok_or(FoldError::Snapshot)?;
+        match save(base, &batch[..count]) {
+            Ok(_) => Ok(false),
+            Err(FoldError::ReadBack) => Ok(true),
+            Err(error) => Err(error),
+        }
+    };
+    let find = || -> Result<Option<usize>, FoldError> {
+        let (mut sound, mut broken) = (0, batch.len());
+        while broken - sound > 1 {
+            let middle = sound + (broken - sound) / 2;
+            if breaks(middle)? { broken = middle } else { sound = middle }
+        }
+        // Whoever is excluded is so for good: once more, with nothing left of the time before.
+        Ok((broken > 0 && breaks(broken)? && !breaks(sound)?).then(|| broken - 1))
+    };
+    match find() {
+        Ok(Some(index)) => FoldError::Change(batch[index].hash().into()),
+        Ok(None) => FoldError::ReadBack,
+        Err(error) => error,
     }
-    batch.get(broken.saturating_sub(1)).map_or(FoldError::ReadBack, |change| FoldError::Change(change.hash().into()))
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{Candidate, Checked, Push};
+use crate::graft::Grafts;
 use crate::id::{Actor, DeviceId, DocId, Hash};
 
 /// The keys of all facts that a group of pushes may touch; each list is sorted and free of duplicates.
@@ -38,6 +39,14 @@ impl Wanted {
             }
         }
         wanted
+    }
+
+    /// Adds under which hashes dependencies were sealed that stand under other ones, in documents of which something was
+    /// excluded: a log knows those alone.
+    pub fn see_through(&mut self, grafts: &BTreeMap<DocId, Grafts>) {
+        let through = |(doc, hash): &(DocId, Hash)| Some((*doc, grafts.get(doc)?.sealed(*hash)));
+        let sealed: Vec<(DocId, Hash)> = self.dependencies.iter().filter_map(through).collect();
+        self.dependencies.extend(sealed);
     }
 
     pub(crate) fn add(&mut self, candidate: &Candidate) {

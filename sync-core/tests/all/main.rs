@@ -15,6 +15,7 @@ mod epochs;
 mod feeds;
 mod frames;
 mod golden;
+mod grafts;
 mod heal_sessions;
 mod healing;
 mod live_frames;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sync_core::check::Push;
 use sync_core::code::RejectCode;
 use sync_core::feed::{ChangeId, FeedHead, ItemKind};
+use sync_core::graft::Grafts;
 use sync_core::heal::{Lost, TakenBack};
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::ledger::{
@@ -23,6 +24,8 @@ pub struct Server {
     documents: BTreeMap<DocId, DocumentFacts>,
     tails: BTreeMap<(DocId, Actor), Tail>,
     dependencies: BTreeMap<(DocId, Hash), Dependency>,
+    /// What was excluded.
+    pub grafts: BTreeMap<DocId, Grafts>,
 }
 
 impl Server {
@@ -40,6 +43,7 @@ impl Server {
             documents: BTreeMap::new(),
             tails: BTreeMap::new(),
             dependencies: BTreeMap::new(),
+            grafts: BTreeMap::new(),
         }
     }
 
@@ -60,6 +64,8 @@ impl Server {
         fn some<K: Ord + Clone, V: Clone>(all: &BTreeMap<K, V>, wanted: impl IntoIterator<Item = K>) -> BTreeMap<K, V> {
             wanted.into_iter().filter_map(|key| all.get(&key).map(|value| (key.clone(), value.clone()))).collect()
         }
+        let mut wanted = wanted.clone();
+        wanted.see_through(&self.grafts);
         let together = |&(doc, actor): &(DocId, Actor)| {
             let (first, last) = actor.counted_with();
             let count = self.tails.range((doc, first)..=(doc, last)).count();
@@ -78,6 +84,7 @@ impl Server {
         ledger.actors_together = wanted.actors.iter().map(together).collect();
         ledger.dependencies = some(&self.dependencies, wanted.dependencies.iter().copied());
         ledger.standings = wanted.epochs.keys().map(standing).collect();
+        ledger.grafts = some(&self.grafts, wanted.documents.iter().copied());
         ledger
     }
 
@@ -122,6 +129,7 @@ impl Server {
         self.feeds.extend(decision.feeds.iter().map(|device| (*device, ledger.feeds[device])));
         self.documents.extend(decision.documents.iter().map(|doc| (*doc, ledger.documents[doc].clone())));
         self.tails.extend(decision.actors.iter().map(|key| (*key, ledger.tails[key])));
+        self.grafts.extend(decision.grafts.iter().map(|doc| (*doc, ledger.grafts[doc].clone())));
         assert_eq!(ledger.head, self.head(), "the ledger and the log end in the same place");
         assert_eq!(ledger.documents_total, self.documents.len() as u64);
     }

@@ -132,6 +132,7 @@ pub(super) fn answer(result: &Result<Folded, FoldError>) -> Vec<Vec<u8>> {
                 FoldError::Change(hash) => (2, Some(hash)),
                 FoldError::ReadBack => (3, None),
                 FoldError::TooLarge => (4, None),
+                FoldError::Unreadable(hash) => (5, Some(hash)),
             };
             let mut said = vec![number];
             said.extend(hash.into_iter().flat_map(|hash| hash.0));
@@ -226,6 +227,7 @@ fn failed(said: &[u8]) -> io::Result<FoldError> {
         [2, hash @ ..] => FoldError::Change(Hash::from_slice(hash).map_err(|_| malformed())?),
         [3] => FoldError::ReadBack,
         [4] => FoldError::TooLarge,
+        [5, hash @ ..] => FoldError::Unreadable(Hash::from_slice(hash).map_err(|_| malformed())?),
         _ => return Err(malformed()),
     })
 }
