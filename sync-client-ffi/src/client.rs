@@ -33,6 +33,9 @@ mod presence;
 mod push;
 mod quarantine;
 mod runner;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod simulated;
 mod store;
 mod transport;
 mod undo;
@@ -55,6 +58,9 @@ pub use presence::PeerInfo;
 pub use push::PushError;
 pub use quarantine::QuarantinedExport;
 pub use runner::SyncReport;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use runner::stepped;
 pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 pub use undo::Undo;
 

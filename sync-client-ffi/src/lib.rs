@@ -7,6 +7,9 @@ pub mod client;
 pub mod ffi;
 
 pub use client::account;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use client::{simulated, stepped};
 pub use client::{
     BadTrust, Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
     DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
