@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sync_client_ffi::SpaceId;
+use sync_client_ffi::{DeviceId, SpaceId};
 use sync_client_ffi::simulated as phones;
 use sync_client_ffi::stepped::Answered;
 use sync_core::ledger::Role;
@@ -16,6 +16,7 @@ use sync_server::store::sqlite::simulated as servers;
 mod acts;
 mod check;
 mod faults;
+mod hostile;
 mod model;
 mod network;
 mod phone;
@@ -98,6 +99,12 @@ pub struct World {
     server: SimServer,
     server_offset_ms: i64,
     roles: BTreeMap<String, Role>,
+    /// What each may do on the server, and from which place of its log on.
+    granted: BTreeMap<String, (Role, u64)>,
+    /// Users, and entries of the log behind which, and up to which, they might only read.
+    read_only: Vec<(String, u64, u64)>,
+    /// Whose devices are.
+    owners: BTreeMap<DeviceId, String>,
     model: Model,
     network: Rng,
     trace: Trace,
@@ -179,6 +186,9 @@ impl World {
             server,
             server_offset_ms: 0,
             roles,
+            granted: BTreeMap::new(),
+            read_only: Vec::new(),
+            owners: BTreeMap::new(),
             model: Model::default(),
             network: Rng::of(seed, 3),
             trace: Trace::new(printed),
@@ -254,7 +264,17 @@ impl World {
 
     fn set_roles(&mut self) {
         for (user, role) in &self.roles {
-            self.server.set_role(self.space, user, Some(*role));
+            if !self.server.set_role(self.space, user, Some(*role)) {
+                continue;
+            }
+            let at = self.server.version(self.space).map_or(0, |(head, _)| head.seq);
+            match self.granted.insert(user.clone(), (*role, at)) {
+                Some((before, since)) if before == *role => {
+                    self.granted.insert(user.clone(), (before, since));
+                }
+                Some((Role::Reader, since)) => self.read_only.push((user.clone(), since, at)),
+                _ => {}
+            }
         }
     }
 

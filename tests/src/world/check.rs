@@ -67,9 +67,13 @@ impl World {
         for (at, phone) in self.phones.iter_mut().enumerate() {
             let acknowledged = phone.with(now_ms, |phone| {
                 let client = phone.client();
-                (client.device(), client.acknowledged(space), client.wanted_device())
+                (client.device(), client.acknowledged(space), client.former_devices())
             });
-            let Some((device, Ok(acked), None)) = acknowledged else { continue };
+            // Of one that was another device, not all that is acknowledged is this one's.
+            let Some((device, Ok(acked), Ok(former))) = acknowledged else { continue };
+            if !former.is_empty() {
+                continue;
+            }
             let has = feeds.get(device).map_or(0, |head| head.n);
             if has < acked.n {
                 let what = format!("the server has {has} items of phone {at}, and had acknowledged {}", acked.n);
@@ -117,6 +121,7 @@ impl World {
         if !findings.is_empty() {
             return broken(2, format!("the server's database is not what its log says: {findings:?}"));
         }
+        self.readers_wrote_nothing()?;
         let alive: Vec<usize> = (0..self.phones.len()).filter(|at| !self.phones[*at].gone).collect();
         let wholes = self.phones_agree(&alive)?;
         let mut kept: BTreeMap<DocId, Vec<String>> = BTreeMap::new();
@@ -143,6 +148,24 @@ impl World {
             seen.insert(*doc, read.unwrap_or_default());
         }
         self.marks_hold(&seen, &kept)
+    }
+
+    /// Promise 8: nobody does what is another's to do.
+    fn readers_wrote_nothing(&self) -> Checked {
+        // What was lost and comes back was taken when it first came.
+        if self.model.server_lost || self.read_only.is_empty() {
+            return Ok(());
+        }
+        for (seq, device) in self.server.applied(self.space) {
+            let Some(user) = self.owners.get(&device) else { continue };
+            let mut denied = self.read_only.iter().filter(|(reader, after, through)| {
+                reader == user && seq > *after && seq <= *through
+            });
+            if denied.next().is_some() {
+                return broken(8, format!("entry {seq} of {user} was taken while they might only read"));
+            }
+        }
+        Ok(())
     }
 
     /// Promise 4: equal documents.
@@ -187,6 +210,9 @@ impl World {
 
     /// Promises 1, 2, 3, 6 and 7: each edit is there once, or in quarantine.
     fn marks_hold(&self, seen: &BTreeMap<DocId, Seen>, kept: &BTreeMap<DocId, Vec<String>>) -> Checked {
+        if self.model.copied_unsent {
+            return Ok(());
+        }
         let lost = if self.model.server_lost { 6 } else if self.model.roles_changed { 7 } else { 2 };
         let mut counts: BTreeMap<DocId, (i64, i64)> = BTreeMap::new();
         for (number, mark) in self.model.marks.iter().enumerate() {

@@ -84,6 +84,7 @@ impl World {
                 self.roles.insert(user, role);
                 self.set_roles();
             }
+            Kind::Attack => return self.attack(rng),
             Kind::TokenExpires => {
                 self.phones[at].with(self.now_ms, |phone| phone.client().set_token("expired"));
                 return self.settle(at);
@@ -96,6 +97,9 @@ impl World {
     pub(super) fn start_phone(&mut self, at: usize) -> Checked {
         let (now_ms, space) = (self.now_ms, self.space);
         if let Err(error) = self.phones[at].start(now_ms, space) {
+            if self.phones[at].has_failed() {
+                return self.phone_dies(at);
+            }
             return broken(1, format!("phone {at}: its store does not open: {error}"));
         }
         self.trace.note(format_args!("phone {at} is on"));
@@ -104,7 +108,7 @@ impl World {
     }
 
     pub(super) fn phone_dies(&mut self, at: usize) -> Checked {
-        if self.phones[at].is_up() {
+        if self.phones[at].is_up() || self.phones[at].has_failed() {
             self.phones[at].kill();
             self.trace.note(format_args!("phone {at} is off"));
             let off_ms = self.network.within(1, 3) * self.plan.pause_ms;
@@ -129,8 +133,8 @@ impl World {
         Ok(())
     }
 
-    /// What a phone wrote from that mark on goes with its disk, but for what others hold.
-    fn loses(&mut self, at: usize, from: u64) {
+    /// Whether the server has everything that a phone wrote.
+    fn has_sent(&mut self, at: usize) -> bool {
         let (now_ms, space) = (self.now_ms, self.space);
         let sent = self.phones[at].with(now_ms, |phone| {
             let client = phone.client();
@@ -138,7 +142,12 @@ impl World {
                 && client.pending(space).is_ok_and(|pending| (pending.journal_edits, pending.outbox_changes) == (0, 0))
                 && client.quarantine(space).is_ok_and(|kept| kept.is_empty())
         });
-        if sent != Some(true) || self.model.server_lost {
+        sent == Some(true)
+    }
+
+    /// What a phone wrote from that mark on goes with its disk, but for what others hold.
+    fn loses(&mut self, at: usize, from: u64) {
+        if !self.has_sent(at) || self.model.server_lost {
             self.model.doubt(at, from);
         } else {
             // Should the server lose it later, nobody may be left who has it.
@@ -150,12 +159,17 @@ impl World {
         if self.phones.len() >= PHONES_MAX || !self.phones[at].is_up() {
             return Ok(());
         }
+        // In most worlds a copy is made of what is sent.
+        let sent = self.has_sent(at);
+        if !sent && self.case.seed % 8 != 0 {
+            return Ok(());
+        }
         let (next, base) = (self.phones.len(), templates().folder.path());
         let folder = self.folder.join(format!("phone{next}"));
         let clone = SimPhone::clone_of(&self.phones[at], self.case.seed, next, &base.join("phone"), folder);
         self.trace.note(format_args!("phone {next} is a copy of phone {at}"));
         self.phones.push(clone);
-        self.model.cloned = true;
+        self.model.copied_unsent |= !sent;
         self.start_phone(next)
     }
 

@@ -61,8 +61,9 @@ pub struct Model {
     pub server_lost: bool,
     /// A store lost what it had, or is gone.
     pub may_lack: bool,
-    /// A store was copied to another phone.
-    pub cloned: bool,
+    /// A store was copied to another phone before all of it was sent: what was not, each of the two sends in its own name, and
+    /// nobody can tell that it is the same. So the counts say nothing.
+    pub copied_unsent: bool,
 }
 
 /// The tag of a mark.

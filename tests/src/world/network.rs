@@ -149,6 +149,7 @@ impl World {
         phone.token_comes = false;
         match self.server.token(&phone.user, device) {
             Some(token) => {
+                self.owners.insert(device, phone.user.clone());
                 phone.with(now_ms, |phone| phone.client().set_token(token));
                 self.trace.note(format_args!("phone {at} has a token for {device}"));
                 self.settle(at)

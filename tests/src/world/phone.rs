@@ -15,8 +15,6 @@ const BEGIN_MS: u64 = 1_800_000_000_000;
 
 /// A phone that may be off.
 pub struct SimPhone {
-    /// Its number.
-    pub at: usize,
     /// Whose it is.
     pub user: String,
     folder: PathBuf,
@@ -58,7 +56,6 @@ impl SimPhone {
         let device = DeviceId::from_random(rng.bytes());
         let around = Around { now_ms: 0, wall_ms: 0, random: rng.next(), disk: Disk::Fine, commits: 0 };
         Self {
-            at,
             user,
             folder,
             device,
@@ -129,6 +126,11 @@ impl SimPhone {
         let (wake_ms, asked) = turned.unwrap_or_default();
         self.wake_ms = wake_ms;
         asked
+    }
+
+    /// Which device it is, where it is on.
+    pub fn device(&mut self) -> Option<DeviceId> {
+        self.with(0, |phone| phone.client().device())
     }
 
     /// Whether it is on.

@@ -57,6 +57,8 @@ pub enum Kind {
     Role,
     /// A phone's token runs out.
     TokenExpires,
+    /// A member lies, and noise comes.
+    Attack,
     /// A phone looks whether causes come before effects.
     Look,
 }
@@ -88,6 +90,7 @@ const WEIGHTS: &[(Kind, u64)] = &[
     (Kind::CompactPower, 8),
     (Kind::Role, 10),
     (Kind::TokenExpires, 6),
+    (Kind::Attack, 8),
     (Kind::Look, 30),
 ];
 

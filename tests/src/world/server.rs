@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sync_client_ffi::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
+use sync_core::log::Verdict;
 use sync_core::version::FeedHeads;
 use sync_core::wire::{ErrorCode, ErrorResponse, decode};
 use sync_server::store::sqlite::{FILE, SqliteStore, migrate, simulated};
@@ -166,6 +167,14 @@ impl SimServer {
         let up = self.up.as_ref()?;
         let version = up.runtime.block_on(sync_server::store::Store::version(&*up.store, space)).ok()?;
         Some((version.head, version.feeds))
+    }
+
+    /// Entries of its log that took effect: their places, and whose they are.
+    pub fn applied(&self, space: SpaceId) -> Vec<(u64, DeviceId)> {
+        let Some(up) = &self.up else { return Vec::new() };
+        let rows = up.runtime.block_on(sync_server::store::inspect::Inspect::log_rows(&*up.store, space, 0, 100_000));
+        let applied = rows.unwrap_or_default().into_iter().filter(|row| row.header.verdict == Verdict::Applied);
+        applied.map(|row| (row.at.seq, row.header.id.device)).collect()
     }
 
     /// What is wrong with what it has stored.

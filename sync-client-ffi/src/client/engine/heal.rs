@@ -44,7 +44,7 @@ impl Engine {
             writer.forget_places(space, resume.seq)?;
             let n = writer.last_placed(space, device)?;
             // Of a feed whose payloads went with the space, nothing can be sent again: they come back by being read.
-            if n < row.acked.n && !regaining {
+            if n < row.acked.n && !regaining && !sync_core::mutation!("acknowledged-kept-after-loss") {
                 let chain = writer.own_chain(space, device, n)?.ok_or(ClientError::Corrupt)?;
                 row.acked = FeedHead { n, chain };
             }
