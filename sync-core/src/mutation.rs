@@ -53,6 +53,8 @@ pub const ALL: &[Mutation] = &[
     fault("payload-not-kept", "now and then a change's bytes are not stored"),
     fault("answers-swapped", "pushes of one group get each other's answers"),
     fault("drops-what-no-snapshot-covers", "payloads are dropped up to the horizon, and not up to the snapshot"),
+    fault("full-queue-loses-pages", "a live connection whose queue was full goes on behind what was dropped"),
+    fault("notice-without-its-chain", "a live page is taken for one that continues what was sent"),
     fault("snapshot-lacks-the-newest", "a snapshot lacks the newest change, and nobody compares its heads"),
 ];
 

@@ -17,6 +17,8 @@ mod acts;
 mod check;
 mod faults;
 mod hostile;
+mod lines;
+mod live;
 mod model;
 mod network;
 mod phone;
@@ -31,6 +33,7 @@ mod trace;
 pub use plan::{Case, Kind, Plan};
 pub use shrink::shrink;
 
+use live::Live;
 use model::Model;
 use network::Request;
 use phone::SimPhone;
@@ -82,6 +85,7 @@ enum Happening {
     DiskHeals(usize),
     NetworkHeals(usize),
     ServerStart,
+    Live(Live),
 }
 
 /// All there is.
@@ -95,6 +99,12 @@ pub struct World {
     events: BTreeMap<(u64, u64), Happening>,
     /// Requests whose answers are waited for.
     waiting: BTreeSet<(usize, u64, u64)>,
+    /// When the last arrives of what is on a live connection, in each direction, …
+    in_order: BTreeMap<(lines::Key, bool), u64>,
+    /// … and those that will not get anything through any more.
+    doomed: BTreeSet<lines::Key>,
+    /// How far each live connection was sent the log.
+    shown: BTreeMap<lines::Key, u64>,
     phones: Vec<SimPhone>,
     server: SimServer,
     server_offset_ms: i64,
@@ -111,6 +121,9 @@ pub struct World {
     /// No more faults.
     calm: bool,
 }
+
+/// What waits for a live connection at most: a few frames.
+const QUEUE_BYTES: usize = 4 << 10;
 
 /// Where worlds are: in memory, where there is such a place.
 fn base() -> PathBuf {
@@ -143,6 +156,8 @@ pub fn run(case: &Case, printed: bool) -> Outcome {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let folder = templates().folder.path().join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
     let mut end = (0, 0);
+    servers::stay_here(true);
+    servers::set_queue_bytes_max(Some(QUEUE_BYTES));
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let mut world = World::new(case, folder.clone(), printed);
         let ran = world.run();
@@ -151,6 +166,7 @@ pub fn run(case: &Case, printed: bool) -> Outcome {
     }));
     phones::enter(None);
     servers::fail_after(None);
+    servers::stay_here(false);
     std::fs::remove_dir_all(&folder).ok();
     let broken = match ran {
         Ok(ran) => ran.err(),
@@ -167,11 +183,11 @@ impl World {
     fn new(case: &Case, folder: PathBuf, printed: bool) -> Self {
         let (seed, plan, base) = (case.seed, Plan::of(case.seed), templates().folder.path());
         let space = SpaceId::from_random(Rng::of(seed, 2).bytes());
-        let server = SimServer::new(&base.join("server"), folder.join("server"), &plan);
+        let server = SimServer::new(seed, &base.join("server"), folder.join("server"), &plan);
         let roles: BTreeMap<String, Role> = (0..plan.users).map(|user| (format!("user{user}"), Role::Writer)).collect();
         let phones = (0..plan.phones as usize).map(|at| {
             let user = format!("user{}", at as u64 % plan.users);
-            SimPhone::new(seed, at, user, &base.join("phone"), folder.join(format!("phone{at}")), plan.markers)
+            SimPhone::new(seed, at, user, &base.join("phone"), folder.join(format!("phone{at}")), plan.markers, plan.live)
         });
         let phones = phones.collect();
         Self {
@@ -182,6 +198,9 @@ impl World {
             count: 0,
             events: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            in_order: BTreeMap::new(),
+            doomed: BTreeSet::new(),
+            shown: BTreeMap::new(),
             phones,
             server,
             server_offset_ms: 0,
@@ -202,6 +221,9 @@ impl World {
         self.set_roles();
         for at in 0..self.phones.len() {
             self.start_phone(at)?;
+        }
+        if self.plan.live {
+            self.after(lines::HEARTBEAT_MS, Happening::Live(Live::Beat));
         }
         let (mut at_ms, mut rng) = (0, Rng::of(self.case.seed, 4));
         for step in 0..self.plan.steps {
@@ -259,6 +281,7 @@ impl World {
             }
             Happening::NetworkHeals(at) => self.network_heals(at),
             Happening::ServerStart => self.start_server(),
+            Happening::Live(live) => self.live(live),
         }
     }
 

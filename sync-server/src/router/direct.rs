@@ -4,10 +4,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{Method, Request};
+use hyper::server::conn::http1;
 use hyper::service::Service;
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Server;
+use crate::fanout::sweep;
 
 /// The routes, to be asked directly.
 #[derive(Clone)]
@@ -31,7 +35,22 @@ impl Direct {
     }
 }
 
+impl Direct {
+    /// Serves a stream as one connection, that may become a WebSocket.
+    pub async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), self.0).with_upgrades();
+        // How it ends, the other side sees.
+        let _ = connection.await;
+    }
+}
+
 impl Server {
+    /// What a heartbeat's period brings, now.
+    #[doc(hidden)]
+    pub async fn beat(&self) {
+        sweep::period(&self.app.live.fanout, &*self.app.store).await;
+    }
+
     /// Its routes, to be asked without a network.
     #[doc(hidden)]
     pub fn direct(&self) -> Direct {

@@ -4,6 +4,7 @@ use sync_client_ffi::simulated::Disk;
 use sync_core::ledger::Role;
 
 use super::acts::failing;
+use super::live::Live;
 use super::phone::SimPhone;
 use super::plan::Kind;
 use super::rng::Rng;
@@ -83,6 +84,10 @@ impl World {
                 self.model.roles_changed = true;
                 self.roles.insert(user, role);
                 self.set_roles();
+            }
+            Kind::SlowReader => {
+                self.server.set_reads(at, false);
+                self.after(rng.within(1, 10) * self.plan.pause_ms, Happening::Live(Live::Reads(at)));
             }
             Kind::Attack => return self.attack(rng),
             Kind::TokenExpires => {
@@ -184,6 +189,7 @@ impl World {
 
     pub(super) fn server_dies(&mut self) -> Checked {
         self.server.kill();
+        self.lines_break();
         self.trace.note(format_args!("server is off"));
         let off_ms = self.network.within(1, 3) * self.plan.pause_ms;
         self.after(off_ms, Happening::ServerStart);

@@ -30,7 +30,7 @@ impl World {
         let (ticket, path, token, body) = match asked {
             Asked::Sync { ticket, request, token } => (ticket, "/v1/sync", token, wire::encode(&*request)),
             Asked::Heal { ticket, request, token } => (ticket, "/v1/heal", token, wire::encode(&*request)),
-            Asked::Open { .. } | Asked::Say { .. } | Asked::HangUp { .. } => return,
+            Asked::Open { .. } | Asked::Say { .. } | Asked::HangUp { .. } => return self.send_live(phone, asked),
         };
         let body = body.expect("a frame");
         self.trace.note(format_args!("phone {phone} asks {path} {ticket}, {} bytes", body.len()));
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    fn way_ms(&mut self) -> u64 {
+    pub(super) fn way_ms(&mut self) -> u64 {
         let weather = self.plan.weather;
         if !self.calm && self.network.chance(weather.late) {
             return self.network.within(0, LATE_MS);
@@ -104,7 +104,10 @@ impl World {
                 self.after(delay_ms, Happening::Answer { phone, life, ticket, answer });
             }
         }
-        if failed { self.server_dies() } else { Ok(()) }
+        if failed {
+            return self.server_dies();
+        }
+        if self.plan.live { self.pump() } else { Ok(()) }
     }
 
     pub(super) fn answered(&mut self, phone: usize, life: u64, ticket: u64, answer: Answered) -> Checked {

@@ -20,6 +20,7 @@ pub struct SimPhone {
     folder: PathBuf,
     device: DeviceId,
     marked: bool,
+    live: bool,
     up: Option<Phone>,
     around: Around,
     wall_offset_ms: i64,
@@ -49,7 +50,7 @@ pub fn template(folder: &std::path::Path) {
 
 impl SimPhone {
     /// A phone that is off, with an empty store.
-    pub fn new(seed: u64, at: usize, user: String, template: &std::path::Path, folder: PathBuf, marked: bool) -> Self {
+    pub fn new(seed: u64, at: usize, user: String, template: &std::path::Path, folder: PathBuf, marked: bool, live: bool) -> Self {
         fs::create_dir_all(&folder).expect("a folder");
         copy(&template.join("store"), &folder.join("store"));
         let mut rng = Rng::of(seed, 1_000 + at as u64);
@@ -60,6 +61,7 @@ impl SimPhone {
             folder,
             device,
             marked,
+            live,
             up: None,
             around,
             wall_offset_ms: 0,
@@ -76,7 +78,7 @@ impl SimPhone {
 
     /// A phone whose store is a copy of another one's, as it is now.
     pub fn clone_of(other: &Self, seed: u64, at: usize, template: &std::path::Path, folder: PathBuf) -> Self {
-        let mut clone = Self::new(seed, at, other.user.clone(), template, folder, other.marked);
+        let mut clone = Self::new(seed, at, other.user.clone(), template, folder, other.marked, other.live);
         copy(&other.folder.join("store"), &clone.folder.join("store"));
         clone.device = other.device;
         clone
@@ -91,7 +93,8 @@ impl SimPhone {
         }
         // What it is called later, the store knows.
         let builder = if self.life == 1 { builder.identity(self.user.clone(), self.device) } else { builder };
-        let opened = self.inside(now_ms, || Phone::open(builder, false));
+        let live = self.live;
+        let opened = self.inside(now_ms, || Phone::open(builder, live));
         self.up = Some(opened?);
         (self.foreground, self.token_comes) = (true, false);
         self.with(now_ms, |phone| phone.client().add_space(space)).map(|_| ());

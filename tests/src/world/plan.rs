@@ -59,6 +59,8 @@ pub enum Kind {
     TokenExpires,
     /// A member lies, and noise comes.
     Attack,
+    /// A phone does not read its live connection for a while.
+    SlowReader,
     /// A phone looks whether causes come before effects.
     Look,
 }
@@ -91,6 +93,7 @@ const WEIGHTS: &[(Kind, u64)] = &[
     (Kind::Role, 10),
     (Kind::TokenExpires, 6),
     (Kind::Attack, 8),
+    (Kind::SlowReader, 10),
     (Kind::Look, 30),
 ];
 
@@ -180,6 +183,8 @@ pub struct Plan {
     pub drops_at_once: bool,
     /// Whether stores leave a mark in a file that backups leave out.
     pub markers: bool,
+    /// Whether phones keep live connections open, or ask now and then.
+    pub live: bool,
 }
 
 impl Plan {
@@ -210,6 +215,7 @@ impl Plan {
             tail_changes_max: rng.within(1, 12),
             drops_at_once: rng.chance(500),
             markers: rng.chance(500),
+            live: rng.chance(500),
         }
     }
 

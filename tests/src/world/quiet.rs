@@ -17,6 +17,7 @@ impl World {
         self.server_offset_ms = 0;
         // Whoever failed is started again; a power that was about to fail does not any more.
         self.server.kill();
+        self.lines_break();
         self.server.start();
         self.go_to(self.now_ms);
         self.roles.values_mut().for_each(|role| *role = Role::Writer);

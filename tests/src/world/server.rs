@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,12 +11,17 @@ use sync_client_ffi::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_core::log::Verdict;
 use sync_core::version::FeedHeads;
-use sync_core::wire::{ErrorCode, ErrorResponse, decode};
+use sync_core::session::Ending;
+use sync_core::wire::{ErrorCode, ErrorResponse, Welcome, decode};
+use sync_server::bus::memory::MemoryBus;
+use sync_server::bus::{Bus, BusMessage, Listener};
 use sync_server::store::sqlite::{FILE, SqliteStore, migrate, simulated};
 use sync_server::{Caller, Clock, Config, Server, config};
 use tokio::runtime::Runtime;
 
+use super::lines::{Heard, Key, Lines};
 use super::plan::Plan;
+use super::rng::Rng;
 
 /// What the server's clock shows first: far from the real one, by which nothing is decided.
 const BEGIN_MS: u64 = 1_900_000_000_000;
@@ -37,8 +42,11 @@ pub struct SimServer {
     config: Config,
     clock_ms: Arc<AtomicU64>,
     up: Option<Up>,
-    /// The last that was up: it issues tokens.
     backed_up: bool,
+    seed: u64,
+    lives: u64,
+    /// So many of a thousand messages the bus loses.
+    lost: u64,
 }
 
 struct Up {
@@ -46,6 +54,34 @@ struct Up {
     server: Server,
     store: Arc<SqliteStore>,
     direct: sync_server::Direct,
+    lines: Lines,
+}
+
+/// A bus that loses some of what it is told.
+struct LossyBus {
+    bus: MemoryBus,
+    rng: Mutex<Rng>,
+    lost: u64,
+}
+
+impl Bus for LossyBus {
+    fn listen(&self, listener: Weak<dyn Listener>) {
+        self.bus.listen(listener);
+    }
+
+    fn join(&self, space: SpaceId) {
+        self.bus.join(space);
+    }
+
+    fn leave(&self, space: SpaceId) {
+        self.bus.leave(space);
+    }
+
+    fn publish(&self, message: BusMessage) {
+        if !self.rng.lock().expect("a lock").chance(self.lost) {
+            self.bus.publish(message);
+        }
+    }
 }
 
 /// An answer to a request.
@@ -53,7 +89,7 @@ pub type Reply = Result<Vec<u8>, ErrorCode>;
 
 impl SimServer {
     /// A server on a copy of the template.
-    pub fn new(template: &Path, data: PathBuf, plan: &Plan) -> Self {
+    pub fn new(seed: u64, template: &Path, data: PathBuf, plan: &Plan) -> Self {
         fs::create_dir_all(&data).expect("a folder");
         for entry in fs::read_dir(template).expect("the template") {
             let path = entry.expect("its files").path();
@@ -72,10 +108,20 @@ impl SimServer {
         let config = Config {
             data: data.clone(),
             compaction,
-            limits: config::Limits { rules: Vec::new(), ..config::Limits::default() },
+            limits: config::Limits { rules: Vec::new() },
+            // Heartbeats are the world's, and nobody says too much in no time.
+            live: config::Live {
+                heartbeat_ms: 3_600_000,
+                idle_timeout_ms: 3_600_000,
+                messages_per_second_max: 1_000_000,
+                messages_burst_max: 1_000_000,
+                ..config::Live::default()
+            },
             ..Config::default()
         };
-        let mut server = Self { data, config, clock_ms: Arc::new(AtomicU64::new(BEGIN_MS)), up: None, backed_up: false };
+        let clock_ms = Arc::new(AtomicU64::new(BEGIN_MS));
+        let (lost, lives) = (plan.weather.lost, 0);
+        let mut server = Self { data, config, clock_ms, up: None, backed_up: false, seed, lives, lost };
         server.start();
         server
     }
@@ -93,10 +139,17 @@ impl SimServer {
             .config(self.config.clone())
             .store(Arc::clone(&store) as _)
             .registry(Arc::clone(&store) as _)
+            .bus(Arc::new(self.bus()))
             .clock(Clock::new(move || clock_ms.load(Ordering::Relaxed)));
         let server = runtime.block_on(builder.build()).expect("a server");
         let direct = server.direct();
-        self.up = Some(Up { runtime, server, store, direct });
+        self.up = Some(Up { runtime, server, store, direct, lines: Lines::default() });
+    }
+
+    fn bus(&mut self) -> LossyBus {
+        self.lives += 1;
+        let rng = Mutex::new(Rng::of(self.seed, 2_000 + self.lives));
+        LossyBus { bus: MemoryBus::new(), rng, lost: self.lost }
     }
 
     /// Kills it: what was committed is there.
@@ -142,6 +195,46 @@ impl SimServer {
             }
         });
         up.runtime.block_on(futures_util::future::join_all(asked))
+    }
+
+    /// Opens a live connection.
+    pub fn open(&mut self, key: Key, token: &str) -> Result<Welcome, Ending> {
+        let up = self.up.as_mut().ok_or(Ending::Lost)?;
+        up.runtime.block_on(up.lines.open(key, up.direct.clone(), token))
+    }
+
+    /// Something is said on it.
+    pub fn say(&mut self, key: Key, frame: Vec<u8>) {
+        if let Some(up) = &mut self.up {
+            up.runtime.block_on(up.lines.say(key, frame));
+        }
+    }
+
+    /// It ends.
+    pub fn cut(&mut self, key: Key) {
+        if let Some(up) = &mut self.up {
+            up.lines.cut(key);
+        }
+    }
+
+    /// Whether a phone's live connections are read.
+    pub fn set_reads(&mut self, phone: usize, reads: bool) {
+        if let Some(up) = &mut self.up {
+            up.lines.set_reads(phone, reads);
+        }
+    }
+
+    /// A heartbeat.
+    pub fn beat(&mut self) {
+        if let Some(up) = &mut self.up {
+            up.runtime.block_on(up.server.beat());
+        }
+    }
+
+    /// What was said on live connections.
+    pub fn pump(&mut self) -> Vec<(Key, Heard)> {
+        let Some(up) = &mut self.up else { return Vec::new() };
+        up.runtime.block_on(up.lines.pump())
     }
 
     /// A token of a user on a device.

@@ -20,6 +20,7 @@ mod restored;
 mod schemathesis;
 mod services;
 mod store;
+mod simulation;
 mod sync;
 mod tidy;
 mod upgrades;

@@ -3,7 +3,29 @@
 use std::cell::Cell;
 
 thread_local! {
+    static QUEUE: Cell<Option<usize>> = const { Cell::new(None) };
+    static HERE: Cell<bool> = const { Cell::new(false) };
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// What may wait for one live connection, so that few bytes fill it.
+pub fn set_queue_bytes_max(bytes_max: Option<usize>) {
+    QUEUE.set(bytes_max);
+}
+
+/// The same.
+pub(crate) fn queue_bytes_max() -> Option<usize> {
+    QUEUE.get()
+}
+
+/// Whether this thread is a simulation's: then nothing is done on another one, however long it takes.
+pub fn stay_here(here: bool) {
+    HERE.set(here);
+}
+
+/// Whether it is.
+pub(crate) fn is_here() -> bool {
+    HERE.get()
 }
 
 /// After so many transactions nothing is written any more; `None`: everything is.
