@@ -192,12 +192,16 @@ impl World {
                 first = Some((at, all));
                 continue;
             };
-            if !expected.keys().eq(all.keys()) {
-                let (ours, theirs): (Vec<_>, Vec<_>) = (all.keys().collect(), expected.keys().collect());
-                return broken(4, format!("phone {at} lists {ours:?}, phone {other} {theirs:?}"));
+            // One whose making was refused is there for its maker alone, and in quarantine.
+            let (kept, theirs) = (self.kept_by(at), self.kept_by(*other));
+            let alone = |doc: &&DocId| !kept.contains_key(doc) && !theirs.contains_key(doc);
+            let ours: Vec<&DocId> = all.keys().filter(|doc| !expected.contains_key(doc)).filter(alone).collect();
+            let theirs: Vec<&DocId> = expected.keys().filter(|doc| !all.contains_key(doc)).filter(alone).collect();
+            if !ours.is_empty() || !theirs.is_empty() {
+                return broken(4, format!("phone {at} alone lists {ours:?}, phone {other} alone {theirs:?}"));
             }
             for (doc, ours) in &all {
-                let theirs = &expected[doc];
+                let Some(theirs) = expected.get(doc) else { continue };
                 if ours != theirs {
                     let how = if ours.1 != theirs.1 { "show" } else { "hold" };
                     let what = format!("phones {at} and {other} {how} different things in {doc}: {:?} {:?}", ours.1, theirs.1);

@@ -17,6 +17,8 @@ pub type Key = (usize, u64, u64);
 const STREAM_BYTES: usize = 1 << 10;
 /// Turns that the server's tasks get before nothing is left to do for them.
 const TURNS: u32 = 24;
+/// And to take what is said to it, some at a time.
+const SAY_TURNS: u32 = 500;
 /// Of a connection that the server does not want to have.
 const REFUSED: Ending = Ending::Refused { code: ErrorCode::Unauthorized, retry_after_ms: None };
 
@@ -70,10 +72,15 @@ impl Lines {
     /// Says something; a connection that takes no more is gone.
     pub async fn say(&mut self, key: Key, frame: Vec<u8>) {
         let Some(line) = self.open.get_mut(&key) else { return };
-        // Who does not read holds up what it says, too, as soon as nothing more fits.
-        if !matches!(line.socket.send(Message::Binary(frame.into())).now_or_never(), Some(Ok(()))) {
-            self.open.remove(&key);
+        let mut sending = line.socket.send(Message::Binary(frame.into()));
+        for _ in 0..SAY_TURNS {
+            match (&mut sending).now_or_never() {
+                Some(Ok(())) => return,
+                Some(Err(_)) => break,
+                None => tokio::task::yield_now().await,
+            }
         }
+        self.open.remove(&key);
     }
 
     /// Drops a connection.
