@@ -131,6 +131,11 @@ impl World {
             }
             self.look(at)?;
         }
+        // Promise 7: what is refused has a cause.
+        let deletes = self.model.papers.values().any(|paper| paper.deleted.is_some());
+        if !kept.is_empty() && !self.model.roles_changed && !deletes {
+            return broken(7, format!("something is in quarantine, and nobody was kept from writing: {kept:?}"));
+        }
         for (doc, paper) in &self.model.papers {
             let listed = wholes.contains_key(doc);
             let sure = paper.deleted == Some(Made::Surely) && !self.model.roles_changed && !self.model.may_lack;

@@ -97,6 +97,19 @@ const WEIGHTS: &[(Kind, u64)] = &[
     (Kind::Look, 30),
 ];
 
+/// What goes together, and shows more where it happens more often.
+const THEMES: &[&[Kind]] = &[
+    &[],
+    &[Kind::ServerBackup, Kind::ServerRestore, Kind::PhoneGone, Kind::SyncNow],
+    &[Kind::PhoneBackup, Kind::PhoneRestore, Kind::Clone, Kind::SyncNow],
+    &[Kind::Compact, Kind::CompactPower, Kind::PhoneRestore, Kind::PhoneBackup],
+    &[Kind::Role, Kind::Delete, Kind::Partition],
+    &[Kind::PhonePower, Kind::ServerPower, Kind::DiskFull],
+    &[Kind::Create, Kind::SlowReader, Kind::Partition],
+];
+/// So much more often.
+const THEME_FACTOR: u64 = 5;
+
 /// What happens with frames on their way.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
@@ -202,8 +215,12 @@ impl Plan {
         // A seed in which everything may happen shows less of each: most have some kinds of fault.
         let some = rng.within(150, 1000);
         let apps = WEIGHTS.iter().take_while(|(kind, _)| *kind != Kind::Delete).count();
-        let kinds =
-            WEIGHTS.iter().enumerate().filter(|(at, _)| *at < apps || rng.chance(some)).map(|(_, kind)| *kind).collect();
+        let theme = rng.pick(THEMES).copied().unwrap_or_default();
+        let kinds = WEIGHTS.iter().enumerate().filter_map(|(at, (kind, weight))| match theme.contains(kind) {
+            true => Some((*kind, weight * THEME_FACTOR)),
+            false => (at < apps || rng.chance(some)).then_some((*kind, *weight)),
+        });
+        let kinds = kinds.collect();
         let phones = rng.within(2, 4);
         Self {
             phones,
@@ -217,6 +234,17 @@ impl Plan {
             markers: rng.chance(500),
             live: rng.chance(500),
         }
+    }
+
+    /// Whether much of that happens.
+    pub fn is_about(&self, kind: Kind) -> bool {
+        let common = WEIGHTS.iter().find(|(of, _)| *of == kind).map_or(0, |(_, weight)| *weight);
+        self.kinds.iter().any(|(of, weight)| *of == kind && *weight > common)
+    }
+
+    /// Whether all of that may happen.
+    pub fn has(&self, wanted: &[Kind]) -> bool {
+        wanted.iter().all(|wanted| self.kinds.iter().any(|(kind, _)| kind == wanted))
     }
 
     /// What happens in a step.

@@ -6,6 +6,7 @@ thread_local! {
     static QUEUE: Cell<Option<usize>> = const { Cell::new(None) };
     static HERE: Cell<bool> = const { Cell::new(false) };
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    static FAILED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What may wait for one live connection, so that few bytes fill it.
@@ -31,18 +32,22 @@ pub(crate) fn is_here() -> bool {
 /// After so many transactions nothing is written any more; `None`: everything is.
 pub fn fail_after(writes: Option<u64>) {
     LEFT.set(writes);
+    FAILED.set(false);
 }
 
-/// Whether the power has failed.
+/// Whether something was not written.
 pub fn has_failed() -> bool {
-    LEFT.get() == Some(0)
+    FAILED.get()
 }
 
 /// Asked before each transaction is committed.
 pub(super) fn writes() -> bool {
     match LEFT.get() {
         None => true,
-        Some(0) => false,
+        Some(0) => {
+            FAILED.set(true);
+            false
+        }
         Some(left) => {
             LEFT.set(Some(left - 1));
             true
