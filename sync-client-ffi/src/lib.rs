@@ -7,9 +7,6 @@ pub mod client;
 pub mod ffi;
 
 pub use client::account;
-#[cfg(feature = "testing")]
-#[doc(hidden)]
-pub use client::{simulated, stepped};
 pub use client::{
     BadTrust, Client, ClientBuilder, ClientError, CollectionChanges, CollectionEvent, CollectionNews, Doc, DocEvent,
     DocumentInfo, DocumentPage, Edit, EditChange, EditEvent, EditNews, EditState, EventKind, ExportError,
@@ -17,6 +14,9 @@ pub use client::{
     Origin, Patched, PeerInfo, Pending, PushError, Quarantined, QuarantinedExport, Reason, Refused, Removal,
     Subscription, SyncError, SyncReport, Traffic, Trust, Undo,
 };
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use client::{simulated, stepped};
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Expand, Op, Patch, Revision};
 pub use sync_core::feed::{ChangeId, FeedHead};

@@ -34,5 +34,9 @@ pub fn admit(acked: &FeedHead, base: &FeedHead, links: &[Hash]) -> Admission {
     }
     let duplicates = if crate::mutation!("duplicates-taken") { 0 } else { known as usize };
     let reached = if known == 0 { base.chain } else { links[known as usize - 1] };
-    if reached == acked.chain || crate::mutation!("chain-unchecked") { Admission::Fresh { duplicates } } else { Admission::Forked }
+    if reached == acked.chain || crate::mutation!("chain-unchecked") {
+        Admission::Fresh { duplicates }
+    } else {
+        Admission::Forked
+    }
 }

@@ -218,7 +218,8 @@ impl Ledger {
             Admission::Gap => return Outcome::Gap,
             Admission::Forked => return Outcome::Forked,
         };
-        let may_write = crate::mutation!("role-unasked") || self.roles.get(&push.user).is_some_and(|&role| role >= Role::Writer);
+        let may_write =
+            crate::mutation!("role-unasked") || self.roles.get(&push.user).is_some_and(|&role| role >= Role::Writer);
         let rules = Rules { may_write, quotas: true };
         let mut fresh = Vec::with_capacity(push.candidates.len() - duplicates);
         let rest = push.candidates.into_iter().zip(push.links).enumerate().skip(duplicates);
@@ -306,10 +307,9 @@ impl Ledger {
                 None => {}
             }
         }
-        if !need.is_empty() && !crate::mutation!("dependencies-unasked") {
+        if !need.is_empty() {
             return Ok(need);
         }
-        need.clear();
         let document = document.ok_or(RejectCode::UnknownDocument)?;
         let tail = self.tails.get(&(doc, facts.actor));
         match tail {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sync_client_ffi::{DeviceId, SpaceId};
 use sync_client_ffi::simulated as phones;
 use sync_client_ffi::stepped::Answered;
+use sync_client_ffi::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_server::store::sqlite::simulated as servers;
 
@@ -187,7 +187,15 @@ impl World {
         let roles: BTreeMap<String, Role> = (0..plan.users).map(|user| (format!("user{user}"), Role::Writer)).collect();
         let phones = (0..plan.phones as usize).map(|at| {
             let user = format!("user{}", at as u64 % plan.users);
-            SimPhone::new(seed, at, user, &base.join("phone"), folder.join(format!("phone{at}")), plan.markers, plan.live)
+            SimPhone::new(
+                seed,
+                at,
+                user,
+                &base.join("phone"),
+                folder.join(format!("phone{at}")),
+                plan.markers,
+                plan.live,
+            )
         });
         let phones = phones.collect();
         Self {
@@ -271,7 +279,11 @@ impl World {
             Happening::Patience { phone, life, ticket } => self.out_of_patience(phone, life, ticket),
             Happening::Token { phone, life } => self.token_comes(phone, life),
             Happening::PhoneStart(at) => {
-                if self.phones[at].is_up() || self.phones[at].gone { Ok(()) } else { self.start_phone(at) }
+                if self.phones[at].is_up() || self.phones[at].gone {
+                    Ok(())
+                } else {
+                    self.start_phone(at)
+                }
             }
             Happening::DiskHeals(at) => {
                 if !self.phones[at].has_failed() {

@@ -344,7 +344,10 @@ impl Engine {
     ) -> Result<Option<(u64, Vec<Patch>, T)>> {
         // An edit behind another document's may not join a change in front of it.
         let journals = &self.space(space)?.journals;
-        if journals.contains(&doc) && journals.last() != Some(&doc) && !sync_core::mutation!("edit-joins-an-earlier-change") {
+        if journals.contains(&doc)
+            && journals.last() != Some(&doc)
+            && !sync_core::mutation!("edit-joins-an-earlier-change")
+        {
             self.seal(space, Some(doc))?;
         }
         let open = self.documents.get_mut(&(space, doc)).ok_or(ClientError::NoDocument(doc))?;
@@ -397,7 +400,7 @@ impl Engine {
                 writer.open_journal(space, doc, opened, heads, actor, *mark)?;
                 writer.set_actor(space, doc, Some(actor))?;
             }
-            if sync_core::mutation!("edit-not-journaled") && edit % 4 == 0 {
+            if sync_core::mutation!("edit-not-journaled") && edit.is_multiple_of(4) {
                 return Ok(());
             }
             writer.add_edit(space, doc, edit, ops)

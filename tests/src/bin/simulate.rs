@@ -156,16 +156,18 @@ fn fits(plan: &Plan, fault: &str) -> bool {
         "answer-before-commit" => plan.is_about(Kind::ServerPower),
         "chain-unchecked" | "page-chain-unchecked" => rolls_back && !plan.markers,
         "duplicates-taken" => plan.weather.lost > 0,
-        "dependencies-unasked" | "gap-is-no-loss" | "nothing-handed-back" | "loss-of-own-unseen"
-        | "acknowledged-kept-after-loss" | "cursor-unchecked" => server_loses,
+        "nothing-handed-back" | "loss-of-own-unseen" | "acknowledged-kept-after-loss" | "cursor-unchecked" => {
+            server_loses
+        }
         "deleted-takes-edits" | "deletion-not-kept" => plan.is_about(Kind::Delete),
-        "role-unasked" | "verdict-forgotten" | "rebuild-forgotten" | "actor-kept" | "kept-after-offer" => {
+        "role-unasked" | "refusal-without-effect" | "rebuild-forgotten" | "actor-kept" | "kept-after-offer" => {
             plan.is_about(Kind::Role)
         }
         "refused-sent-again" => plan.has(&[Kind::Role]) && server_loses,
-        "duplicate-is-applied" => plan.is_about(Kind::Role) && plan.weather.lost > 0,
         "forged-actor-taken" => plan.has(&[Kind::Attack]),
-        "pulled-not-compared" | "remade-without-the-last" | "unsent-lost-when-rolled-back"
+        "pulled-not-compared"
+        | "remade-without-the-last"
+        | "unsent-lost-when-rolled-back"
         | "device-kept-when-rolled-back" => rolls_back,
         "edit-not-journaled" => plan.has(&[Kind::PhoneCrash]),
         "sealed-in-two-steps" => plan.is_about(Kind::PhonePower),
@@ -189,7 +191,9 @@ fn mutations(options: &Options) -> ExitCode {
         let seeds = tally.seeds.into_inner();
         let failures = tally.failures.into_inner().expect("a lock");
         let (caught, what) = match failures.first() {
-            Some((case, what)) => (format!("{}", what.split(':').next().unwrap_or_default()), format!("{case}: {what}")),
+            Some((case, what)) => {
+                (format!("{}", what.split(':').next().unwrap_or_default()), format!("{case}: {what}"))
+            }
             None => {
                 missed += 1;
                 ("**nothing**".to_owned(), String::new())

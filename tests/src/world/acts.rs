@@ -38,7 +38,8 @@ impl World {
         let collection = ["notes", "lists"][rng.below(2) as usize];
         let before = self.listed(at);
         let phone = &mut self.phones[at];
-        let Some(made) = phone.with(now_ms, |phone| phone.client().create(space, collection).map(|doc| doc.id())) else {
+        let Some(made) = phone.with(now_ms, |phone| phone.client().create(space, collection).map(|doc| doc.id()))
+        else {
             return Ok(());
         };
         // What failed may be on disk all the same.
@@ -51,7 +52,9 @@ impl World {
         let structure = self.phones[at].with(now_ms, |phone| {
             let doc = phone.client().open_doc(space, doc)?;
             doc.edit(|edit| {
-                edit.put("n", Value::Counter(0)).put("list", Value::List(vec![])).put("text", Value::Text(String::new()));
+                edit.put("n", Value::Counter(0))
+                    .put("list", Value::List(vec![]))
+                    .put("text", Value::Text(String::new()));
             })
         });
         self.trace.note(format_args!("phone {at} makes {doc}: {}", told(&structure)));
@@ -63,7 +66,7 @@ impl World {
         self.phones[at].with(now_ms, |phone| docs(phone, space)).unwrap_or_default()
     }
 
-    fn edit(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    pub(super) fn edit(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let (now_ms, space, listed) = (self.now_ms, self.space, self.listed(at));
         let Some(&doc) = rng.pick(&listed) else { return Ok(()) };
         let number = self.model.mark(doc, at, Parts::default());
@@ -99,6 +102,7 @@ impl World {
         let tags: Vec<String> = seen.unwrap_or_default().keys.into_keys().collect();
         let Some(referred) = rng.pick(&tags) else { return Ok(()) };
         let number = self.model.mark(doc, at, Parts { key: true, ..Parts::default() });
+        self.model.refers.push((number, of, referred.clone()));
         let (tag, value) = (tag(number), format!("{of} {referred}"));
         let edited = self.phones[at].with(now_ms, |phone| {
             let doc = phone.client().open_doc(space, doc)?;
@@ -144,12 +148,17 @@ fn write(
     let (list, text) = (doc.length("list")?, doc.text("text")?);
     let counts = doc.get("n")?.is_some();
     let ways = rng.within(1, 15);
-    let mut parts =
-        Parts { list: ways & 1 > 0 && list.is_some(), text: ways & 2 > 0 && text.is_some(), key: ways & 4 > 0, count: ways & 8 > 0 && counts };
+    let mut parts = Parts {
+        list: ways & 1 > 0 && list.is_some(),
+        text: ways & 2 > 0 && text.is_some(),
+        key: ways & 4 > 0,
+        count: ways & 8 > 0 && counts,
+    };
     parts.key |= parts == Parts::default();
     let at = rng.below(list.unwrap_or(0) + 1);
     // Between two tags, never within one.
-    let places: Vec<u64> = text.iter().flat_map(|text| text.match_indices('>').map(|(at, _)| at as u64 + 1)).chain([0]).collect();
+    let places: Vec<u64> =
+        text.iter().flat_map(|text| text.match_indices('>').map(|(at, _)| at as u64 + 1)).chain([0]).collect();
     let place = rng.pick(&places).copied().unwrap_or(0);
     let edited = doc.edit(|edit| {
         if parts.list {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sync_client_ffi::{ClientError, DocId, Hash};
+use sync_core::quarantine::describe;
 
 use super::model::{Made, tag};
 use super::seen::{Seen, docs};
@@ -24,9 +25,8 @@ impl World {
                 continue;
             }
             let seen = seen.entry(doc).or_insert_with(|| {
-                let read = self.phones[at].with(now_ms, |phone| {
-                    phone.client().open_doc(space, doc).and_then(|doc| Seen::of(&doc))
-                });
+                let read = self.phones[at]
+                    .with(now_ms, |phone| phone.client().open_doc(space, doc).and_then(|doc| Seen::of(&doc)));
                 match read {
                     Some(Ok(seen)) => Some(seen),
                     Some(Err(ClientError::Deleted(_))) | None => None,
@@ -122,6 +122,7 @@ impl World {
             return broken(2, format!("the server's database is not what its log says: {findings:?}"));
         }
         self.readers_wrote_nothing()?;
+        self.log_is_in_order()?;
         let alive: Vec<usize> = (0..self.phones.len()).filter(|at| !self.phones[*at].gone).collect();
         let wholes = self.phones_agree(&alive)?;
         let mut kept: BTreeMap<DocId, Vec<String>> = BTreeMap::new();
@@ -155,6 +156,33 @@ impl World {
         self.marks_hold(&seen, &kept)
     }
 
+    /// Promise 5, for those who read one page now and the next one later: in the log nothing stands in front of what it was
+    /// made upon in another document.
+    fn log_is_in_order(&self) -> Checked {
+        // What comes back, or is written anew, has another place.
+        if self.model.server_lost || self.model.roles_changed || self.model.copied_unsent || self.model.may_lack {
+            return Ok(());
+        }
+        let changes: Vec<(DocId, String)> =
+            self.server.changes(self.space).into_iter().map(|(doc, bytes)| (doc, describe(&bytes))).collect();
+        let place = |doc: DocId, tag: &str| {
+            let key = format!("\"{tag}\"");
+            changes.iter().position(|(of, text)| *of == doc && text.contains(&key))
+        };
+        for (number, of, referred) in &self.model.refers {
+            let doc = self.model.marks[*number].doc;
+            if let (Some(cause), Some(effect)) = (place(*of, referred), place(doc, &tag(*number)))
+                && cause > effect
+            {
+                return broken(
+                    5,
+                    format!("in the log, {} stands in front of {referred}, of which it speaks", tag(*number)),
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Promise 8: nobody does what is another's to do.
     fn readers_wrote_nothing(&self) -> Checked {
         // What was lost and comes back was taken when it first came.
@@ -163,9 +191,10 @@ impl World {
         }
         for (seq, device) in self.server.applied(self.space) {
             let Some(user) = self.owners.get(&device) else { continue };
-            let mut denied = self.read_only.iter().filter(|(reader, after, through)| {
-                reader == user && seq > *after && seq <= *through
-            });
+            let mut denied = self
+                .read_only
+                .iter()
+                .filter(|(reader, after, through)| reader == user && seq > *after && seq <= *through);
             if denied.next().is_some() {
                 return broken(8, format!("entry {seq} of {user} was taken while they might only read"));
             }
@@ -182,7 +211,11 @@ impl World {
                 let mut all = BTreeMap::new();
                 for doc in docs(phone, space) {
                     let read = phone.client().open_doc(space, doc).and_then(|doc| {
-                        Ok::<Whole, ClientError>((doc.heads()?, doc.json(sync_client_ffi::path![])?, doc.canonical_save()?))
+                        Ok::<Whole, ClientError>((
+                            doc.heads()?,
+                            doc.json(sync_client_ffi::path![])?,
+                            doc.canonical_save()?,
+                        ))
                     });
                     all.insert(doc, read.map_err(|error| format!("{doc}: {error}"))?);
                 }
@@ -209,7 +242,8 @@ impl World {
                 let Some(theirs) = expected.get(doc) else { continue };
                 if ours != theirs {
                     let how = if ours.1 != theirs.1 { "show" } else { "hold" };
-                    let what = format!("phones {at} and {other} {how} different things in {doc}: {:?} {:?}", ours.1, theirs.1);
+                    let what =
+                        format!("phones {at} and {other} {how} different things in {doc}: {:?} {:?}", ours.1, theirs.1);
                     return broken(4, what);
                 }
             }
@@ -222,7 +256,13 @@ impl World {
         if self.model.copied_unsent {
             return Ok(());
         }
-        let lost = if self.model.server_lost { 6 } else if self.model.roles_changed { 7 } else { 2 };
+        let lost = if self.model.server_lost {
+            6
+        } else if self.model.roles_changed {
+            7
+        } else {
+            2
+        };
         let mut counts: BTreeMap<DocId, (i64, i64)> = BTreeMap::new();
         for (number, mark) in self.model.marks.iter().enumerate() {
             let (doc, parts, tag) = (mark.doc, mark.parts, tag(number));
@@ -242,7 +282,8 @@ impl World {
                 if times > u64::from(has) {
                     return broken(3, format!("{tag} of store {} is {times} times in the {name} of {doc}", mark.by));
                 }
-                let excused = if name == "text" { !texts.is_empty() } else { texts.iter().any(|text| text.contains(&tag)) };
+                let excused =
+                    if name == "text" { !texts.is_empty() } else { texts.iter().any(|text| text.contains(&tag)) };
                 if has && times == 0 && sure && !excused && !deleted {
                     return broken(lost, format!("{tag} of store {} is not in the {name} of {doc}", mark.by));
                 }

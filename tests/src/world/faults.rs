@@ -46,10 +46,15 @@ impl World {
             }
             Kind::PhoneClock => self.phones[at].move_clock(if rng.chance(500) { YEARS_MS } else { -YEARS_MS }),
             Kind::PhoneBackup => {
+                // Now and then in the middle of typing.
+                if rng.chance(500) {
+                    self.edit(at, rng)?;
+                }
                 let marks = self.model.marks.len() as u64;
                 if self.phones[at].is_up() {
                     self.phones[at].back_up(marks);
                 }
+                return self.settle(at);
             }
             Kind::PhoneRestore => return self.restore_phone(at),
             Kind::Clone => return self.clone_phone(at),

@@ -59,7 +59,8 @@ impl World {
                 let Ok(SyncResponse { push: Some(PushAnswer::Taken { results, .. }), .. }) = wire::decode(&body) else {
                     return Ok(());
                 };
-                let lies = ["a change in another device's name", "a change under another hash", "ten million operations"];
+                let lies =
+                    ["a change in another device's name", "a change under another hash", "ten million operations"];
                 for (result, lie) in results.iter().skip(1).zip(lies) {
                     if result.status == ItemStatus::Applied {
                         return broken(8, format!("the server took {lie}"));

@@ -53,6 +53,8 @@ pub struct Paper {
 pub struct Model {
     /// By their numbers.
     pub marks: Vec<Mark>,
+    /// Marks that speak of a tag in another document.
+    pub refers: Vec<(usize, DocId, String)>,
     /// Documents whose creation was at least tried.
     pub papers: BTreeMap<DocId, Paper>,
     /// Somebody's role has changed: what is refused then may be in quarantine.

@@ -53,11 +53,7 @@ impl World {
             return 1;
         }
         let weather = self.plan.weather;
-        if self.network.chance(weather.lost) {
-            0
-        } else {
-            1 + u64::from(self.network.chance(weather.doubled))
-        }
+        if self.network.chance(weather.lost) { 0 } else { 1 + u64::from(self.network.chance(weather.doubled)) }
     }
 
     pub(super) fn way_ms(&mut self) -> u64 {
@@ -168,9 +164,9 @@ impl World {
 fn answer_of(path: &str, reply: &Reply) -> Answered {
     let failure = |code: ErrorCode| Failure::Refused { code, retry_after_ms: None };
     match (path, reply) {
-        ("/v1/heal", Ok(body)) => Answered::Heal(
-            wire::decode::<HealResponse>(body).map(Box::new).map_err(|_| Failure::Unreachable),
-        ),
+        ("/v1/heal", Ok(body)) => {
+            Answered::Heal(wire::decode::<HealResponse>(body).map(Box::new).map_err(|_| Failure::Unreachable))
+        }
         ("/v1/heal", Err(code)) => Answered::Heal(Err(failure(*code))),
         (_, Ok(body)) => {
             Answered::Sync(wire::decode::<SyncResponse>(body).map(Box::new).map_err(|_| Failure::Unreachable))

@@ -50,7 +50,15 @@ pub fn template(folder: &std::path::Path) {
 
 impl SimPhone {
     /// A phone that is off, with an empty store.
-    pub fn new(seed: u64, at: usize, user: String, template: &std::path::Path, folder: PathBuf, marked: bool, live: bool) -> Self {
+    pub fn new(
+        seed: u64,
+        at: usize,
+        user: String,
+        template: &std::path::Path,
+        folder: PathBuf,
+        marked: bool,
+        live: bool,
+    ) -> Self {
         fs::create_dir_all(&folder).expect("a folder");
         copy(&template.join("store"), &folder.join("store"));
         let mut rng = Rng::of(seed, 1_000 + at as u64);

@@ -168,7 +168,11 @@ impl std::fmt::Display for Case {
             while rest.next_if(|next| *next == last + 1).is_some() {
                 last += 1;
             }
-            if first == last { write!(f, "{between}{first}")? } else { write!(f, "{between}{first}-{last}")? }
+            if first == last {
+                write!(f, "{between}{first}")?
+            } else {
+                write!(f, "{between}{first}-{last}")?
+            }
             between = ",";
         }
         Ok(())

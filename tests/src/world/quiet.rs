@@ -40,7 +40,13 @@ impl World {
             }
         }
         let standing: Vec<String> = (0..self.phones.len()).map(|at| self.standing(at)).collect();
-        broken(7, format!("it does not come to rest: {standing:?}, server {:?}", self.server.version(self.space).map(|it| it.0.seq)))
+        broken(
+            7,
+            format!(
+                "it does not come to rest: {standing:?}, server {:?}",
+                self.server.version(self.space).map(|it| it.0.seq)
+            ),
+        )
     }
 
     fn round(&mut self) -> Checked {
@@ -58,9 +64,10 @@ impl World {
         }
         let until_ms = self.now_ms + ROUND_MS;
         loop {
-            let quiet = self.waiting.is_empty() && self.phones.iter_mut().all(|phone| {
-                !phone.token_comes && phone.with(self.now_ms, |phone| phone.is_quiet()).unwrap_or(true)
-            });
+            let quiet = self.waiting.is_empty()
+                && self.phones.iter_mut().all(|phone| {
+                    !phone.token_comes && phone.with(self.now_ms, |phone| phone.is_quiet()).unwrap_or(true)
+                });
             let Some(((at_ms, count), happening)) = self.events.pop_first() else { break };
             if quiet || at_ms > until_ms {
                 self.events.insert((at_ms, count), happening);

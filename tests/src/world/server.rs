@@ -3,15 +3,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use sync_client_ffi::{DeviceId, SpaceId};
+use sync_client_ffi::{DeviceId, DocId, SpaceId};
+use sync_core::feed::ItemKind;
 use sync_core::ledger::Role;
 use sync_core::log::Verdict;
-use sync_core::version::FeedHeads;
 use sync_core::session::Ending;
+use sync_core::version::FeedHeads;
 use sync_core::wire::{ErrorCode, ErrorResponse, Welcome, decode};
 use sync_server::bus::memory::MemoryBus;
 use sync_server::bus::{Bus, BusMessage, Listener};
@@ -268,6 +269,14 @@ impl SimServer {
         let rows = up.runtime.block_on(sync_server::store::inspect::Inspect::log_rows(&*up.store, space, 0, 100_000));
         let applied = rows.unwrap_or_default().into_iter().filter(|row| row.header.verdict == Verdict::Applied);
         applied.map(|row| (row.at.seq, row.header.id.device)).collect()
+    }
+
+    /// Changes that its log still has whole, in its order.
+    pub fn changes(&self, space: SpaceId) -> Vec<(DocId, Vec<u8>)> {
+        let Some(up) = &self.up else { return Vec::new() };
+        let rows = up.runtime.block_on(sync_server::store::inspect::Inspect::log_rows(&*up.store, space, 0, 100_000));
+        let changes = rows.unwrap_or_default().into_iter().filter(|row| row.header.kind == ItemKind::Change);
+        changes.filter_map(|row| Some((row.header.doc, row.payload?))).collect()
     }
 
     /// What is wrong with what it has stored.

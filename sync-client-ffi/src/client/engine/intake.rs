@@ -359,9 +359,7 @@ impl Verdicts {
     ) -> std::result::Result<(), StoreError> {
         for (result, n) in self.results.iter().zip(self.first..) {
             let verdict = match (result.status, result.code) {
-                (ItemStatus::Rejected | ItemStatus::Duplicate, Some(code)) if !sync_core::mutation!("verdict-forgotten") => {
-                    Verdict::Rejected(code)
-                }
+                (ItemStatus::Rejected | ItemStatus::Duplicate, Some(code)) => Verdict::Rejected(code),
                 _ => Verdict::Applied,
             };
             effects.decide_own(writer, space, ChangeId { device, n }, result.seq, verdict)?;

@@ -182,7 +182,7 @@ impl Effects {
         self.decided.push(Decided { id, doc, seq, verdict });
         let Verdict::Rejected(code) = verdict else { return Ok(()) };
         // Only its place is another one: the server had lost it.
-        if known == Some(verdict) {
+        if known == Some(verdict) || sync_core::mutation!("refusal-without-effect") {
             return Ok(());
         }
         self.not_a_writer |= code == RejectCode::NotAWriter;

@@ -163,7 +163,7 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
     )?;
     for key in &decision.actors {
         let tail = ledger.tails.get(key).ok_or_else(|| row::corrupt("decision on an actor"))?;
-        if sync_core::mutation!("actor-not-moved-on") && tail.seq % 3 == 0 {
+        if sync_core::mutation!("actor-not-moved-on") && tail.seq.is_multiple_of(3) {
             continue;
         }
         actor.execute(params![id, key.0.as_bytes(), key.1.as_bytes(), tail.seq as i64, tail.hash.0])?;
@@ -222,11 +222,7 @@ fn known(connection: &Connection, space: SpaceId, stretch: &Stretch) -> Result<V
     let mut rows = statement.query(params![space.as_bytes(), stretch.device.as_bytes(), after, through])?;
     let mut known = Vec::new();
     while let Some(found) = rows.next()? {
-        let mut verdict = row::verdict(found, 1)?;
-        if sync_core::mutation!("duplicate-is-applied") {
-            verdict = Verdict::Applied;
-        }
-        known.push(answer::duplicate(row::number(found, 0)?, verdict));
+        known.push(answer::duplicate(row::number(found, 0)?, row::verdict(found, 1)?));
     }
     if known.len() as u64 != stretch.through - stretch.after {
         return Err(row::corrupt("log of an acknowledged feed"));
