@@ -87,7 +87,7 @@ fn many(options: &Options, quiet: bool, wanted: impl Fn(&Plan) -> bool + Sync) -
                     let outcome = run(&case, false);
                     tally.simulated_ms.fetch_add(outcome.simulated_ms, Ordering::Relaxed);
                     let mut broken = outcome.broken.as_ref().map(ToString::to_string);
-                    if seed % 100 == 0 && broken.is_none() {
+                    if seed.is_multiple_of(100) && broken.is_none() {
                         tally.twice.fetch_add(1, Ordering::Relaxed);
                         let again = run(&case, false);
                         if again != outcome {
@@ -95,7 +95,7 @@ fn many(options: &Options, quiet: bool, wanted: impl Fn(&Plan) -> bool + Sync) -
                         }
                     }
                     let done = tally.seeds.fetch_add(1, Ordering::Relaxed) + 1;
-                    if !quiet && done % 1_000 == 0 {
+                    if !quiet && done.is_multiple_of(1_000) {
                         let rate = done as f64 / began.elapsed().as_secs_f64();
                         eprintln!("{done} seeds, {rate:.1} a second");
                     }
@@ -191,9 +191,7 @@ fn mutations(options: &Options) -> ExitCode {
         let seeds = tally.seeds.into_inner();
         let failures = tally.failures.into_inner().expect("a lock");
         let (caught, what) = match failures.first() {
-            Some((case, what)) => {
-                (format!("{}", what.split(':').next().unwrap_or_default()), format!("{case}: {what}"))
-            }
+            Some((case, what)) => (what.split(':').next().unwrap_or_default().to_owned(), format!("{case}: {what}")),
             None => {
                 missed += 1;
                 ("**nothing**".to_owned(), String::new())

@@ -18,36 +18,36 @@ impl World {
         let Some(&at) = rng.pick(&alive) else { return Ok(()) };
         self.trace.note(format_args!("step {step}: {kind:?} {at}"));
         match kind {
-            Kind::Create => self.create(at, &mut rng)?,
-            Kind::Edit => self.edit(at, &mut rng)?,
+            Kind::Create => self.create(at, &mut rng),
+            Kind::Edit => self.edit(at, &mut rng),
             Kind::Burst => {
                 for _ in 0..rng.within(2, 8) {
-                    self.edit(at, &mut rng)?;
+                    self.edit(at, &mut rng);
                 }
             }
-            Kind::Refer => self.refer(at, &mut rng)?,
-            Kind::Delete => self.delete(at, &mut rng)?,
+            Kind::Refer => self.refer(at, &mut rng),
+            Kind::Delete => self.delete(at, &mut rng),
             Kind::Look => return self.look(at),
             other => return self.fault(other, at, &mut rng),
         }
         self.settle(at)
     }
 
-    fn create(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    fn create(&mut self, at: usize, rng: &mut Rng) {
         let (now_ms, space) = (self.now_ms, self.space);
         let collection = ["notes", "lists"][rng.below(2) as usize];
         let before = self.listed(at);
         let phone = &mut self.phones[at];
         let Some(made) = phone.with(now_ms, |phone| phone.client().create(space, collection).map(|doc| doc.id()))
         else {
-            return Ok(());
+            return;
         };
         // What failed may be on disk all the same.
         let after = self.listed(at);
         for doc in after.iter().filter(|doc| !before.contains(doc)) {
             self.model.papers.entry(*doc).or_default();
         }
-        let Ok(doc) = made else { return Ok(()) };
+        let Ok(doc) = made else { return };
         self.model.papers.entry(doc).or_default();
         let structure = self.phones[at].with(now_ms, |phone| {
             let doc = phone.client().open_doc(space, doc)?;
@@ -57,8 +57,7 @@ impl World {
                     .put("text", Value::Text(String::new()));
             })
         });
-        self.trace.note(format_args!("phone {at} makes {doc}: {}", told(&structure)));
-        Ok(())
+        self.trace.note(format_args!("phone {at} makes {doc}: {}", told(structure.as_ref())));
     }
 
     fn listed(&mut self, at: usize) -> Vec<DocId> {
@@ -66,9 +65,9 @@ impl World {
         self.phones[at].with(now_ms, |phone| docs(phone, space)).unwrap_or_default()
     }
 
-    pub(super) fn edit(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    pub(super) fn edit(&mut self, at: usize, rng: &mut Rng) {
         let (now_ms, space, listed) = (self.now_ms, self.space, self.listed(at));
-        let Some(&doc) = rng.pick(&listed) else { return Ok(()) };
+        let Some(&doc) = rng.pick(&listed) else { return };
         let number = self.model.mark(doc, at, Parts::default());
         let tag = tag(number);
         let edited = self.phones[at].with(now_ms, |phone| write(phone.client(), space, doc, &tag, rng));
@@ -78,29 +77,28 @@ impl World {
             Some(Ok((parts, edited))) => (parts, Some(edited)),
         };
         self.model.marks[number].parts = parts;
-        self.trace.note(format_args!("phone {at} edits {doc} {tag} {parts:?}: {}", told(&edited)));
-        self.wrote(number, edited)
+        self.trace.note(format_args!("phone {at} edits {doc} {tag} {parts:?}: {}", told(edited.as_ref())));
+        self.wrote(number, edited.as_ref());
     }
 
     /// What comes of an edit.
-    fn wrote(&mut self, number: usize, edited: Option<Result<u64, ClientError>>) -> Checked {
+    fn wrote(&mut self, number: usize, edited: Option<&Result<u64, ClientError>>) {
         if let Some(Ok(_)) = edited {
             self.model.made(number);
         }
-        Ok(())
     }
 
-    fn refer(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    fn refer(&mut self, at: usize, rng: &mut Rng) {
         let (now_ms, space, listed) = (self.now_ms, self.space, self.listed(at));
-        let (Some(&of), Some(&doc)) = (rng.pick(&listed), rng.pick(&listed)) else { return Ok(()) };
+        let (Some(&of), Some(&doc)) = (rng.pick(&listed), rng.pick(&listed)) else { return };
         if of == doc {
-            return Ok(());
+            return;
         }
         let seen = self.phones[at].with(now_ms, |phone| {
             phone.client().open_doc(space, of).and_then(|doc| Seen::of(&doc)).unwrap_or_default()
         });
         let tags: Vec<String> = seen.unwrap_or_default().keys.into_keys().collect();
-        let Some(referred) = rng.pick(&tags) else { return Ok(()) };
+        let Some(referred) = rng.pick(&tags) else { return };
         let number = self.model.mark(doc, at, Parts { key: true, ..Parts::default() });
         self.model.refers.push((number, of, referred.clone()));
         let (tag, value) = (tag(number), format!("{of} {referred}"));
@@ -110,25 +108,24 @@ impl World {
                 edit.put(tag.as_str(), value.as_str());
             })
         });
-        self.trace.note(format_args!("phone {at} refers in {doc} {tag} to {value}: {}", told(&edited)));
-        self.wrote(number, edited)
+        self.trace.note(format_args!("phone {at} refers in {doc} {tag} to {value}: {}", told(edited.as_ref())));
+        self.wrote(number, edited.as_ref());
     }
 
-    fn delete(&mut self, at: usize, rng: &mut Rng) -> Checked {
+    fn delete(&mut self, at: usize, rng: &mut Rng) {
         let (now_ms, space, listed) = (self.now_ms, self.space, self.listed(at));
-        let Some(&doc) = rng.pick(&listed) else { return Ok(()) };
+        let Some(&doc) = rng.pick(&listed) else { return };
         let deleted = self.phones[at].with(now_ms, |phone| phone.client().delete(space, doc));
         let made = if matches!(deleted, Some(Ok(()))) { Made::Surely } else { Made::Maybe };
         let paper = self.model.papers.entry(doc).or_default();
         if paper.deleted != Some(Made::Surely) {
             paper.deleted = Some(made);
         }
-        self.trace.note(format_args!("phone {at} deletes {doc}: {}", told(&deleted)));
-        Ok(())
+        self.trace.note(format_args!("phone {at} deletes {doc}: {}", told(deleted.as_ref())));
     }
 }
 
-fn told<T>(done: &Option<Result<T, ClientError>>) -> String {
+fn told<T>(done: Option<&Result<T, ClientError>>) -> String {
     match done {
         None => "off".to_owned(),
         Some(Ok(_)) => "done".to_owned(),

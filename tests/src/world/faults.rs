@@ -48,7 +48,7 @@ impl World {
             Kind::PhoneBackup => {
                 // Now and then in the middle of typing.
                 if rng.chance(500) {
-                    self.edit(at, rng)?;
+                    self.edit(at, rng);
                 }
                 let marks = self.model.marks.len() as u64;
                 if self.phones[at].is_up() {
@@ -117,6 +117,7 @@ impl World {
         self.settle(at)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "it ends a step, and other ends may find something broken")]
     pub(super) fn phone_dies(&mut self, at: usize) -> Checked {
         if self.phones[at].is_up() || self.phones[at].has_failed() {
             self.phones[at].kill();
@@ -133,6 +134,7 @@ impl World {
         self.settle(at)
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "it ends a step, and other ends may find something broken")]
     fn restore_phone(&mut self, at: usize) -> Checked {
         let Some(marks) = self.phones[at].backup else { return Ok(()) };
         self.trace.note(format_args!("phone {at}: restored from a backup"));
@@ -171,7 +173,7 @@ impl World {
         }
         // In most worlds a copy is made of what is sent.
         let sent = self.has_sent(at);
-        if !sent && self.case.seed % 8 != 0 {
+        if !sent && !self.case.seed.is_multiple_of(8) {
             return Ok(());
         }
         let (next, base) = (self.phones.len(), templates().folder.path());
@@ -192,6 +194,7 @@ impl World {
         self.phones[at].gone = true;
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "it ends a step, and other ends may find something broken")]
     pub(super) fn server_dies(&mut self) -> Checked {
         self.server.kill();
         self.lines_break();

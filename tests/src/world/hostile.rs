@@ -18,9 +18,9 @@ impl World {
         let victim = self.phones[0].device();
         let (Some(token), Some(victim)) = (self.server.token("user0", device), victim) else { return Ok(()) };
         let doc = DocId::mint(self.now_ms, rng.bytes());
-        let forged = self.change_of(Actor::new(victim, rng.bytes()), rng);
+        let forged = change_of(Actor::new(victim, rng.bytes()), rng);
         let own = Actor::new(device, rng.bytes());
-        let honest = self.change_of(own, rng);
+        let honest = change_of(own, rng);
         let huge = huge_claim(own, 10_000_000);
         let item = |hash, bytes: &[u8]| Item { doc, hash, body: Body::Change { bytes: bytes.to_vec() } };
         let items = vec![
@@ -71,12 +71,12 @@ impl World {
             }
         }
     }
+}
 
-    fn change_of(&self, actor: Actor, rng: &mut Rng) -> (Hash, Vec<u8>) {
-        let mut document = Document::new(actor);
-        let op = Op::Put { path: "trap".into(), value: 1i64.into() };
-        document.edit(vec![op], &mut || rng.next()).expect("an edit");
-        let sealed = document.seal(&mut || rng.next()).expect("a change");
-        (sealed.hash, sealed.bytes)
-    }
+fn change_of(actor: Actor, rng: &mut Rng) -> (Hash, Vec<u8>) {
+    let mut document = Document::new(actor);
+    let op = Op::Put { path: "trap".into(), value: 1i64.into() };
+    document.edit(vec![op], &mut || rng.next()).expect("an edit");
+    let sealed = document.seal(&mut || rng.next()).expect("a change");
+    (sealed.hash, sealed.bytes)
 }

@@ -146,18 +146,14 @@ impl World {
         let device = phone.with(now_ms, |phone| phone.client().wanted_device().unwrap_or(phone.client().device()));
         let Some(device) = device else { return Ok(()) };
         phone.token_comes = false;
-        match self.server.token(&phone.user, device) {
-            Some(token) => {
-                self.owners.insert(device, phone.user.clone());
-                phone.with(now_ms, |phone| phone.client().set_token(token));
-                self.trace.note(format_args!("phone {at} has a token for {device}"));
-                self.settle(at)
-            }
-            None => {
-                self.want_token(at);
-                Ok(())
-            }
-        }
+        let Some(token) = self.server.token(&phone.user, device) else {
+            self.want_token(at);
+            return Ok(());
+        };
+        self.owners.insert(device, phone.user.clone());
+        phone.with(now_ms, |phone| phone.client().set_token(token));
+        self.trace.note(format_args!("phone {at} has a token for {device}"));
+        self.settle(at)
     }
 }
 

@@ -220,9 +220,11 @@ impl Plan {
         let some = rng.within(150, 1000);
         let apps = WEIGHTS.iter().take_while(|(kind, _)| *kind != Kind::Delete).count();
         let theme = rng.pick(THEMES).copied().unwrap_or_default();
-        let kinds = WEIGHTS.iter().enumerate().filter_map(|(at, (kind, weight))| match theme.contains(kind) {
-            true => Some((*kind, weight * THEME_FACTOR)),
-            false => (at < apps || rng.chance(some)).then_some((*kind, *weight)),
+        let kinds = WEIGHTS.iter().enumerate().filter_map(|(at, (kind, weight))| {
+            if theme.contains(kind) {
+                return Some((*kind, weight * THEME_FACTOR));
+            }
+            (at < apps || rng.chance(some)).then_some((*kind, *weight))
         });
         let kinds = kinds.collect();
         let phones = rng.within(2, 4);

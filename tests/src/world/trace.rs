@@ -8,7 +8,7 @@ pub struct Trace {
     hash: u64,
     /// Whether it is printed as it goes.
     printed: bool,
-    /// The last lines, for a failure.
+    /// When it is.
     pub now_ms: u64,
 }
 
