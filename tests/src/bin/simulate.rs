@@ -190,12 +190,11 @@ fn mutations(options: &Options) -> ExitCode {
         let tally = many(options, true, |plan| fits(plan, fault.name));
         let seeds = tally.seeds.into_inner();
         let failures = tally.failures.into_inner().expect("a lock");
-        let (caught, what) = match failures.first() {
-            Some((case, what)) => (what.split(':').next().unwrap_or_default().to_owned(), format!("{case}: {what}")),
-            None => {
-                missed += 1;
-                ("**nothing**".to_owned(), String::new())
-            }
+        let (caught, what) = if let Some((case, what)) = failures.first() {
+            (what.split(':').next().unwrap_or_default().to_owned(), format!("{case}: {what}"))
+        } else {
+            missed += 1;
+            ("**nothing**".to_owned(), String::new())
         };
         println!("| `{}` | {} | {caught} | {seeds} |", fault.name, fault.what);
         eprintln!("    {what}");

@@ -241,7 +241,7 @@ impl World {
             for (doc, ours) in &all {
                 let Some(theirs) = expected.get(doc) else { continue };
                 if ours != theirs {
-                    let how = if ours.1 != theirs.1 { "show" } else { "hold" };
+                    let how = if ours.1 == theirs.1 { "hold" } else { "show" };
                     let what =
                         format!("phones {at} and {other} {how} different things in {doc}: {:?} {:?}", ours.1, theirs.1);
                     return broken(4, what);

@@ -61,17 +61,11 @@ impl World {
             Kind::PhoneGone => self.phone_goes(at),
             Kind::ServerCrash => return self.server_dies(),
             Kind::ServerPower => self.server.fail_after(rng.within(0, 6)),
-            Kind::ServerBackup => {
-                if self.server.is_up() {
-                    self.server.back_up();
-                }
-            }
-            Kind::ServerRestore => {
-                if self.server.put_back() {
-                    self.model.server_loses();
-                    self.trace.note(format_args!("server: restored from a backup"));
-                    return self.server_dies();
-                }
+            Kind::ServerBackup if self.server.is_up() => self.server.back_up(),
+            Kind::ServerRestore if self.server.put_back() => {
+                self.model.server_loses();
+                self.trace.note(format_args!("server: restored from a backup"));
+                return self.server_dies();
             }
             Kind::ServerClock => {
                 self.server_offset_ms = if self.server_offset_ms == 0 { YEARS_MS } else { 0 };

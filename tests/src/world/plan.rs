@@ -169,9 +169,9 @@ impl std::fmt::Display for Case {
                 last += 1;
             }
             if first == last {
-                write!(f, "{between}{first}")?
+                write!(f, "{between}{first}")?;
             } else {
-                write!(f, "{between}{first}-{last}")?
+                write!(f, "{between}{first}-{last}")?;
             }
             between = ",";
         }
