@@ -35,6 +35,9 @@ mod push;
 mod quarantine;
 mod runner;
 mod schema;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod simulated;
 mod store;
 mod transport;
 mod undo;
@@ -57,6 +60,9 @@ pub use presence::PeerInfo;
 pub use push::PushError;
 pub use quarantine::QuarantinedExport;
 pub use runner::SyncReport;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use runner::stepped;
 pub use schema::{Migration, Schema, SchemaState, SchemaVersion};
 pub use transport::{BadTrust, HttpAnswer, HttpPost, HttpStack, HttpWork, Traffic, Trust};
 pub use undo::Undo;

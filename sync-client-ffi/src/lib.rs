@@ -14,6 +14,9 @@ pub use client::{
     OpenError, Origin, Patched, PeerInfo, Pending, PushError, Quarantined, QuarantinedExport, Reason, Refused, Removal,
     Schema, SchemaState, SchemaVersion, Subscription, SyncError, SyncReport, Traffic, Trust, Undo,
 };
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use client::{simulated, stepped};
 pub use sync_core::code::RejectCode;
 pub use sync_core::document::{Action, Document, Expand, Op, Patch, Revision};
 pub use sync_core::feed::{ChangeId, FeedHead};

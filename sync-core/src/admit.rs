@@ -32,7 +32,11 @@ pub fn admit(acked: &FeedHead, base: &FeedHead, links: &[Hash]) -> Admission {
     if known > links.len() as u64 {
         return Admission::Behind;
     }
-    let duplicates = known as usize;
-    let reached = if duplicates == 0 { base.chain } else { links[duplicates - 1] };
-    if reached == acked.chain { Admission::Fresh { duplicates } } else { Admission::Forked }
+    let duplicates = if crate::mutation!("duplicates-taken") { 0 } else { known as usize };
+    let reached = if known == 0 { base.chain } else { links[known as usize - 1] };
+    if reached == acked.chain || crate::mutation!("chain-unchecked") {
+        Admission::Fresh { duplicates }
+    } else {
+        Admission::Forked
+    }
 }

@@ -22,6 +22,7 @@ mod leb128;
 pub mod ledger;
 pub mod limits;
 pub mod log;
+pub mod mutation;
 pub mod quarantine;
 pub mod reauthor;
 #[cfg(feature = "openapi")]

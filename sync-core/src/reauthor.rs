@@ -141,6 +141,9 @@ impl Reauthor {
         {
             same -= 1;
         }
+        if crate::mutation!("pulled-not-compared") {
+            same = 0;
+        }
         if !ops.is_empty() {
             self.ranges.entry(actor.clone()).or_default().insert(start, guarded.hash);
         }
@@ -207,7 +210,8 @@ impl Reauthor {
             let part = at..(at + count).min(ops.len());
             at = part.end;
             let wanted = part.start >= same && only.is_none_or(|only| only.binary_search(&(part.start as u32)).is_ok());
-            if !wanted {
+            let lost = crate::mutation!("remade-without-the-last") && at == ops.len() && ops.len() > 1;
+            if !wanted || lost {
                 continue;
             }
             // Of a mark's two ends the second may follow the first.

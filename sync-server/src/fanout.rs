@@ -172,6 +172,12 @@ impl Fanout {
         }
     }
 
+    /// A heartbeat of every connection, now.
+    #[cfg(feature = "testing")]
+    pub(crate) fn beat(&self) {
+        lock(&self.callers).values().flat_map(BTreeMap::values).for_each(|mailbox| mailbox.beat());
+    }
+
     /// How many spaces anybody follows.
     pub(crate) fn followed(&self) -> usize {
         lock(&self.rooms).len()

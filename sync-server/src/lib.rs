@@ -100,6 +100,9 @@ pub use audit::operator::{Deed, done_by_operator};
 pub use auth::Caller;
 pub use clock::Clock;
 pub use config::Config;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use router::direct::Direct;
 pub use router::routes;
 
 /// Why a server cannot be built.

@@ -13,6 +13,8 @@ use crate::handlers;
 
 pub(crate) mod address;
 pub(crate) mod app_version;
+#[cfg(feature = "testing")]
+pub(crate) mod direct;
 pub(crate) mod format;
 pub(crate) mod gate;
 pub(crate) mod idempotent;

@@ -134,6 +134,9 @@ impl Turn {
             metrics::committed(replies.len(), started.elapsed(), done.is_ok());
             match done {
                 Ok(mut committed) => {
+                    if sync_core::mutation!("answers-swapped") {
+                        committed.answers.reverse();
+                    }
                     if let Some(audit) = &self.inner.audit {
                         deletions.keep(self.space, &committed.entries, audit);
                     }

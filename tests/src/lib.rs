@@ -9,3 +9,4 @@ pub mod rig;
 pub mod seen;
 pub mod services;
 pub mod tidy;
+pub mod world;

@@ -15,6 +15,10 @@ impl Clock {
     }
 
     pub(super) fn now_ms(&self) -> u64 {
+        #[cfg(feature = "testing")]
+        if let Some(now_ms) = super::simulated::now_ms() {
+            return now_ms;
+        }
         self.start.elapsed().as_millis() as u64
     }
 
@@ -25,6 +29,10 @@ impl Clock {
 
 /// Milliseconds since 1970 by the phone's clock: a hint for the order of new document ids, nothing more.
 pub(super) fn wall_ms() -> u64 {
+    #[cfg(feature = "testing")]
+    if let Some(wall_ms) = super::simulated::wall_ms() {
+        return wall_ms;
+    }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
@@ -37,6 +45,23 @@ pub(super) fn random() -> u64 {
 
 /// Random bytes from the operating system.
 pub(super) fn fill(bytes: &mut [u8]) {
+    #[cfg(feature = "testing")]
+    if super::simulated::is_entered() {
+        for part in bytes.chunks_mut(8) {
+            let random = super::simulated::random().unwrap_or_default().to_le_bytes();
+            part.copy_from_slice(&random[..part.len()]);
+        }
+        return;
+    }
     // Without randomness there are no safe ids; every system that phones run on has it.
     getrandom::fill(bytes).expect("the operating system gives random bytes");
+}
+
+/// A time for what goes at a pace. In a simulation nothing takes any.
+pub(super) fn paced(time: std::time::Duration) -> std::time::Duration {
+    #[cfg(feature = "testing")]
+    if super::simulated::is_entered() {
+        return std::time::Duration::ZERO;
+    }
+    time
 }

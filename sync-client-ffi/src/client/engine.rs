@@ -348,7 +348,10 @@ impl Engine {
         self.check_schema(space, doc)?;
         // An edit behind another document's may not join a change in front of it.
         let journals = &self.space(space)?.journals;
-        if journals.contains(&doc) && journals.last() != Some(&doc) {
+        if journals.contains(&doc)
+            && journals.last() != Some(&doc)
+            && !sync_core::mutation!("edit-joins-an-earlier-change")
+        {
             self.seal(space, Some(doc))?;
         }
         let open = self.documents.get_mut(&(space, doc)).ok_or(ClientError::NoDocument(doc))?;
@@ -386,7 +389,9 @@ impl Engine {
             }
             Err(error) => {
                 // The disk did not take it, so the document goes back to what is on disk before its next edit.
-                self.give_up(space, doc);
+                if !sync_core::mutation!("shows-what-the-disk-refused") {
+                    self.give_up(space, doc);
+                }
                 Err(error)
             }
         }
@@ -398,6 +403,9 @@ impl Engine {
             if let Some(Begins { heads, actor, mark }) = &begins {
                 writer.open_journal(space, doc, opened, heads, actor, *mark)?;
                 writer.set_actor(space, doc, Some(actor))?;
+            }
+            if sync_core::mutation!("edit-not-journaled") && edit.is_multiple_of(4) {
+                return Ok(());
             }
             writer.add_edit(space, doc, edit, ops)
         })?;
@@ -427,7 +435,10 @@ impl Engine {
             return Ok(());
         }
         self.check_writable()?;
-        let journals = journals[..count].to_vec();
+        let mut journals = journals[..count].to_vec();
+        if sync_core::mutation!("journals-sealed-backwards") {
+            journals.reverse();
+        }
         let work = self.seal_in_memory(space, journals)?;
         self.write_sealed(space, work)
     }
@@ -446,11 +457,17 @@ impl Engine {
 
     fn write_sealed(&mut self, space: SpaceId, work: Vec<(DocId, Vec<Sealed>)>) -> Result<()> {
         let (device, mut row) = (self.feed_of(space)?, self.space(space)?.row);
+        if sync_core::mutation!("sealed-in-two-steps") {
+            self.store.transaction(|writer| work.iter().try_for_each(|(doc, _)| writer.close_journal(space, *doc)))?;
+        }
         let written = self.store.transaction(|writer| {
             for (doc, sealed) in &work {
                 let mut edits = writer.document(space, *doc)?.map_or(0, |stored| stored.edits);
                 for change in sealed {
                     edits += change.edits;
+                    if sync_core::mutation!("journal-lost-at-seal") && row.own.n % 4 == 3 {
+                        continue;
+                    }
                     let payload = Some(change.bytes.as_slice());
                     append(writer, space, device, &mut row, ItemKind::Change, *doc, change.hash, payload, edits)?;
                 }

@@ -17,6 +17,8 @@ mod heal;
 mod inbox;
 mod merging;
 mod pace;
+#[cfg(feature = "testing")]
+pub mod stepped;
 
 pub(super) use inbox::Inbox;
 pub(super) use merging::{merge, merge_through};

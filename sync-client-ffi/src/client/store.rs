@@ -91,7 +91,11 @@ impl Store {
         }
         let transaction = self.connection.transaction().map_err(StoreError::from)?;
         let done = work(&Writer { connection: &transaction })?;
+        #[cfg(feature = "testing")]
+        super::simulated::before_commit()?;
         transaction.commit().map_err(StoreError::from)?;
+        #[cfg(feature = "testing")]
+        super::simulated::after_commit()?;
         Ok(done)
     }
 

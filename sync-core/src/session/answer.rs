@@ -68,6 +68,7 @@ pub fn meaning(feed: FeedState, answer: &PushAnswer, own_chain: Option<Hash>) ->
         PushAnswer::Taken { need, .. } if !need.is_empty() => Meaning::Trouble(Trouble::ServerLostData),
         // `Behind` with a place that fits is a late copy of an old request: the answer to the newer one tells more.
         PushAnswer::Taken { acked, .. } | PushAnswer::Behind { acked } if fits(acked) => Meaning::Acknowledged(*acked),
+        PushAnswer::Gap { .. } if crate::mutation!("loss-of-own-unseen") => Meaning::Acknowledged(feed.acked),
         PushAnswer::Gap { acked } if fits(acked) => Meaning::SendFrom(*acked),
         PushAnswer::Behind { .. } => Meaning::Trouble(Trouble::RolledBack),
         PushAnswer::Taken { .. } | PushAnswer::Gap { .. } | PushAnswer::Forked { .. } => {

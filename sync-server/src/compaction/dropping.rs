@@ -23,7 +23,10 @@ impl Compactor {
     /// Up to where payloads of a document may go that are still there.
     pub(super) fn may_drop(state: &DocumentState, horizon_seq: u64) -> Option<(&StoredSnapshot, u64)> {
         let snapshot = state.snapshot.as_ref().filter(|_| !state.deleted)?;
-        let through = horizon_seq.min(snapshot.seq).max(snapshot.below_seq);
+        let mut through = horizon_seq.min(snapshot.seq).max(snapshot.below_seq);
+        if sync_core::mutation!("drops-what-no-snapshot-covers") {
+            through = horizon_seq.max(snapshot.below_seq);
+        }
         (through > snapshot.dropped_seq).then_some((snapshot, through))
     }
 

@@ -77,8 +77,12 @@ impl Compactor {
             job.changes = epoch.changes;
         }
         let newest = self.read(space, &tail, &mut job, &mut heads).await?;
+        let short = sync_core::mutation!("snapshot-lacks-the-newest") && job.changes.len() > 1;
+        if short {
+            job.changes.pop();
+        }
         let folded = worker.fold(job).await?;
-        if !folded.heads.iter().eq(heads.iter()) {
+        if !short && !folded.heads.iter().eq(heads.iter()) {
             return Err(Unfolded::OtherHeads);
         }
         let hash = Hash::of(&[&folded.bytes]);

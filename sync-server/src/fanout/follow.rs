@@ -102,7 +102,8 @@ impl Follow {
         if self.pace != Pace::Live || next.seq <= self.queued.seq {
             return Fate::Ignored;
         }
-        if parcel.from() != self.queued || !parcel.is_whole() {
+        let continues = parcel.from() == self.queued || sync_core::mutation!("notice-without-its-chain");
+        if !continues || !parcel.is_whole() {
             self.pace = Pace::Lagging;
             return Fate::Hole;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sync_core::id::SpaceId;
 use tokio::time::{Instant, sleep_until};
 
 use super::Fanout;
@@ -31,11 +32,22 @@ pub(crate) async fn sweep(fanout: Arc<Fanout>, store: Arc<dyn Store>, period: Du
             // Also when the bus goes down, and is up again.
             () = fanout.has_lost.notified() => fanout.take_lost(),
         };
-        for some in spaces.chunks(SPACES_AT_ONCE) {
-            match store.heads(some).await {
-                Ok(heads) => fanout.learn(&heads),
-                Err(error) => tracing::warn!(%error, "the heads of followed spaces"),
-            }
+        look_up(&fanout, &*store, &spaces).await;
+    }
+}
+
+async fn look_up(fanout: &Fanout, store: &dyn Store, spaces: &[SpaceId]) {
+    for some in spaces.chunks(SPACES_AT_ONCE) {
+        match store.heads(some).await {
+            Ok(heads) => fanout.learn(&heads),
+            Err(error) => tracing::warn!(%error, "the heads of followed spaces"),
         }
     }
+}
+
+/// What a period brings: every followed space is looked up, and every connection has its heartbeat.
+#[cfg(feature = "testing")]
+pub(crate) async fn period(fanout: &Fanout, store: &dyn Store) {
+    look_up(fanout, store, &fanout.spaces()).await;
+    fanout.beat();
 }

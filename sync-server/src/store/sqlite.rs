@@ -32,6 +32,9 @@ mod members;
 mod read;
 mod row;
 mod schema;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod simulated;
 mod snapshots;
 mod spaces;
 mod threads;
@@ -79,6 +82,16 @@ impl SqliteStore {
         let writer = WriterThread::start(writer, &mut writing).map_err(MigrateError::Folder)?;
         let readers = Readers::start(readers, &mut reading).map_err(MigrateError::Folder)?;
         Ok(Self { writer, readers, reading: Mutex::new(reading), writing: Mutex::new(writing) })
+    }
+
+    /// Opens a database that is migrated already, and does all work on the threads of those who ask.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn open_here(data: &Path) -> Result<Self, MigrateError> {
+        let (path, patience) = (data.join(FILE), Duration::ZERO);
+        let writer = WriterThread::here(schema::connect(&path, patience)?);
+        let readers = Readers::here(schema::connect_read_only(&path, patience)?);
+        Ok(Self { writer, readers, reading: Mutex::default(), writing: Mutex::default() })
     }
 
     async fn read<T: Send + 'static>(

@@ -23,6 +23,7 @@ mod restored;
 mod schemas;
 mod schemathesis;
 mod services;
+mod simulation;
 mod store;
 mod sync;
 mod tidy;

@@ -47,7 +47,7 @@ impl Engine {
             // What was folded and is lost cannot be sent again either.
             let gone = folded.is_some_and(|(_, seq)| seq > resume.seq);
             // Of a feed whose payloads went with the space, nothing can be sent again: they come back by being read.
-            if n < row.acked.n && !regaining && !gone {
+            if n < row.acked.n && !regaining && !gone && !sync_core::mutation!("acknowledged-kept-after-loss") {
                 let chain = writer.own_chain(space, device, n)?.ok_or(ClientError::Corrupt)?;
                 row.acked = FeedHead { n, chain };
             }

@@ -226,7 +226,9 @@ impl Engine {
                     effects.base_on_disk = at_end(writer, space, effects.base_on_disk, row.cursor.seq)?;
                 }
                 let mut feed = Feed { space, label: device, device: of_actors, row: &mut row };
-                feed.rebuild(writer, &effects.refused)?;
+                if !sync_core::mutation!("rebuild-forgotten") {
+                    feed.rebuild(writer, &effects.refused)?;
+                }
                 effects.passed.extend(passed.iter().map(|(doc, _)| *doc));
                 feed.pass(writer, passed)?;
                 writer.set_space(space, &row)?;
@@ -263,7 +265,8 @@ impl Engine {
     fn forgotten(&self, space: SpaceId, row: &SpaceRow, end: &End) -> Result<Option<FeedHead>> {
         let End::Page { more: false, version: Some(version), .. } = end else { return Ok(None) };
         // What came with the space that was removed cannot be sent again; and a version that is cut off says nothing.
-        if self.space(space)?.regaining || version.iter().count() >= VECTOR_DEVICES_MAX {
+        let unseen = sync_core::mutation!("loss-of-own-unseen");
+        if unseen || self.space(space)?.regaining || version.iter().count() >= VECTOR_DEVICES_MAX {
             return Ok(None);
         }
         let known = version.get(self.device).unwrap_or_else(|| FeedHead::start(space, self.device));

@@ -133,7 +133,10 @@ impl Engine {
             Ok(guarded) => guarded.actor.device() != device && !held.contains(&guarded.hash),
             Err(_) => true,
         };
-        let payloads: Vec<Vec<u8>> = changes.payloads.into_iter().filter(foreign).collect();
+        let mut payloads: Vec<Vec<u8>> = changes.payloads.into_iter().filter(foreign).collect();
+        if sync_core::mutation!("merge-passes-over-the-last") && payloads.len() > 1 {
+            payloads.pop();
+        }
         if payloads.is_empty() && snapshot.is_none() {
             if let Some(open) = self.documents.get_mut(&(space, doc)) {
                 open.arrival = changes.last_arrival;

@@ -72,7 +72,7 @@ impl Engine {
         }
         let feed = self.feed_of(space)?;
         let undecided = |entry: &PageEntry| entry.id.device == feed && entry.id.n > row.acked.n;
-        Ok(match cursor == page.next {
+        Ok(match cursor == page.next || sync_core::mutation!("page-chain-unchecked") {
             // What another life of this device wrote in the place of what is unsent here.
             false if entries.iter().skip(known).any(undecided) => Fit::Trouble(Trouble::Forked),
             false => Fit::Trouble(Trouble::BrokenLog),
@@ -197,7 +197,7 @@ impl Effects {
         self.decided.push(Decided { id, doc, seq, verdict });
         let Verdict::Rejected(code) = verdict else { return Ok(()) };
         // Only its place is another one: the server had lost it.
-        if known == Some(verdict) {
+        if known == Some(verdict) || sync_core::mutation!("refusal-without-effect") {
             return Ok(());
         }
         self.not_a_writer |= code == RejectCode::NotAWriter;
@@ -284,6 +284,9 @@ impl Effects {
             None if header.kind == ItemKind::Change && header.verdict == Verdict::Applied => return Ok(()),
             _ => None,
         };
+        if sync_core::mutation!("entry-not-stored") && header.id.n % 5 == 4 {
+            return Ok(());
+        }
         let decided = Some((seq, header.verdict));
         let (id, kind, doc, hash) = (header.id, header.kind, header.doc, header.hash);
         writer.add_item(space, &NewItem { id, kind, doc, hash, payload, decided, own: None })

@@ -59,6 +59,7 @@ impl Feed<'_> {
             // What follows a refused change cannot follow on in its actor's sequence.
             if let Some(document) = writer.document(self.space, *doc)?
                 && let Some(actor) = document.actor
+                && !sync_core::mutation!("actor-kept")
                 && wrote_something_out(actor, writer, self.space, *doc)?
             {
                 writer.set_actor(self.space, *doc, None)?;
@@ -152,7 +153,10 @@ impl Feed<'_> {
                     writer.add_copy(self.space, id, by, &made.indices, offers)?;
                     writer.set_actor(self.space, doc, Some(&author))?;
                 }
-                let left = Left::Operations(left_out);
+                let mut left = Left::Operations(left_out);
+                if sync_core::mutation!("kept-after-offer") {
+                    left = Left::Whole;
+                }
                 self.keep(writer, id, doc, code, &left, offers)?;
                 Ok(left.is_nothing())
             }

@@ -52,7 +52,10 @@ impl Engine {
         for space in &spaces {
             self.seal(*space, None)?;
         }
-        let (old, new) = (self.device, new_device());
+        let (old, mut new) = (self.device, new_device());
+        if sync_core::mutation!("device-kept-when-rolled-back") {
+            new = old;
+        }
         self.store.transaction(|writer| {
             for (space, state) in &self.spaces {
                 // What is under a label stays there: nothing was sent since.
@@ -144,7 +147,10 @@ impl Engine {
         let mut row = SpaceRow { own: start, acked: start, ..state.row };
         let docs = self.store.transaction(|writer| {
             writer.forget_actors(Some(space))?;
-            let unsent = writer.labelled(space, label)?;
+            let mut unsent = writer.labelled(space, label)?;
+            if sync_core::mutation!("unsent-lost-when-rolled-back") {
+                unsent.clear();
+            }
             let docs: BTreeSet<DocId> = unsent.iter().map(|item| item.doc).collect();
             let mut feed = Feed { space, label: device, device, row: &mut row };
             let mut plans = Vec::new();

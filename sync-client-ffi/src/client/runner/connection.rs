@@ -74,7 +74,7 @@ impl Connection {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         let (link, ending) = match self {
             Self::Closed => return Poll::Pending,
             Self::Opening { link, device, opening } => {

@@ -23,19 +23,19 @@ use crate::client::{Shared, lock};
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(REQUEST_TIMEOUT_MS);
 
 /// A request under way, what comes of it, and what had gone over the wire before it.
-struct Asked {
-    answered: Pending<'static, Event>,
+pub(super) struct Asked {
+    pub(super) answered: Pending<'static, Event>,
     bytes_before: u64,
 }
 
 pub(super) struct Runner {
-    session: Session,
-    clock: Clock,
+    pub(super) session: Session,
+    pub(super) clock: Clock,
     until: Until,
-    wake_at_ms: Option<u64>,
-    connection: Connection,
-    request: Option<Asked>,
-    pace: Pace,
+    pub(super) wake_at_ms: Option<u64>,
+    pub(super) connection: Connection,
+    pub(super) request: Option<Asked>,
+    pub(super) pace: Pace,
     /// Whether anything was acknowledged or read in this session.
     pub(super) progress: bool,
     /// What the server lost and gets back.
@@ -183,7 +183,7 @@ impl Runner {
     }
 
     /// Takes an event, and every event that its effects bring at once.
-    fn handle(&mut self, shared: &Arc<Shared>, event: Event) {
+    pub(super) fn handle(&mut self, shared: &Arc<Shared>, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for effect in self.session.handle(event, self.clock.now_ms(), &mut clock::random) {
@@ -342,7 +342,7 @@ impl Runner {
     }
 }
 
-fn offer_again(shared: &Arc<Shared>) {
+pub(super) fn offer_again(shared: &Arc<Shared>) {
     let spaces: Vec<SpaceId> = lock(&shared.engine).spaces.keys().copied().collect();
     for space in spaces {
         shared.offer_again(space, false);

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::folding::fold_aged;
 use super::merging::merge_once;
-use crate::client::{Shared, lock};
+use crate::client::{Shared, clock, lock};
 
 /// What takes longer is done on a thread of its own: the connection is to be served meanwhile.
 const INLINE_MAX: Duration = Duration::from_millis(2);
@@ -59,7 +59,7 @@ fn work(shared: &Arc<Shared>, space: SpaceId) -> Worked {
         tracing::error!(%error, "what has arrived could not be merged");
     }
     let more = !lock(&shared.engine).behind(space).is_empty();
-    Worked { took: began.elapsed(), failed: merged.is_err(), more }
+    Worked { took: clock::paced(began.elapsed()), failed: merged.is_err(), more }
 }
 
 impl Pace {
@@ -151,7 +151,8 @@ impl Pace {
         let Some(state) = self.spaces.get_mut(&space) else { return };
         state.took = worked.took;
         state.waits |= worked.more;
-        state.rests_until = Instant::now() + if worked.failed { RETRY } else { rest_after(worked.took) };
+        let rest = if worked.failed { RETRY } else { rest_after(worked.took) };
+        state.rests_until = Instant::now() + clock::paced(rest);
     }
 }
 

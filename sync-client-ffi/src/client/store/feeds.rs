@@ -131,7 +131,9 @@ impl Writer<'_> {
             let doc = DocId::from_slice(&doc).map_err(|_| ROW)?;
             let body = match (kind, payload) {
                 // It is said otherwise by now, or was made upon what was refused.
-                (kind, _) if row.get(4)? => Body::Void { kind, code: RejectCode::DependencyRefused },
+                (kind, _) if row.get(4)? && !sync_core::mutation!("refused-sent-again") => {
+                    Body::Void { kind, code: RejectCode::DependencyRefused }
+                }
                 (ItemKind::Create, Some(name)) => {
                     Body::Create { collection: String::from_utf8(name).map_err(|_| ROW)? }
                 }

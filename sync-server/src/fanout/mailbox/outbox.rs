@@ -78,6 +78,14 @@ impl Item {
     }
 }
 
+fn queue_bytes_max() -> usize {
+    #[cfg(feature = "testing")]
+    if let Some(bytes_max) = crate::store::sqlite::simulated::queue_bytes_max() {
+        return bytes_max;
+    }
+    LIVE_QUEUE_BYTES_MAX
+}
+
 fn weigh(parcels: &[Arc<Parcel>]) -> usize {
     parcels.iter().map(|parcel| parcel.bytes()).sum()
 }
@@ -122,11 +130,11 @@ impl Outbox {
                 self.bytes += parcel.bytes();
             }
         }
-        if self.bytes() > LIVE_QUEUE_BYTES_MAX {
+        if self.bytes() > queue_bytes_max() {
             self.presence.clear();
             self.presence_bytes = 0;
         }
-        if self.bytes() > LIVE_QUEUE_BYTES_MAX {
+        if self.bytes() > queue_bytes_max() {
             self.overflow();
         }
     }
@@ -135,6 +143,9 @@ impl Outbox {
     fn overflow(&mut self) {
         metrics::mailbox_dropped();
         self.strip(None);
+        if sync_core::mutation!("full-queue-loses-pages") {
+            return;
+        }
         self.follows.values_mut().for_each(|follow| follow.rewind());
     }
 

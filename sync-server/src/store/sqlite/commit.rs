@@ -246,7 +246,7 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
     for doc in &decision.documents {
         let facts = ledger.documents.get(doc).ok_or_else(|| row::corrupt("decision on a document"))?;
         let (operations, actors) = (facts.operations as i64, facts.actors as i64);
-        let deleted = deletions.get(doc).map(|&seq| seq as i64);
+        let deleted = deletions.get(doc).map(|&seq| seq as i64).filter(|_| !sync_core::mutation!("deletion-not-kept"));
         let tail = added.get(doc).copied().unwrap_or_default();
         let (changes, bytes) = (tail.changes as i64, tail.bytes as i64);
         let values = params![id, doc.as_bytes(), facts.collection, deleted, operations, actors, changes, bytes];
@@ -258,6 +258,9 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
     )?;
     for key in &decision.actors {
         let tail = ledger.tails.get(key).ok_or_else(|| row::corrupt("decision on an actor"))?;
+        if sync_core::mutation!("actor-not-moved-on") && tail.seq.is_multiple_of(3) {
+            continue;
+        }
         actor.execute(params![id, key.0.as_bytes(), key.1.as_bytes(), tail.seq as i64, tail.hash.0])?;
     }
     let mut space = connection
@@ -295,6 +298,9 @@ fn write_entries(connection: &Connection, space: SpaceId, entries: &[NewEntry]) 
             change.map(|facts| facts.deps.iter().flat_map(|dep| dep.0).collect::<Vec<u8>>()),
             received_ms,
         ])?;
+        if sync_core::mutation!("payload-not-kept") && seq % 8 == 7 {
+            continue;
+        }
         if let Some(bytes) = &entry.payload {
             payload.execute(params![space.as_bytes(), seq, bytes])?;
         }

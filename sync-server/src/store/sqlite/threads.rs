@@ -27,19 +27,40 @@ pub(super) enum WriteJob {
 }
 
 /// A sender that can be taken away, upon which the threads behind it finish.
-struct Queue<T>(Mutex<Option<mpsc::Sender<T>>>);
+struct Queue<T>(Mutex<Option<Lane<T>>>);
+
+/// Where jobs go.
+enum Lane<T> {
+    Threads(mpsc::Sender<T>),
+    /// They are done at once, on the thread of whoever asks: a simulation has one.
+    #[cfg(feature = "testing")]
+    Here(Box<dyn FnMut(T) + Send>),
+}
 
 impl<T> Queue<T> {
     fn new(sender: mpsc::Sender<T>) -> Self {
-        Self(Mutex::new(Some(sender)))
+        Self(Mutex::new(Some(Lane::Threads(sender))))
+    }
+
+    #[cfg(feature = "testing")]
+    fn here(work: impl FnMut(T) + Send + 'static) -> Self {
+        Self(Mutex::new(Some(Lane::Here(Box::new(work)))))
     }
 
     fn send(&self, job: T) -> Result<(), StoreError> {
-        let Ok(sender) = self.0.lock() else { return Err(gone()) };
-        match sender.as_ref().map(|sender| sender.try_send(job)) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_))) => Err(StoreError::Busy),
-            Some(Err(TrySendError::Closed(_))) | None => Err(gone()),
+        let Ok(mut lane) = self.0.lock() else { return Err(gone()) };
+        match lane.as_mut() {
+            Some(Lane::Threads(sender)) => match sender.try_send(job) {
+                Ok(()) => Ok(()),
+                Err(TrySendError::Full(_)) => Err(StoreError::Busy),
+                Err(TrySendError::Closed(_)) => Err(gone()),
+            },
+            #[cfg(feature = "testing")]
+            Some(Lane::Here(work)) => {
+                work(job);
+                Ok(())
+            }
+            None => Err(gone()),
         }
     }
 
@@ -81,6 +102,12 @@ impl Readers {
             threads.push(Builder::new().name("sqlite-read".to_owned()).spawn(work)?);
         }
         Ok(Self(Queue::new(sender)))
+    }
+
+    /// Without a thread.
+    #[cfg(feature = "testing")]
+    pub(super) fn here(mut connection: Connection) -> Self {
+        Self(Queue::here(move |job| run(&mut connection, job)))
     }
 
     pub(super) fn send(&self, job: ReadJob) -> Result<(), StoreError> {
@@ -126,6 +153,21 @@ impl WriterThread {
         };
         threads.push(Builder::new().name("sqlite-write".to_owned()).spawn(work)?);
         Ok(Self(Queue::new(sender)))
+    }
+
+    /// Without a thread, on a disk that fails when it is told to.
+    #[cfg(feature = "testing")]
+    pub(super) fn here(mut connection: Connection) -> Self {
+        Self(Queue::here(move |job| match job {
+            // Whoever asked finds its answer gone, and nothing has happened.
+            WriteJob::Other(_) if !super::simulated::writes() => {}
+            WriteJob::Other(job) => run(&mut connection, job),
+            WriteJob::Commit { space, pushes, reply } => {
+                let mut batch = Batch::default();
+                batch.add(space, pushes, reply);
+                batch.commit(&mut connection);
+            }
+        }))
     }
 
     pub(super) fn send(&self, job: WriteJob) -> Result<(), StoreError> {
@@ -226,6 +268,13 @@ fn commit_together(connection: &mut Connection, groups: Vec<Group>) -> Result<Re
             }
             Err(error) => return Err(error),
         }
+    }
+    #[cfg(feature = "testing")]
+    if !super::simulated::writes() {
+        if sync_core::mutation!("answer-before-commit") {
+            return Ok(results);
+        }
+        return Err(StoreError::Unavailable("the power failed".into()));
     }
     transaction.commit()?;
     Ok(results)
