@@ -82,7 +82,7 @@ pub use chosen::{choose, is_chosen};
 
 /// Whether that fault was chosen.
 #[cfg(not(feature = "mutations"))]
-#[inline(always)]
+#[inline]
 pub const fn is_chosen(_name: &str) -> bool {
     false
 }
