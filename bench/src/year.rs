@@ -4,6 +4,8 @@
 //! second as much is deleted as is typed, so that whatever goes on growing then grows with history. A third of the sessions is
 //! live, where each keystroke is a change of its own, the others are offline until they sync at their end. Server and phones
 //! are the real ones; only the server's clock goes faster, and compaction goes round once a day of it.
+//!
+//! It is lived through twice, the second time with a new epoch of every document each quarter.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +37,10 @@ const MONTH_DAYS: u64 = 30;
 const SESSIONS_A_DAY: u64 = 15;
 const DAY_MS: u64 = 86_400_000;
 const PATIENCE: Duration = Duration::from_mins(2);
+/// After so many days the owner begins all documents anew, where that is done.
+const QUARTER_DAYS: u64 = 90;
+/// A device that has not read for so long holds up nothing: the fresh ones read once a month.
+const ACTIVE_DAYS: u32 = 20;
 /// Where the plot goes, from the repository's root.
 const PLOT: &str = "docs/images/year.svg";
 
@@ -62,6 +68,7 @@ impl Machine {
             // The days are called out below.
             config.compaction.every_ms = 3_600_000;
             config.compaction.pause_ms = 0;
+            config.compaction.active_days = ACTIVE_DAYS;
             config.limits.rules.clear();
             Server::builder().clock(clock.clone()).workshop(workshop).config(config).build().await.expect("a server")
         });
@@ -101,39 +108,49 @@ fn wall_ms() -> u64 {
 }
 
 pub fn measure() -> Vec<Figure> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let months = live_through(folder.path());
-    println!("{}", sizes::table(&months));
+    let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let [plain, anew] = std::thread::scope(|scope| {
+        let lives = [false, true].map(|epochs| {
+            let folder = folders[usize::from(epochs)].path();
+            scope.spawn(move || live_through(folder, epochs))
+        });
+        lives.map(|life| life.join().expect("a year"))
+    });
+    println!("{}\nWith a new epoch of every document each quarter:\n\n{}", sizes::table(&plain), sizes::table(&anew));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    plot::draw(&root.join(PLOT), &months).expect("a plot");
+    plot::draw(&root.join(PLOT), &plain, &anew).expect("a plot");
     eprintln!("drawn: {PLOT}");
-    let (half, last) = (&months[months.len() / 2], &months[months.len() - 1]);
-    let times = |of: fn(&Month) -> u64| of(last) as f64 / of(half) as f64;
-    let growth = |server: fn(&Month) -> u64| format!("{:.2}", times(server));
-    vec![
+    let mut figures = Vec::new();
+    for (months, what) in [(&plain, "a year of a notebook"), (&anew, "the same with epochs")] {
+        figures.extend(figures_of(months, what));
+    }
+    figures
+}
+
+fn figures_of(months: &[Month], what: &'static str) -> [Figure; 3] {
+    let (half, last) = (&months[months.len() / 2 - 1], &months[months.len() - 1]);
+    let times = |of: fn(&Month) -> u64| format!("{:.2}", of(last) as f64 / of(half) as f64);
+    [
+        Figure::note(what, format!("{:.2} MB of text, {} changes in the log", mb(last.text_bytes), last.changes)),
         Figure::note(
-            "a year of a notebook: 500,000 edits, 200 documents, 5 devices: its text, and changes in the log",
-            format!("{:.2} MB, {}", mb(last.text_bytes), last.changes),
-        ),
-        Figure::note(
-            "the server's file at the end, and of that headers, payloads, snapshots",
+            "the server's file at the end, of that headers, payloads, snapshots; a phone; a fresh one",
             format!(
-                "{:.1} MB: {:.1}, {:.1}, {:.1}",
+                "{:.1} MB: {:.1}, {:.1}, {:.1}; {:.1}; {:.1} MB",
                 mb(last.server_bytes),
                 mb(last.header_bytes),
                 mb(last.payload_bytes),
-                mb(last.snapshot_bytes)
+                mb(last.snapshot_bytes),
+                mb(last.phone_bytes),
+                mb(last.fresh_bytes)
             ),
         ),
-        Figure::note("a phone that was there all the time", format!("{:.1} MB", mb(last.phone_bytes))),
-        Figure::note("a fresh phone", format!("{:.1} MB", mb(last.fresh_bytes))),
         Figure::note(
-            "second half of the year, in which the text does not grow: times of the server, a phone, a fresh one",
+            "second half, in which the text does not grow: times of the server, a phone, a fresh one",
             format!(
                 "{}, {}, {}",
-                growth(|month| month.server_bytes),
-                growth(|month| month.phone_bytes),
-                growth(|month| month.fresh_bytes)
+                times(|month| month.server_bytes),
+                times(|month| month.phone_bytes),
+                times(|month| month.fresh_bytes)
             ),
         ),
     ]
@@ -143,7 +160,7 @@ fn mb(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-fn live_through(folder: &Path) -> Vec<Month> {
+fn live_through(folder: &Path, epochs: bool) -> Vec<Month> {
     let machine = Machine::start(&folder.join("server"));
     let space = SpaceId::personal("ann");
     let mut random = Seeded::new("year");
@@ -176,6 +193,9 @@ fn live_through(folder: &Path) -> Vec<Month> {
         for phone in &phones {
             phone.sync_once(PATIENCE).expect("an exchange");
         }
+        if epochs && day % QUARTER_DAYS == 0 {
+            begin_anew(&notebook, &phones);
+        }
         machine.compact();
         if day % MONTH_DAYS == 0 {
             let number = 100 + (day / MONTH_DAYS) as u8;
@@ -192,11 +212,28 @@ fn live_through(folder: &Path) -> Vec<Month> {
                 phone_bytes: sizes::store_bytes(&store(1)),
                 ..sizes::server(&folder.join("server"))
             };
-            eprintln!("month {} after {:.0?}: {month:?}", day / MONTH_DAYS, began.elapsed());
+            eprintln!("epochs {epochs}, month {} after {:.0?}: {month:?}", day / MONTH_DAYS, began.elapsed());
             months.push(month);
         }
     }
     let versions: Vec<_> = phones.iter().map(|phone| notebook.texts(phone)).collect();
     assert!(versions.windows(2).all(|pair| pair[0] == pair[1]), "all phones hold the same notebook");
     months
+}
+
+/// The owner begins every document anew, and all phones take that in.
+fn begin_anew(notebook: &Notebook, phones: &[Client]) {
+    let sync = || {
+        for phone in phones {
+            phone.sync_once(PATIENCE).expect("an exchange");
+        }
+    };
+    // With its second request a phone says that it has what the first one brought.
+    sync();
+    sync();
+    let begun = notebook.begin_anew(&phones[0]);
+    sync();
+    sync();
+    let there = notebook.epochs(&phones[phones.len() - 1]);
+    eprintln!("{begun} documents were begun anew, the last phone knows of {there} epochs");
 }

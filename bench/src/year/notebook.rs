@@ -82,4 +82,19 @@ impl Notebook {
         };
         self.documents.iter().map(text).collect()
     }
+
+    /// Begins all documents anew, and gives how many that were.
+    pub fn begin_anew(&self, phone: &Client) -> usize {
+        let begins = |doc: &&DocId| {
+            let doc = phone.open_doc(self.space, **doc).expect("a document that was synced");
+            doc.start_epoch().is_ok()
+        };
+        self.documents.iter().filter(begins).count()
+    }
+
+    /// How many epochs a phone knows of.
+    pub fn epochs(&self, phone: &Client) -> u64 {
+        let epoch = |doc: &DocId| phone.open_doc(self.space, *doc).and_then(|doc| doc.epoch()).expect("a document");
+        self.documents.iter().map(epoch).sum()
+    }
 }

@@ -17,10 +17,10 @@ const LINES: [Line; 5] = [
     ("the text", RGBColor(60, 140, 60), |month| month.text_bytes),
 ];
 
-/// Writes an SVG.
-pub fn draw(path: &Path, months: &[Month]) -> Result<(), Box<dyn Error>> {
+/// Writes an SVG: the one year in full lines, the other one in thin ones.
+pub fn draw(path: &Path, plain: &[Month], anew: &[Month]) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    let top = months.iter().flat_map(|month| LINES.map(|(_, _, of)| of(month))).max().unwrap_or(1);
+    let top = plain.iter().flat_map(|month| LINES.map(|(_, _, of)| of(month))).max().unwrap_or(1);
     let area = SVGBackend::new(path, (860, 460)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
@@ -28,15 +28,22 @@ pub fn draw(path: &Path, months: &[Month]) -> Result<(), Box<dyn Error>> {
         .x_label_area_size(36)
         .y_label_area_size(56)
         .caption("A year of a notebook: 500,000 edits, 200 documents, 5 devices", ("sans-serif", 16))
-        .build_cartesian_2d(0f64..months.len() as f64, 0f64..top as f64 / 1e6 * 1.05)?;
-    chart.configure_mesh().x_desc("months; the text grows in the first six").y_desc("MB").draw()?;
+        .build_cartesian_2d(0f64..plain.len() as f64, 0f64..top as f64 / 1e6 * 1.05)?;
+    chart
+        .configure_mesh()
+        .x_desc("months; the text grows in the first six; thin lines: with a new epoch each quarter")
+        .y_desc("MB")
+        .draw()?;
     for (name, colour, of) in LINES {
-        let points = std::iter::once((0.0, 0.0))
-            .chain(months.iter().zip(1..).map(|(month, at)| (f64::from(at), of(month) as f64 / 1e6)));
+        let points = |months: &[Month]| {
+            let points = months.iter().zip(1..).map(|(month, at)| (f64::from(at), of(month) as f64 / 1e6));
+            std::iter::once((0.0, 0.0)).chain(points).collect::<Vec<_>>()
+        };
         chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
+            .draw_series(LineSeries::new(points(plain), colour.stroke_width(2)))?
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(LineSeries::new(points(anew), colour.stroke_width(1)))?;
     }
     chart
         .configure_series_labels()
