@@ -114,7 +114,8 @@ impl Writer<'_> {
         (of, bytes): (Hash, &[u8]),
     ) -> Result<()> {
         let (id, key) = (space.as_bytes(), doc.as_bytes());
-        let after = foldable.from.map_or(0, |(seq, _)| seq);
+        // Own ones that the snapshot before covered are kept when it comes from the server.
+        let after = 0;
         self.run("DELETE FROM snapshot_parts WHERE space_id = ?1 AND doc_id = ?2", params![id, key])?;
         self.run(
             "INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5)",
@@ -141,7 +142,7 @@ impl Writer<'_> {
         )?;
         self.run(
             &format!(
-                "DELETE FROM items WHERE {FOLDED} AND NOT EXISTS (SELECT 1 FROM remade r WHERE r.space_id = ?1 AND \
+                "DELETE FROM items WHERE {FOLDED} AND out = 0 AND NOT EXISTS (SELECT 1 FROM remade r WHERE r.space_id = ?1 AND \
                  ((r.device_id = items.device_id AND r.n = items.n) OR (r.by_device = items.device_id AND r.by_n = items.n))) \
                  AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.space_id = ?1 AND q.device_id = items.device_id \
                  AND q.n = items.n)"

@@ -254,7 +254,8 @@ mod tests {
                 rusqlite::params![b"ann", device.as_bytes()],
             )
             .unwrap();
-        let row = "INSERT INTO spaces VALUES (?1, 0, ?2, 0, ?2, 0, ?3, NULL)";
+        let row = "INSERT INTO spaces (space_id, own_n, own_chain, acked_n, acked_chain, cursor_seq, cursor_chain) \
+                   VALUES (?1, 0, ?2, 0, ?2, 0, ?3)";
         store.execute(row, rusqlite::params![space.as_bytes(), chain, cursor]).unwrap();
     }
 
