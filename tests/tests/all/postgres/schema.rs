@@ -22,9 +22,10 @@ mod needs_postgres {
     /// Lead with neither a space nor a user, and may ask every shard: clearing away what has expired and looking at what
     /// happened lately is nobody's request, and passwords are seldom changed. Every node asks, twice a second, whom others cut
     /// off lately.
-    const SCATTERED: [&str; 7] = [
+    const SCATTERED: [&str; 8] = [
         "accounts_by_user",
         "audit_by_time",
+        "deleted_spaces_by_time",
         "devices_cut",
         "grants_by_expiry",
         "idempotency_by_expiry",
