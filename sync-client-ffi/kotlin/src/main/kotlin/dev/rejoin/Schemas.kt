@@ -23,7 +23,7 @@ public class SchemaScope internal constructor() {
                     editOps { block(json) }
                 } catch (error: RejoinException) {
                     throw error
-                } catch (error: Exception) {
+                } catch (error: Throwable) {
                     throw RejoinException.Other("${error::class.simpleName}: ${error.message}")
                 }
             }
