@@ -174,10 +174,12 @@ impl Writer<'_> {
 
     /// A log goes on in another way behind a place: no snapshot says anything of what is to come there.
     pub(super) fn cut_snapshots(&self, space: SpaceId, after: u64) -> Result<()> {
-        for table in ["snapshots", "folds"] {
-            let sql = format!("UPDATE {table} SET seq = ?2 WHERE space_id = ?1 AND seq > ?2");
-            self.run(&sql, params![space.as_bytes(), after])?;
-        }
+        // What covers nothing is no snapshot; and no change is ever the first entry of a log.
+        self.run(
+            "UPDATE snapshots SET seq = ?2 WHERE space_id = ?1 AND seq > ?2",
+            params![space.as_bytes(), after.max(1)],
+        )?;
+        self.run("UPDATE folds SET seq = ?2 WHERE space_id = ?1 AND seq > ?2", params![space.as_bytes(), after])?;
         Ok(())
     }
 }
