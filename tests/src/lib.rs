@@ -1,5 +1,6 @@
 //! What the engine's integration tests share. The tests themselves are one binary, `tests/all`.
 
+pub mod counted;
 pub mod desk;
 pub mod fake;
 pub mod nodes;

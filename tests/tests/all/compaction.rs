@@ -1,11 +1,12 @@
 //! Compaction and what phones see of it: documents are folded, payloads go, and whoever comes later has everything.
 
-use sync_client_ffi::{Client, Doc, DocId, SpaceId, Value};
+use sync_client_ffi::{Client, DocId, SpaceId, Value};
 use sync_server::Config;
 use sync_server::compaction::Round;
 use sync_server::store::Store;
 use sync_server::store::snapshots::{DocumentState, Range, Snapshots};
 use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
+use sync_tests::counted::{new_doc, write};
 use sync_tests::rig::{PATIENCE, Rig, Seeded};
 
 mod catching_up;
@@ -24,28 +25,6 @@ fn keeping(config: &mut Config) {
     eager(config);
     config.compaction.retention_days = 90;
     config.compaction.active_days = 0;
-}
-
-/// Changes of a document, each of its own.
-fn write(doc: &Doc, changes: u64, text: &str) {
-    for _ in 0..changes {
-        let at = doc.length("body").unwrap().unwrap();
-        doc.edit(|edit| {
-            edit.splice("body", at, 0, text).increment("count", 1);
-        })
-        .unwrap();
-        doc.seal().unwrap();
-    }
-}
-
-fn new_doc(phone: &Client) -> Doc {
-    let doc = phone.create(phone.personal_space(), "notes").unwrap();
-    doc.edit(|edit| {
-        edit.put("body", Value::Text(String::new())).put("count", Value::Counter(0));
-    })
-    .unwrap();
-    doc.seal().unwrap();
-    doc
 }
 
 /// Text that does not compress.

@@ -9,6 +9,7 @@ use sync_server::compaction::Workshop;
 use sync_server::store::inspect::LogRow;
 use sync_server::transfer::{self, Imported, TransferError};
 use sync_server::{Config, Storage, open_storage, verify};
+use sync_tests::counted::{new_doc, write};
 use sync_tests::rig::{PATIENCE, Rig, device, token};
 
 /// Folds early, and lets go of everything that was folded.
@@ -24,27 +25,6 @@ fn worker() -> Workshop {
     Workshop::Program { program: env!("CARGO_BIN_EXE_child").into(), arguments }
 }
 
-fn write(doc: &Doc, changes: u64) {
-    for _ in 0..changes {
-        let at = doc.length("body").unwrap().unwrap();
-        doc.edit(|edit| {
-            edit.splice("body", at, 0, "words ").increment("count", 1);
-        })
-        .unwrap();
-        doc.seal().unwrap();
-    }
-}
-
-fn new_doc(phone: &Client) -> Doc {
-    let doc = phone.create(phone.personal_space(), "notes").unwrap();
-    doc.edit(|edit| {
-        edit.put("body", Value::Text(String::new())).put("count", Value::Counter(0));
-    })
-    .unwrap();
-    doc.seal().unwrap();
-    doc
-}
-
 /// Two phones of Ann's that wrote a space with everything in it: compacted documents with and without a tail, one that has few
 /// changes, one that was begun anew, deleted ones that were and were not purged, changes that were refused. One of them has something unsent.
 fn stage(rig: &Rig) -> (Client, Client, Vec<DocId>) {
@@ -52,25 +32,25 @@ fn stage(rig: &Rig) -> (Client, Client, Vec<DocId>) {
     let space = ann.personal_space();
     let docs: Vec<Doc> = (0..5).map(|_| new_doc(&ann)).collect();
     for doc in &docs[..4] {
-        write(doc, 12);
+        write(doc, 12, "words ");
     }
-    write(&docs[4], 2);
+    write(&docs[4], 2, "words ");
     ann.sync_once(PATIENCE).unwrap();
     late.sync_once(PATIENCE).unwrap();
     // What the other phone writes offline into what is deleted meanwhile is refused.
-    write(&late.open_doc(space, docs[2].id()).unwrap(), 2);
-    write(&late.open_doc(space, docs[0].id()).unwrap(), 2);
+    write(&late.open_doc(space, docs[2].id()).unwrap(), 2, "words ");
+    write(&late.open_doc(space, docs[0].id()).unwrap(), 2, "words ");
     ann.delete(space, docs[2].id()).unwrap();
     ann.sync_once(PATIENCE).unwrap();
     let round = rig.compact();
     assert!(round.folded == 3 && round.dropped == 3 && round.purged == 1, "{round:?}");
     late.sync_once(PATIENCE).unwrap();
-    write(&docs[1], 3);
+    write(&docs[1], 3, "words ");
     ann.delete(space, docs[3].id()).unwrap();
     ann.sync_once(PATIENCE).unwrap();
     assert!(!late.refused(space).unwrap().is_empty() || !late.quarantine(space).unwrap().is_empty());
     let renewed = new_doc(&ann);
-    write(&renewed, 12);
+    write(&renewed, 12, "words ");
     ann.sync_once(PATIENCE).unwrap();
     // With its second request it says that it has what the first one brought.
     for phone in [&late, &late, &ann] {
@@ -79,9 +59,9 @@ fn stage(rig: &Rig) -> (Client, Client, Vec<DocId>) {
     assert_eq!(renewed.start_epoch().unwrap(), 1);
     ann.sync_once(PATIENCE).unwrap();
     assert_eq!(renewed.epoch().unwrap(), 1, "{:?}", ann.quarantine(space).unwrap());
-    write(&renewed, 2);
+    write(&renewed, 2, "words ");
     ann.sync_once(PATIENCE).unwrap();
-    write(&late.open_doc(space, docs[4].id()).unwrap(), 1);
+    write(&late.open_doc(space, docs[4].id()).unwrap(), 1, "words ");
     (ann, late, docs.iter().chain([&renewed]).map(Doc::id).collect())
 }
 
@@ -182,7 +162,7 @@ fn goes_on_elsewhere(between: Option<&Config>) {
     assert_eq!((ann.log_position(space).unwrap(), ann.version(space).unwrap()), (place, was), "there is nothing new");
     // What was not sent to the first server goes to the second, and both write on.
     late.sync_once(PATIENCE).unwrap();
-    write(&ann.open_doc(space, docs[0]).unwrap(), 3);
+    write(&ann.open_doc(space, docs[0]).unwrap(), 3, "words ");
     ann.sync_once(PATIENCE).unwrap();
     late.sync_once(PATIENCE).unwrap();
     let fresh = again(3);
