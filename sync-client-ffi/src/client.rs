@@ -167,7 +167,8 @@ impl Client {
         Ok(())
     }
 
-    /// Creates a document, with what its collection's [schema](ClientBuilder::schema) says. It is durable when this returns, and exists on the server after the next exchange.
+    /// Creates a document, with what its collection's [schema](ClientBuilder::schema) says. It is durable when this returns, and
+    /// exists on the server after the next exchange.
     pub fn create(&self, space: SpaceId, collection: &str) -> Result<Doc, ClientError> {
         let id = {
             let mut engine = self.engine();

@@ -82,10 +82,12 @@ impl Engine {
         let sent_n = self.space(space)?.sent_n;
         let read = self.store.read();
         let (folded, covered) = read.folded_edits(space, doc)?;
-        if edit <= folded {
+        let found = read.item_of_edit(space, doc, edit)?;
+        // Of those that were folded, only what became of refused ones is still told one by one.
+        if edit <= folded && found.is_none_or(|(_, last)| last > folded) {
             return Ok(EditState::Durable { seq: covered });
         }
-        let Some(mut id) = read.item_of_edit(space, doc, edit)? else { return Ok(EditState::Local) };
+        let Some((mut id, _)) = found else { return Ok(EditState::Local) };
         // It counts what says it now.
         while let Some(copy) = read.copy_of(space, id)? {
             id = copy;

@@ -23,7 +23,7 @@ pub struct Erased {
 /// Why it was not.
 #[derive(Debug, thiserror::Error)]
 pub enum NotErased {
-    /// Others are in a space that nobody else owns. Nothing was done.
+    /// Others are in a space that nobody else owns. Nothing was done, unless its other owners left just now.
     #[error("{0} has other members and no other owner: make somebody else an owner, or delete the space, first")]
     LastOwner(SpaceId),
     /// The storage failed. What was done by then is done; asking again goes on.

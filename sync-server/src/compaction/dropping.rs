@@ -1,5 +1,5 @@
-//! What is no longer needed goes: payloads below the horizon that a snapshot covers, all content of deleted documents, and what was before an epoch. In
-//! small bunches, so that pushes come in between.
+//! What is no longer needed goes: payloads below the horizon that a snapshot covers, all content of deleted documents, and what
+//! was before an epoch. In small bunches, so that pushes come in between.
 
 use std::sync::atomic::Ordering;
 

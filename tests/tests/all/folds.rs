@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
-use sync_client_ffi::{Client, Doc, DocId, EditState, Reason, SyncError, Trouble, Value};
+use sync_client_ffi::{Client, Doc, DocId, EditState, Reason, RejectCode, SyncError, Trouble, Value};
 use sync_core::ledger::Role;
+use sync_tests::counted::new_doc;
 use sync_tests::rig::{PATIENCE, Rig, Seeded};
 
 /// Entries of the log that the phones here keep one by one, and changes that are worth folding.
@@ -27,16 +28,6 @@ fn rows(store: &Path, doc: DocId) -> u64 {
     let connection = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let sql = "SELECT COUNT(*) FROM items WHERE doc_id = ?1 AND kind = 2";
     connection.query_row(sql, [doc.as_bytes()], |row| row.get(0)).unwrap()
-}
-
-fn new_doc(phone: &Client) -> Doc {
-    let doc = phone.create(phone.personal_space(), "notes").unwrap();
-    doc.edit(|edit| {
-        edit.put("body", Value::Text(String::new())).put("count", Value::Counter(0));
-    })
-    .unwrap();
-    doc.seal().unwrap();
-    doc
 }
 
 /// Types somewhere and counts, in changes of their own.
@@ -192,6 +183,41 @@ fn a_folded_document_is_rebuilt() {
     }
     assert_eq!(count(&doc), 83);
     assert_eq!(same(&bob), same(&one));
+}
+
+/// What became of each edit is told as before, also around one that was refused.
+#[test]
+fn a_refused_edit_among_folded_ones_is_told_as_refused() {
+    let rig = Rig::start();
+    let (one, bob) = (phone(&rig, 1), rig.phone("bob", 9));
+    let mut random = Seeded::new("among");
+    let doc = new_doc(&one);
+    let space = one.personal_space();
+    rig.set_role(space, "bob", Some(Role::Writer));
+    bob.stop();
+    bob.fold_sooner(KEPT, WORTH);
+    bob.add_space(space).unwrap();
+    one.sync_once(PATIENCE).unwrap();
+    bob.sync_once(PATIENCE).unwrap();
+    let of_bob = bob.open_doc(space, doc.id()).unwrap();
+    write(&of_bob, 5, &mut random);
+    bob.sync_once(PATIENCE).unwrap();
+    rig.set_role(space, "bob", Some(Role::Reader));
+    of_bob.edit(|edit| _ = edit.put("refused", 1)).unwrap();
+    bob.sync_once(PATIENCE).unwrap();
+    rig.set_role(space, "bob", Some(Role::Writer));
+    let refused = bob.quarantine(space).unwrap();
+    assert_eq!(refused.len(), 1);
+    bob.drop_quarantined(space, refused[0].id()).unwrap();
+    write(&of_bob, 40, &mut random);
+    for _ in 0..3 {
+        bob.sync_once(PATIENCE).unwrap();
+    }
+    assert!(rows(&rig.folder().join("bob-9.sqlite"), doc.id()) <= KEPT + WORTH + 2);
+    let durable = |edit| matches!(of_bob.edit_state(edit).unwrap(), EditState::Durable { .. });
+    assert!((1..=5).all(durable) && (7..=46).all(durable));
+    let told = of_bob.edit_state(6).unwrap();
+    assert!(matches!(told, EditState::Rejected { code: RejectCode::NotAWriter }), "{told:?}");
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -66,6 +66,11 @@ impl Engine {
         Ok((through - looked.min(through) >= self.folds.step).then_some((looked, through)))
     }
 
+    /// Whether there is anything to look through. What cannot be read now is looked at after the next exchange.
+    pub(in crate::client) fn has_aged(&self, space: SpaceId) -> bool {
+        self.unfolded(space).is_ok_and(|aged| aged.is_some())
+    }
+
     /// Documents of which some changes have become old since this was asked last, a part at a time; `None` if there are none yet.
     pub(in crate::client) fn aged(&mut self, space: SpaceId) -> Result<Option<Vec<DocId>>> {
         let Some((looked, through)) = self.unfolded(space)? else { return Ok(None) };

@@ -127,9 +127,10 @@ impl Pace {
         }
     }
 
-    /// Folds what has become old in a space, beside everything else.
+    /// Folds what has become old in a space, beside everything else. Mostly that is nothing, and no thread is needed to see it.
     pub(super) fn fold(&mut self, shared: &Arc<Shared>, space: SpaceId) {
-        if self.folding.as_ref().is_none_or(JoinHandle::is_finished) {
+        let idle = self.folding.as_ref().is_none_or(JoinHandle::is_finished);
+        if idle && lock(&shared.engine).has_aged(space) {
             let shared = shared.clone();
             self.folding = Some(tokio::task::spawn_blocking(move || fold_aged(&shared, space)));
         }

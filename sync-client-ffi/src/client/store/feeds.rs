@@ -193,19 +193,27 @@ impl Writer<'_> {
         let key = params![space.as_bytes(), doc.as_bytes(), arrival];
         let before: Option<u64> = statement.query_row(key, |row| row.get(0)).optional()?;
         let (folded, _) = self.folded_edits(space, doc)?;
+        let folded = if last.is_some_and(|last| last > folded) { folded } else { 0 };
         let first = before.unwrap_or(0).max(folded) + 1;
         Ok(last.filter(|last| *last >= first).map(|last| (first, last)))
     }
 
-    /// The item in which an edit of a document ended.
-    pub(in crate::client) fn item_of_edit(&self, space: SpaceId, doc: DocId, edit: u64) -> Result<Option<ChangeId>> {
+    /// The item in which an edit of a document ended, and the last edit in that.
+    pub(in crate::client) fn item_of_edit(
+        &self,
+        space: SpaceId,
+        doc: DocId,
+        edit: u64,
+    ) -> Result<Option<(ChangeId, u64)>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT device_id, n FROM items WHERE space_id = ?1 AND doc_id = ?2 AND last_edit >= ?3 ORDER BY arrival LIMIT 1",
+            "SELECT device_id, n, last_edit FROM items WHERE space_id = ?1 AND doc_id = ?2 AND last_edit >= ?3 \
+             ORDER BY arrival LIMIT 1",
         )?;
         let key = params![space.as_bytes(), doc.as_bytes(), edit];
-        let row: Option<(Vec<u8>, u64)> = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((device, n)) = row else { return Ok(None) };
-        Ok(Some(ChangeId { device: DeviceId::from_slice(&device).map_err(|_| ROW)?, n }))
+        let row: Option<(Vec<u8>, u64, u64)> =
+            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+        let Some((device, n, last)) = row else { return Ok(None) };
+        Ok(Some((ChangeId { device: DeviceId::from_slice(&device).map_err(|_| ROW)?, n }, last)))
     }
 
     /// What the server has decided about an item.

@@ -15,6 +15,11 @@ const ROW: StoreError = StoreError::Row { table: "items" };
 /// Changes of others and own ones that the server has taken, behind a place of the log (`?3`) up to another one (`?4`).
 const FOLDED: &str = "space_id = ?1 AND doc_id = ?2 AND kind = 2 AND verdict = 0 AND seq > ?3 AND seq <= ?4";
 
+/// Own changes that end right before one that is out of the document: where its edits begin is told by them alone.
+const BEFORE_REFUSED: &str = "SELECT COALESCE((SELECT MAX(p.arrival) FROM items p \
+    WHERE p.space_id = ?1 AND p.doc_id = ?2 AND p.last_edit > 0 AND p.arrival < k.arrival), 0) FROM items k \
+    WHERE k.space_id = ?1 AND k.doc_id = ?2 AND k.last_edit > 0 AND (k.verdict > 0 OR k.out <> 0)";
+
 /// What of a document can be folded.
 #[derive(Debug)]
 pub(in crate::client) struct Foldable {
@@ -142,7 +147,7 @@ impl Writer<'_> {
         )?;
         self.run(
             &format!(
-                "DELETE FROM items WHERE {FOLDED} AND out = 0 AND NOT EXISTS (SELECT 1 FROM remade r WHERE r.space_id = ?1 AND \
+                "DELETE FROM items WHERE {FOLDED} AND out = 0 AND arrival NOT IN ({BEFORE_REFUSED}) AND NOT EXISTS (SELECT 1 FROM remade r WHERE r.space_id = ?1 AND \
                  ((r.device_id = items.device_id AND r.n = items.n) OR (r.by_device = items.device_id AND r.by_n = items.n))) \
                  AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.space_id = ?1 AND q.device_id = items.device_id \
                  AND q.n = items.n)"
