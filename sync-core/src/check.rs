@@ -84,7 +84,17 @@ impl Push {
     pub fn check(user: String, run: Run) -> Self {
         let links = run.links();
         let device = run.device;
-        let candidates = run.items.into_iter().map(|item| check(device, item)).collect();
+        let mut epochs = 0;
+        let check_next = |item: Item| {
+            epochs += u32::from(matches!(item.body, Body::Epoch { .. }));
+            // An epoch is begun when everything is on the server, so none follows another one; and each costs as much as a document.
+            if epochs > 1 && item.kind() == ItemKind::Epoch {
+                let (kind, doc, hash) = (item.kind(), item.doc, item.hash);
+                return Candidate { kind, doc, hash, checked: Checked::Refused(RejectCode::EpochEarly) };
+            }
+            check(device, item)
+        };
+        let candidates = run.items.into_iter().map(check_next).collect();
         Self { user, device, base: run.base, links, candidates, active_since_ms: 0 }
     }
 

@@ -24,7 +24,9 @@ use crate::document::{self, Document, Marked, Random};
 use crate::guard;
 use crate::id::{Actor, DeviceId, DocId, Hash};
 use crate::leb128;
-use crate::limits::{CHANGE_BYTES_MAX, EPOCH_CHANGE_BYTES, EPOCH_CHANGE_OPERATIONS, EPOCH_CHANGES_MAX};
+use crate::limits::{
+    CHANGE_BYTES_MAX, EPOCH_CHANGE_BYTES, EPOCH_CHANGE_OPERATIONS, EPOCH_CHANGES_MAX, EPOCH_OPERATIONS_MAX,
+};
 use crate::structure::is_structure;
 use crate::value::{Path, Step, Value};
 
@@ -99,7 +101,9 @@ pub fn start(
     let (ops, map) = state.content(actor);
     let changes_made = build(ops, actor, random)?;
     let epoch = Epoch { number, through, changes: changes_made, map };
-    if epoch.encode().len() > CHANGE_BYTES_MAX || epoch.changes.len() > EPOCH_CHANGES_MAX {
+    let encoded = epoch.encode();
+    let fits = encoded.len() <= CHANGE_BYTES_MAX && epoch.changes.len() <= EPOCH_CHANGES_MAX;
+    if !fits || Epoch::decode(&encoded).is_none() {
         return Err(EpochError::TooLarge);
     }
     let load = |changes: Vec<&[u8]>| {
@@ -133,6 +137,9 @@ fn all_marks(document: &Document) -> Vec<(Path, Vec<Marked>)> {
 
 /// Operations as changes that follow each other.
 fn build(ops: Vec<Op>, actor: Actor, random: Random<'_>) -> Result<Vec<Vec<u8>>, EpochError> {
+    if ops.len() as u64 > EPOCH_OPERATIONS_MAX {
+        return Err(EpochError::TooLarge);
+    }
     let mut changes = Vec::new();
     let (mut start, mut deps) = (1, Vec::new());
     let mut rest = ops.into_iter().peekable();
@@ -220,6 +227,11 @@ impl Epoch {
         let mut facts: Option<EpochFacts> = None;
         for (bytes, seq) in epoch.changes.iter().zip(1..) {
             let guarded = guard::inspect(bytes)?;
+            let before = facts.as_ref().map_or(0, |facts| facts.operations);
+            // Before anything is built that is as large as it says.
+            if before + guarded.operations > EPOCH_OPERATIONS_MAX {
+                return Err(RejectCode::TooManyOperations);
+            }
             guard::verify(bytes, &guarded)?;
             if guarded.actor.device() != device {
                 return Err(RejectCode::ForgedActor);
@@ -231,7 +243,6 @@ impl Epoch {
             if !follows || guarded.seq != seq || !guarded.other_actors.is_empty() {
                 return Err(RejectCode::SequenceGap);
             }
-            let before = facts.as_ref().map_or(0, |facts| facts.operations);
             if guarded.start_op != before + 1 {
                 return Err(RejectCode::StartOperation);
             }
@@ -240,6 +251,9 @@ impl Epoch {
             facts = Some(EpochFacts { number, through, actor, changes: seq, head, operations });
         }
         let facts = facts.filter(|facts| facts.number > 0).ok_or(RejectCode::Malformed)?;
+        if !epoch.map.is_into(facts.actor, facts.operations) {
+            return Err(RejectCode::OperationRange);
+        }
         document::fold(None, &epoch.changes).map_err(|_| RejectCode::Malformed)?;
         Ok(facts)
     }

@@ -69,6 +69,9 @@ pub const PHONE_TAIL_CHANGES_MAX: u64 = 256;
 pub const PHONE_FOLD_CHANGES_MAX: usize = 4_096;
 /// See [`PHONE_FOLD_CHANGES_MAX`]; one change always fits.
 pub const PHONE_FOLD_BYTES_MAX: usize = 4 << 20;
+/// Operations of one epoch: whoever takes one in builds its content at once, and so does the server before it does, since a
+/// phone could not go on without. At some ten microseconds and 450 bytes an operation that is about two seconds and 64 MiB.
+pub const EPOCH_OPERATIONS_MAX: u64 = 150_000;
 /// Operations of one change of an epoch: the content of a long text takes a few.
 pub const EPOCH_CHANGE_OPERATIONS: usize = 50_000;
 /// And about how many bytes; one operation always fits.

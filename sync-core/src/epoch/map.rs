@@ -7,7 +7,7 @@ use automerge::legacy::OpId;
 
 use crate::id::Actor;
 use crate::leb128;
-use crate::limits::ACTOR_BYTES;
+use crate::limits::{ACTOR_BYTES, EPOCH_OPERATIONS_MAX};
 
 /// Ids that lie beside each other on both sides, as one stretch: what was typed in one go takes a few bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +52,12 @@ impl Map {
         (offset < *count).then(|| at + offset)
     }
 
+    /// Whether all that it leads to is among so many operations of that actor.
+    pub(super) fn is_into(&self, now: Actor, operations: u64) -> bool {
+        let mut stretches = self.stretches.values().flat_map(BTreeMap::values);
+        self.now == Some(now) && stretches.all(|(at, count)| *at > 0 && at + count <= operations + 1)
+    }
+
     /// This one, and then the next.
     #[must_use]
     pub fn then(&self, next: &Self) -> Self {
@@ -88,11 +94,12 @@ impl Map {
         }
     }
 
-    /// `None` if that is none, or if something follows it.
+    /// `None` if that is none, if it leads to more than an epoch has, or if something follows it.
     pub(super) fn decode(input: &mut &[u8]) -> Option<Self> {
         let (now, rest) = input.split_at_checked(ACTOR_BYTES)?;
         *input = rest;
         let mut map = Self { now: Some(Actor::from_slice(now).ok()?), stretches: BTreeMap::new() };
+        let mut total = 0u64;
         for _ in 0..leb128::read(input)? {
             let (actor, rest) = input.split_at_checked(ACTOR_BYTES)?;
             *input = rest;
@@ -101,6 +108,7 @@ impl Map {
             for _ in 0..leb128::read(input)? {
                 let start = end.checked_add(leb128::read(input)?)?;
                 let count = leb128::read(input)?;
+                total = total.checked_add(count).filter(|total| *total <= EPOCH_OPERATIONS_MAX)?;
                 let step = leb128::read(input)?;
                 let step = ((step >> 1) as i64) ^ -((step & 1) as i64);
                 let at = u64::try_from(last.checked_add(step)?).ok()?;

@@ -2,12 +2,13 @@
 //! meant.
 
 use proptest::prelude::*;
-use sync_core::check::Push;
+use sync_core::check::{Checked, Push};
 use sync_core::code::RejectCode;
 use sync_core::document::{Document, Expand, Op};
-use sync_core::epoch::{self, Epoch, EpochFacts, Passage, State};
-use sync_core::feed::{Item, Run};
+use sync_core::epoch::{self, Epoch, EpochError, EpochFacts, Passage, State};
+use sync_core::feed::{FeedHead, Item, Run};
 use sync_core::id::{Actor, DeviceId};
+use sync_core::limits::EPOCH_OPERATIONS_MAX;
 use sync_core::path;
 use sync_core::quarantine::{self, Left, Outgoing, Stored};
 use sync_core::value::{Path, Value};
@@ -225,4 +226,73 @@ fn the_server_takes_one_where_nothing_moved_and_then_nothing_of_before() {
     for out in outgoing {
         assert_eq!(push(&mut server, "writer", device(5), of(&out.made.unwrap().bytes)), None);
     }
+}
+
+/// The bytes of an epoch with that many ids in one stretch of its map, all of them leading on from its first operation.
+fn mapping(epoch: &Epoch, count: u64) -> Vec<u8> {
+    fn number(out: &mut Vec<u8>, mut value: u64) {
+        while value > 0x7f {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+    let mut out = Vec::new();
+    number(&mut out, epoch.number);
+    number(&mut out, epoch.through);
+    number(&mut out, epoch.changes.len() as u64);
+    for change in &epoch.changes {
+        number(&mut out, change.len() as u64);
+        out.extend_from_slice(change);
+    }
+    out.extend_from_slice(owner().as_bytes());
+    number(&mut out, 1);
+    out.extend_from_slice(actor(5).as_bytes());
+    // One stretch, which begins at 1 and leads to 1: a signed step of 1.
+    for value in [1, 1, count, 2] {
+        number(&mut out, value);
+    }
+    out
+}
+
+/// Whoever passes over two epochs walks their maps, and whoever takes one in builds what it says.
+#[test]
+fn one_that_says_more_than_it_has_is_refused_before_anything_is_made_of_it() {
+    let mut rng = Rng(5);
+    let mut document = Document::new(actor(9));
+    let first = sealed(&mut document, vec![put("a", 1)], &mut rng);
+    let epoch = begin(&[first], &mut rng);
+    let operations = Epoch::check(device(9), &epoch.encode()).unwrap().operations;
+    assert!(Epoch::check(device(9), &mapping(&epoch, operations)).is_ok());
+    assert_eq!(Epoch::check(device(9), &mapping(&epoch, operations + 1)), Err(RejectCode::OperationRange));
+    for count in [EPOCH_OPERATIONS_MAX + 1, 1 << 40, u64::MAX] {
+        assert_eq!(Epoch::decode(&mapping(&epoch, count)), None);
+        assert_eq!(Epoch::check(device(9), &mapping(&epoch, count)), Err(RejectCode::Malformed));
+    }
+}
+
+#[test]
+fn a_document_with_more_than_an_epoch_takes_keeps_its_history() {
+    let mut rng = Rng(6);
+    let mut document = Document::new(actor(9));
+    let mut changes = vec![sealed(&mut document, vec![put("text", Value::Text(String::new()))], &mut rng)];
+    let piece = "x".repeat(4_000);
+    for round in 0..=EPOCH_OPERATIONS_MAX / 4_000 {
+        changes.push(sealed(&mut document, vec![splice(round * 4_000, 0, &piece)], &mut rng));
+    }
+    let made = epoch::start(1, 0, &changes, owner(), &mut || rng.next());
+    assert_eq!(made, Err(EpochError::TooLarge));
+}
+
+#[test]
+fn of_several_in_one_push_the_first_is_looked_at() {
+    let mut rng = Rng(7);
+    let mut document = Document::new(actor(9));
+    let first = sealed(&mut document, vec![put("a", 1)], &mut rng);
+    let bytes = begin(&[first], &mut rng).encode();
+    let items = vec![Item::epoch(doc(1), bytes.clone()), Item::epoch(doc(2), bytes)];
+    let run = Run { device: device(9), base: FeedHead::start(SPACE, device(9)), items };
+    let push = Push::check("owner".into(), run);
+    assert!(matches!(push.candidates[0].checked, Checked::Epoch(..)));
+    assert!(matches!(push.candidates[1].checked, Checked::Refused(RejectCode::EpochEarly)));
 }
