@@ -3,6 +3,8 @@
 use sync_client_ffi::{Client, DocId, SpaceId, Value};
 use sync_tests::rig::Seeded;
 
+use super::PATIENCE;
+
 const DOCUMENTS: usize = 200;
 /// Sessions after which there is one more document, until there are all.
 const SESSIONS_A_DOCUMENT: u64 = 12;
@@ -87,7 +89,10 @@ impl Notebook {
     pub fn begin_anew(&self, phone: &Client) -> usize {
         let begins = |doc: &&DocId| {
             let doc = phone.open_doc(self.space, **doc).expect("a document that was synced");
-            doc.start_epoch().is_ok()
+            let begun = doc.start_epoch().is_ok();
+            // The next one waits until this one is on the server.
+            phone.sync_once(PATIENCE).expect("an exchange");
+            begun
         };
         self.documents.iter().filter(begins).count()
     }

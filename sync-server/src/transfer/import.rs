@@ -159,7 +159,7 @@ struct Intake {
     waiting: Vec<Lost>,
     received_ms: Vec<u64>,
     bytes: usize,
-    /// Documents of which a change came without its content: each is to be deleted before the log ends.
+    /// Documents of which a change came without its content: each is to be deleted, or begun anew, before the log ends.
     bare: BTreeSet<DocId>,
     progress: Progress,
 }
@@ -256,7 +256,9 @@ impl Intake {
             return Err(damaged("its log does not end where its manifest says"));
         }
         if let Some(doc) = self.bare.first() {
-            return Err(damaged(format!("it lacks changes of document {doc}, which was not deleted")));
+            return Err(damaged(format!(
+                "it lacks changes of document {doc}, which was neither deleted nor begun anew"
+            )));
         }
         let (manifest, counts) = (self.manifest.clone(), self.progress);
         Ok(Imported { manifest, counts, same_receipts: self.same_receipts })
