@@ -75,6 +75,8 @@ codes! {
     Validation = 23 "validation",
     /// The device gave it up: it can never be sent again.
     Void = 24 "void",
+    /// It was taken, and breaks its document when that is put together: what it does is left out of it.
+    BreaksDocument = 25 "breaks_document",
     /// It was made upon an epoch of the document that is over; its device makes it anew upon the present one.
     EpochPassed = 26 "epoch_passed",
     /// The document has moved on, or an active device has not read so far: a new epoch has to wait.

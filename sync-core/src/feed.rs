@@ -36,6 +36,9 @@ pub enum ItemKind {
     Change = 2,
     /// Deletes a document for good.
     Delete = 3,
+    /// No item of a feed, but the server's word in the log: a change that was taken breaks its document, and what it does is
+    /// left out. The entry names the change by its id and its hash.
+    Exclude = 4,
     /// Begins a document anew, without the history before it.
     Epoch = 5,
 }
@@ -52,6 +55,7 @@ impl ItemKind {
             1 => Some(Self::Create),
             2 => Some(Self::Change),
             3 => Some(Self::Delete),
+            4 => Some(Self::Exclude),
             5 => Some(Self::Epoch),
             _ => None,
         }

@@ -28,6 +28,7 @@ use automerge::legacy::{ElementId, Key, ObjectId, Op, OpId, OpType, SortedVec};
 use automerge::{Change, ChangeHash, ExpandedChange};
 
 use crate::code::RejectCode;
+use crate::document::changes_beyond;
 use crate::guard;
 use crate::id::{Actor, Hash};
 use crate::leb128;
@@ -58,6 +59,19 @@ pub struct Standing {
     pub hash: Hash,
     /// Its bytes, where they are other ones than those that were given.
     pub bytes: Option<Vec<u8>>,
+}
+
+/// A stored document as it stands: see [`Grafts::settle`].
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// What its exclusions have come to.
+    pub grafts: Grafts,
+    /// What it begins with.
+    pub snapshot: Option<Vec<u8>>,
+    /// The hashes of `changes`.
+    pub hashes: Vec<Hash>,
+    /// The changes beside the snapshot, in the order given.
+    pub changes: Vec<Vec<u8>>,
 }
 
 /// Why a change is not excluded, or not grafted.
@@ -119,6 +133,54 @@ impl Grafts {
         let standing = changes.iter().map(|change| next.stand(change.as_ref())).collect::<Result<_, _>>()?;
         *self = next;
         Ok(standing)
+    }
+
+    /// Which operations of a change that counts from `start` on are gone: their indices in it.
+    pub fn gone(&self, actor: Actor, start: u64, operations: u64) -> Vec<u32> {
+        let ranges = self.gone.get(&actor).into_iter().flat_map(|ranges| ranges.range(..start + operations));
+        let inside = ranges.flat_map(|(first, (last, _))| (*first).max(start)..=(*last).min(start + operations - 1));
+        inside.map(|counter| (counter - start) as u32).collect()
+    }
+
+    /// A stored document as it stands: `base` is what was known when its snapshot was made, `excluded` are all changes that the log
+    /// excludes of it, in its order, `changes` those beside the snapshot. Where the snapshot holds what stands otherwise now, it
+    /// is taken apart, and its changes lead the others.
+    pub fn settle(
+        base: Self,
+        excluded: &[Hash],
+        snapshot: Option<Vec<u8>>,
+        mut changes: Vec<Vec<u8>>,
+    ) -> Result<Settled, GraftError> {
+        let mut grafts = base;
+        let mut snapshot = snapshot;
+        let new: Vec<Hash> = excluded.iter().copied().filter(|hash| !grafts.excluded.contains(hash)).collect();
+        if !new.is_empty() {
+            let inside = match &snapshot {
+                Some(bytes) => changes_beyond(bytes, &[]).ok_or(GraftError::Stored)?,
+                None => Vec::new(),
+            };
+            let count = inside.len();
+            let all: Vec<Vec<u8>> = inside.into_iter().map(|(_, bytes)| bytes).chain(changes).collect();
+            let mut standing = None;
+            for hash in new {
+                standing = Some(grafts.exclude(hash, &all)?);
+            }
+            let otherwise = |standing: &Vec<Standing>| standing[..count].iter().any(|of| of.bytes.is_some());
+            if standing.as_ref().is_some_and(otherwise) {
+                (snapshot, changes) = (None, all);
+            } else {
+                changes = all.into_iter().skip(count).collect();
+            }
+        }
+        let mut hashes = Vec::with_capacity(changes.len());
+        for change in &mut changes {
+            let standing = grafts.stand(change)?;
+            hashes.push(standing.hash);
+            if let Some(bytes) = standing.bytes {
+                *change = bytes;
+            }
+        }
+        Ok(Settled { grafts, snapshot, hashes, changes })
     }
 
     /// How a change stands now. What it was made upon is to be told of before.
@@ -337,6 +399,11 @@ fn filler() -> Op {
         pred: SortedVec::new(),
         insert: false,
     }
+}
+
+/// Whether an operation stands in the place of one that is gone.
+pub(crate) fn is_filler(op: &Op) -> bool {
+    op.action == OpType::Increment(0) && *op == filler()
 }
 
 fn read(bytes: &[u8]) -> Result<ExpandedChange, GraftError> {

@@ -12,6 +12,7 @@ use automerge::{ActorId, ExpandedChange, ObjType};
 
 use crate::chunk::{Chunk, ChunkError, hash_of, operations_of};
 use crate::code::RejectCode;
+use crate::graft::is_filler;
 use crate::id::{Actor, Hash};
 use crate::limits::{CHANGE_BYTES_MAX, NESTING_DEPTH_MAX, OPERATION_COUNTER_MAX};
 
@@ -257,7 +258,7 @@ impl<'a> Checker<'a> {
             // automerge reads tables and panics on what is put into them.
             OpType::Make(ObjType::Table) => false,
             OpType::Make(_) | OpType::Put(_) => true,
-            OpType::Delete | OpType::Increment(_) => !op.insert && !op.pred.is_empty(),
+            OpType::Delete | OpType::Increment(_) => !op.insert && (!op.pred.is_empty() || is_filler(op)),
             // automerge finds a mark's beginning by its end's id: a lone or misplaced half breaks the saved document.
             OpType::MarkBegin(_) => {
                 op.insert

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admit::{Admission, admit};
 use crate::check::{Candidate, ChangeFacts, Checked, Push};
+use crate::chunk::is_hashed;
 use crate::code::RejectCode;
 use crate::epoch::EpochFacts;
 use crate::feed::{ChangeId, FeedHead, ItemKind};
@@ -120,6 +121,9 @@ pub struct Ledger {
     /// What was excluded of documents; of a missing one nothing was. Dependencies are known by the hashes under which they were
     /// sealed: see [`Wanted::see_through`].
     pub grafts: BTreeMap<DocId, Grafts>,
+    /// Changes that are to be excluded, and those of their documents behind them, in the order of the log. What is not excluded
+    /// yet breaks its document, so that no snapshot has it or what was made upon it: their payloads are there.
+    pub behind: BTreeMap<(DocId, Hash), Vec<Vec<u8>>>,
 }
 
 /// What a push comes to. A push is answered as a whole, or not at all.
@@ -226,6 +230,7 @@ impl Ledger {
             standings: BTreeMap::new(),
             moved: BTreeSet::new(),
             grafts: BTreeMap::new(),
+            behind: BTreeMap::new(),
         }
     }
 
@@ -279,6 +284,26 @@ impl Ledger {
         decision.feeds.insert(device);
         let (change, payload) = self.take(&header, checked, decision);
         decision.entries.push(NewEntry { header, at: self.head, change, payload });
+    }
+
+    /// Adds the entry that excludes a change, and works out how its document stands then. `None` where the log does not have the
+    /// change, or too many are excluded; `false` where it is excluded already. In a document that was deleted, or where what the
+    /// change carried is gone with an epoch, it has no effect.
+    pub(crate) fn exclude(&mut self, header: Header, decision: &mut Decision) -> Option<bool> {
+        let Header { doc, hash, .. } = header;
+        let (document, known) = (self.documents.get(&doc)?, self.dependencies.get(&(doc, hash))?);
+        if self.grafts.get(&doc).is_some_and(|grafts| grafts.excluded().contains(&hash)) {
+            return Some(false);
+        }
+        let behind = self.behind.get(&(doc, hash)).map_or(&[][..], Vec::as_slice);
+        let stands = matches!(known, Dependency::Applied { .. }) && behind.iter().any(|bytes| is_hashed(bytes, hash));
+        if stands && !document.deleted {
+            self.grafts.entry(doc).or_default().exclude(hash, behind).ok()?;
+            decision.grafts.insert(doc);
+        }
+        self.head = self.head.next(&header);
+        decision.entries.push(NewEntry { header, at: self.head, change: None, payload: None });
+        Some(true)
     }
 
     pub(crate) fn judge(&self, device: DeviceId, rules: Rules, candidate: &Candidate) -> Judged {
@@ -483,6 +508,9 @@ impl Ledger {
                 {
                     decision.grafts.insert(doc);
                 }
+                for (_, behind) in self.behind.range_mut((doc, Hash([0; 32]))..=(doc, Hash([u8::MAX; 32]))) {
+                    behind.push(bytes.clone());
+                }
                 // No change is empty: nothing is left of this one's content.
                 (Some(facts), (!bytes.is_empty()).then_some(bytes))
             }
@@ -505,6 +533,8 @@ impl Ledger {
         if let Some(document) = self.documents.get_mut(&doc) {
             (document.operations, document.actors, document.epoch) = (facts.operations, 1, facts.number);
         }
+        self.grafts.remove(&doc);
+        decision.grafts.remove(&doc);
         decision.actors.retain(|(of, _)| *of != doc);
         decision.actors.insert((doc, facts.actor));
         decision.epochs.insert(doc, (self.head.seq, facts));

@@ -71,7 +71,7 @@ impl Cursor {
     }
 }
 
-/// What the log's chain covers of an entry.
+/// What the log's chain covers of an entry. Of an exclusion it is that of the change which it is about: its id and its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Whose item, and which.
@@ -84,6 +84,18 @@ pub struct Header {
     pub hash: Hash,
     /// What the server decided.
     pub verdict: Verdict,
+}
+
+impl Header {
+    /// The entry that excludes a change.
+    pub fn exclusion(id: ChangeId, doc: DocId, hash: Hash) -> Self {
+        Self { id, kind: ItemKind::Exclude, doc, hash, verdict: Verdict::Rejected(RejectCode::BreaksDocument) }
+    }
+
+    /// Whether it is an item of its device's feed, and not the server's word about one.
+    pub fn is_item(&self) -> bool {
+        self.kind != ItemKind::Exclude
+    }
 }
 
 /// One entry of the log, as a reader gets it.

@@ -21,6 +21,7 @@ use automerge::{ActorId, ChangeHash, ExpandedChange};
 use crate::code::RejectCode;
 use crate::document::{Document, Random};
 use crate::epoch::Passage;
+use crate::graft::is_filler;
 use crate::guard;
 use crate::id::{Actor, Hash};
 
@@ -352,6 +353,7 @@ impl Reauthor {
             _ => self.replaced(op.pred.iter()),
         };
         match (&op.action, &key) {
+            (OpType::Increment(_), _) if is_filler(op) => return Err(Why::Moot),
             (OpType::Increment(_), _) if pred.is_empty() => return Err(Why::Value),
             (OpType::Delete, _) if pred.is_empty() => return Err(Why::Moot),
             (_, Key::Seq(ElementId::Id(element))) if !op.insert && pred.is_empty() => {

@@ -23,6 +23,7 @@ use crate::store::StoreError;
 use crate::store::registry::Registry;
 use crate::store::snapshots::{Amount, DocumentState, Range};
 use crate::telemetry::metrics;
+use crate::writer::Writer;
 
 mod child;
 mod dropping;
@@ -70,6 +71,7 @@ pub struct Round {
 /// The background job of a node.
 pub(crate) struct Compactor {
     registry: Arc<dyn Registry>,
+    writer: Writer,
     config: config::Compaction,
     clock: Clock,
     node: Uuid,
@@ -93,6 +95,7 @@ struct Place {
 impl Compactor {
     pub(crate) fn new(
         registry: Arc<dyn Registry>,
+        writer: Writer,
         fanout: Arc<Fanout>,
         config: config::Compaction,
         clock: Clock,
@@ -102,7 +105,7 @@ impl Compactor {
         let worker = Mutex::new(Worker::new(workshop, config.deadline()));
         let (readers, running) = (Readers::default(), std::sync::Mutex::default());
         let (node, stopped) = (Uuid::from_bytes(node), AtomicBool::new(false));
-        Arc::new(Self { registry, config, clock, node, readers, fanout, worker, stopped, running })
+        Arc::new(Self { registry, writer, config, clock, node, readers, fanout, worker, stopped, running })
     }
 
     /// Goes round again and again, until [`stop`](Self::stop) or until nobody has it any more.
@@ -256,8 +259,8 @@ impl Compactor {
         Ok(())
     }
 
-    /// Notes that a document is left as it is. Here is where a change that breaks its document is to be excluded by an entry
-    /// of the log; until then the document keeps its tail, and whoever loads it leaves that change out.
+    /// Notes that a document is left as it is: it keeps its tail. What dies over a document accuses none of its changes: whether
+    /// one of them is at fault, or the document has outgrown what a worker may take, nobody can tell.
     async fn leave(&self, state: &DocumentState, why: &Unfolded) -> Result<(), StoreError> {
         let (space, doc) = (state.space, state.doc);
         metrics::unfolded();

@@ -149,7 +149,8 @@ pub(crate) async fn part(
     for _ in 0..PART_TRIES {
         let state = app.registry.document_state(space, doc).await?;
         let Some(StoredSnapshot { seq, hash, size, heads, .. }) = state.and_then(|state| state.snapshot) else {
-            let snapshot = Snapshot { doc, seq: 0, hash: wish.hash, size: 0, heads: Vec::new(), bytes: None };
+            let snapshot =
+                Snapshot { doc, seq: 0, hash: wish.hash, size: 0, heads: Vec::new(), bytes: None, grafts: None };
             return Ok(SnapshotPart { snapshot, offset: 0, bytes: Bytes::default() });
         };
         let offset = if wish.hash == hash && wish.offset < size { wish.offset } else { 0 };
@@ -160,7 +161,8 @@ pub(crate) async fn part(
         let bytes = bytes.get(begins..).unwrap_or_default();
         let bytes = Bytes(bytes[..bytes.len().min(wanted)].to_vec());
         metrics::pulled(0, bytes.0.len());
-        let snapshot = Snapshot { doc, seq, hash, size, heads, bytes: None };
+        let grafts = app.registry.grafts(space, doc).await?.map(Bytes);
+        let snapshot = Snapshot { doc, seq, hash, size, heads, bytes: None, grafts };
         return Ok(SnapshotPart { snapshot, offset, bytes });
     }
     Err(ApiError::unavailable("the snapshot is being replaced"))
@@ -170,8 +172,10 @@ pub(crate) async fn part(
 pub(crate) fn weigh(page: &Page) -> usize {
     let payload = page.entries.0.iter().map(|entry| entry.body.as_ref().map_or(0, Body::payload_bytes));
     let version = page.version.as_ref().map_or(0, |version| version.iter().count());
-    let snapshots =
-        page.snapshots.iter().map(|snapshot| SNAPSHOT_BYTES + snapshot.bytes.as_ref().map_or(0, |bytes| bytes.0.len()));
+    let snapshots = page.snapshots.iter().map(|snapshot| {
+        let long = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.0.len());
+        SNAPSHOT_BYTES + long(&snapshot.bytes) + long(&snapshot.grafts)
+    });
     payload.sum::<usize>()
         + snapshots.sum::<usize>()
         + page.entries.0.len() * ENTRY_BYTES

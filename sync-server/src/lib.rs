@@ -286,12 +286,14 @@ impl ServerBuilder {
         );
         let mut node = [0; 16];
         getrandom::fill(&mut node)?;
-        let compaction = config.compaction.clone();
-        let fanout = Arc::clone(&live.fanout);
-        let compactor = Compactor::new(Arc::clone(&registry), fanout, compaction, clock.clone(), workshop, node);
-        let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let audit =
             Arc::new(Keeper::new(Arc::clone(&registry) as Arc<dyn Audit>, clock.clone(), config.audit.keep_days));
+        let writer = Writer::audited(Arc::clone(&store), publisher, Arc::clone(&audit));
+        let compaction = config.compaction.clone();
+        let fanout = Arc::clone(&live.fanout);
+        let compactor =
+            Compactor::new(Arc::clone(&registry), writer.clone(), fanout, compaction, clock.clone(), workshop, node);
+        let manifest = Manifest::open(Arc::clone(&registry), config.versions.period()).await;
         let hook = match hook {
             Some(hook) => Some(hook),
             None => Webhook::new(&config.validation, &clock)?.map(|webhook| Arc::new(webhook) as Arc<dyn Validate>),
@@ -299,7 +301,7 @@ impl ServerBuilder {
         let parts = Parts {
             manifest,
             validator: hook.map(|hook| Validator::new(hook, &config.validation)),
-            writer: Writer::audited(Arc::clone(&store), publisher, Arc::clone(&audit)),
+            writer,
             store,
             live,
             registry,
@@ -454,6 +456,18 @@ impl Server {
     /// any more, purges what was deleted.
     pub async fn compact(&self) -> Result<Round, StoreError> {
         self.app.compactor.round().await
+    }
+
+    /// Excludes a change, as compaction does with one that breaks its document. `false` where the log does not have it, or
+    /// excludes it already.
+    #[cfg(feature = "testing")]
+    pub async fn exclude(
+        &self,
+        space: SpaceId,
+        doc: sync_core::id::DocId,
+        hash: sync_core::id::Hash,
+    ) -> Result<bool, StoreError> {
+        self.app.compactor.exclude_any(space, doc, hash).await
     }
 
     /// Refuses new requests, closes live connections, answers those under way (or refuses them, to be sent again, when they take longer than

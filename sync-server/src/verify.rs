@@ -6,9 +6,10 @@ use std::fmt;
 
 use sync_core::check::{ChangeFacts, Checked};
 use sync_core::feed::{Body, FeedHead, Item, ItemKind, Run};
+use sync_core::graft::Grafts;
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::ledger::{DocumentFacts, Tail};
-use sync_core::log::{Cursor, Verdict};
+use sync_core::log::{Cursor, Header, Verdict};
 
 use crate::store::StoreError;
 use crate::store::inspect::{Derived, Inspect, LogRow, RowFacts};
@@ -66,6 +67,7 @@ struct Walk {
     feeds: BTreeMap<DeviceId, FeedHead>,
     documents: BTreeMap<DocId, (DocumentFacts, Option<u64>)>,
     actors: BTreeMap<(DocId, Actor), Tail>,
+    exclusions: BTreeMap<DocId, Vec<Hash>>,
     findings: Vec<Finding>,
     more: u64,
 }
@@ -78,6 +80,7 @@ impl Walk {
             feeds: BTreeMap::new(),
             documents: BTreeMap::new(),
             actors: BTreeMap::new(),
+            exclusions: BTreeMap::new(),
             findings: Vec::new(),
             more: 0,
         }
@@ -120,6 +123,9 @@ impl Walk {
             );
         }
         self.place = row.at;
+        if !header.is_item() {
+            return self.excluded(&row);
+        }
         let device = header.id.device;
         let before = self.feeds.get(&device).copied().unwrap_or_else(|| FeedHead::start(self.space, device));
         if header.id.n != before.n + 1 {
@@ -131,6 +137,38 @@ impl Walk {
             self.applied(&row);
         } else if row.payload.is_some() || row.facts.is_some() {
             self.found(Some(seq), "a refused item carries something");
+        }
+    }
+
+    fn excluded(&mut self, row: &LogRow) {
+        let (seq, header) = (row.at.seq, row.header);
+        if row.payload.is_some()
+            || row.facts.is_some()
+            || header != Header::exclusion(header.id, header.doc, header.hash)
+        {
+            self.found(Some(seq), "an exclusion says more than which change it is about");
+        }
+        if self.feeds.get(&header.id.device).is_none_or(|feed| feed.n < header.id.n) {
+            self.found(Some(seq), "excludes a change that is not in the log");
+        }
+        self.exclusions.entry(header.doc).or_default().push(header.hash);
+    }
+
+    /// What is kept of how a document stands is to speak of the changes that the log excludes of its present epoch.
+    fn compare_grafts(&mut self, derived: &Derived) {
+        let mut expected = std::mem::take(&mut self.exclusions);
+        expected.retain(|doc, _| self.documents.get(doc).is_some_and(|(_, deleted)| deleted.is_none()));
+        for (doc, bytes) in &derived.grafts {
+            let of_log = expected.remove(doc);
+            let deleted = self.documents.get(doc).is_some_and(|(_, deleted)| deleted.is_some());
+            match Grafts::decode(bytes) {
+                Err(_) => self.found(None, format!("the grafts of document {doc} are damaged")),
+                Ok(grafts) if deleted || of_log.as_deref() == Some(grafts.excluded()) => {}
+                Ok(_) => self.found(None, format!("the grafts of document {doc} do not follow from the log")),
+            }
+        }
+        for doc in expected.keys() {
+            self.found(None, format!("the grafts of document {doc} are missing"));
         }
     }
 
@@ -166,6 +204,7 @@ impl Walk {
                 self.changed(row, facts.actor, facts.seq, facts.operations);
             }
             Checked::Epoch(facts, _) => {
+                self.exclusions.remove(&header.doc);
                 self.actors.retain(|(doc, _), _| *doc != header.doc);
                 self.actors.insert((header.doc, facts.actor), Tail { seq: facts.changes, hash: facts.head });
                 match self.documents.get_mut(&header.doc) {
@@ -212,6 +251,7 @@ impl Walk {
             let (told, there) = (derived.documents_total, self.documents.len());
             self.found(None, format!("the space counts {told} documents, its log {there}"));
         }
+        self.compare_grafts(derived);
         let feeds = std::mem::take(&mut self.feeds);
         self.rows("feed of device", feeds, derived.feeds.iter().copied());
         let documents = std::mem::take(&mut self.documents);
@@ -262,6 +302,7 @@ fn check(row: &LogRow) -> Result<Checked, String> {
         (ItemKind::Delete, None) => Body::Delete,
         (ItemKind::Delete, Some(_)) => return Err("a deletion carries something".to_owned()),
         (_, None) => return Err("its payload is missing".to_owned()),
+        (ItemKind::Exclude, Some(_)) => return Err("an exclusion carries something".to_owned()),
         (ItemKind::Create, Some(name)) => match String::from_utf8(name) {
             Ok(collection) => Body::Create { collection },
             Err(_) => return Err("its payload is not the name of a collection".to_owned()),

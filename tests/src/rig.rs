@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use sync_client_ffi::{Client, ClientBuilder, DeviceId, SpaceId};
+use sync_core::id::{DocId, Hash};
 use sync_core::ledger::Role;
 use sync_core::wire::{self, ErrorCode, ErrorResponse, SyncRequest, VersionResponse};
 use sync_server::auth::keys::Keys;
@@ -70,6 +71,16 @@ impl Rig {
         let (sender, round) = std::sync::mpsc::channel();
         runtime.spawn(async move { sender.send(server.compact().await) });
         round.recv_timeout(PATIENCE).expect("an end").expect("a round")
+    }
+
+    /// Has the server exclude a change, whether it breaks its document or not.
+    pub fn exclude(&self, space: SpaceId, doc: DocId, hash: Hash) {
+        let Running { server, runtime, .. } = self.running.as_ref().expect("a server that runs");
+        let server = Arc::clone(server);
+        let (sender, done) = std::sync::mpsc::channel();
+        runtime.spawn(async move { sender.send(server.exclude(space, doc, hash).await) });
+        let excluded = done.recv_timeout(PATIENCE).expect("an end").expect("an answer");
+        assert!(excluded, "the change is not in the log, or is excluded already");
     }
 
     /// The server's data folder.

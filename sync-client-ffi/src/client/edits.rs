@@ -93,6 +93,7 @@ impl Engine {
             id = copy;
         }
         Ok(match read.decided(space, id)? {
+            Some(_) if read.is_excluded(space, id)? => EditState::Rejected { code: RejectCode::BreaksDocument },
             Some((seq, verdict)) => decided(seq, verdict),
             None if read.is_out(space, id)? => {
                 let kept = read.quarantine(space, Some(doc))?.into_iter().find(|entry| entry.id == id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sync_core::document::{Document, EditError, Edited, Op, Patch, Sealed, encode_ops};
 use sync_core::feed::{ChangeId, FeedHead, ItemKind, delete_hash};
+use sync_core::graft::Grafts;
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::limits::{OPEN_DOCUMENTS_BYTES_MAX, SESSION_SPACES_MAX};
 use sync_core::version::{FeedHeads, VersionVector};
@@ -18,6 +19,7 @@ mod access;
 mod catch_up;
 mod collect;
 mod epoch;
+mod exclude;
 mod fold;
 mod heal;
 mod held;
@@ -119,6 +121,8 @@ pub(super) struct OpenDocument {
     through: u64,
     /// Encoded bytes of what is loaded.
     bytes: usize,
+    /// How changes stand where something was excluded.
+    grafts: Grafts,
     /// While a copy takes in remote changes.
     merging: Option<Merging>,
     /// How far others' feeds were taken in while it was held.

@@ -47,9 +47,10 @@ impl Doc {
     /// nothing was there.
     pub fn json_at(&self, path: impl Into<Path>, at: &[Hash]) -> Result<Option<String>, ClientError> {
         self.seal()?;
+        let at = self.client.engine().standing_hashes(self.space(), self.id(), at);
         self.with(|_, document| match at.iter().find(|hash| !document.has_change(**hash)) {
             Some(unknown) => Err(ClientError::NoChange(*unknown)),
-            None => Ok(document.json_at(path, at)),
+            None => Ok(document.json_at(path, &at)),
         })?
     }
 
@@ -88,11 +89,12 @@ impl Engine {
         self.may_edit(space)?;
         self.loaded(space, doc)?;
         self.seal(space, Some(doc))?;
+        let at = self.standing_hashes(space, doc, at);
         let document = self.documents.get(&(space, doc)).and_then(|open| open.document.as_ref());
         let document = document.ok_or(ClientError::NoDocument(doc))?;
         match at.iter().find(|hash| !document.has_change(**hash)) {
             Some(unknown) => Err(ClientError::NoChange(*unknown)),
-            None => document.restoring(path.clone(), at).ok_or(ClientError::NoDocument(doc)),
+            None => document.restoring(path.clone(), &at).ok_or(ClientError::NoDocument(doc)),
         }
     }
 }

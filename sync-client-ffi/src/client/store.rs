@@ -6,6 +6,7 @@ use rusqlite::Connection;
 mod access;
 mod documents;
 mod epochs;
+mod exclusions;
 mod feeds;
 mod fold;
 mod heal;
@@ -20,6 +21,7 @@ mod snapshots;
 mod spaces;
 mod wipe;
 
+pub(super) use documents::Changes;
 pub(super) use feeds::NewItem;
 pub(super) use fold::Foldable;
 pub(super) use heal::StoredLog;

@@ -285,7 +285,7 @@ pub fn entry(header: crate::log::Header, payload: Option<Vec<u8>>) -> Entry {
         (ItemKind::Epoch, _, Some(bytes)) => Some(Body::Epoch { bytes }),
         (ItemKind::Create, _, Some(name)) => String::from_utf8(name).ok().map(|collection| Body::Create { collection }),
         (ItemKind::Change, _, Some(bytes)) => Some(Body::Change { bytes }),
-        (_, _, None) => None,
+        (ItemKind::Exclude, ..) | (_, _, None) => None,
     };
     Entry { header, body }
 }

@@ -8,7 +8,8 @@ use crate::check::{Candidate, ChangeFacts, Checked, check_change};
 use crate::chunk;
 use crate::code::RejectCode;
 use crate::epoch::{Epoch, epoch_hash};
-use crate::feed::{Body, ItemKind, create_hash, delete_hash, is_collection};
+use crate::feed::{Body, ChangeId, ItemKind, create_hash, delete_hash, is_collection};
+use crate::id::{DocId, Hash};
 use crate::ledger::{Decision, Judged, Ledger, Rules, Wanted};
 use crate::log::{Cursor, Entry, Header, Receipt, ReceiptKey, Verdict};
 
@@ -85,6 +86,9 @@ fn check(header: &Header, body: Option<Body>) -> Result<Option<Checked>, Refused
     if let Verdict::Rejected(code) = header.verdict {
         return Ok(Some(Checked::Refused(code)));
     }
+    if !header.is_item() {
+        return Err(Refused::Altered);
+    }
     Ok(match (header.kind, body) {
         (ItemKind::Create, Some(Body::Create { collection })) => {
             if create_hash(header.doc, &collection) != header.hash {
@@ -128,6 +132,11 @@ impl Lost {
         Ok(check(&header, body)?.map(|checked| Self { header, checked }))
     }
 
+    /// The exclusion of a change.
+    pub fn exclusion(id: ChangeId, doc: DocId, hash: Hash) -> Self {
+        Self { header: Header::exclusion(id, doc, hash), checked: Checked::Refused(RejectCode::BreaksDocument) }
+    }
+
     /// A change of which nothing but this is left, since its document was deleted.
     pub fn bare(header: Header, facts: ChangeFacts) -> Self {
         Self { header, checked: Checked::Change(facts, Vec::new()) }
@@ -137,7 +146,9 @@ impl Lost {
     pub fn wanted(lost: &[Self]) -> Wanted {
         let mut wanted = Wanted::default();
         for one in lost {
-            wanted.devices.insert(one.header.id.device);
+            if one.header.is_item() {
+                wanted.devices.insert(one.header.id.device);
+            }
             wanted.add(&one.candidate());
         }
         wanted
@@ -168,6 +179,14 @@ impl Ledger {
         let (mut decision, mut became) = (Decision::default(), TakenBack::default());
         let mut stopped = BTreeSet::new();
         for one in lost {
+            if !one.header.is_item() {
+                match self.exclude(one.header, &mut decision) {
+                    Some(true) => became.taken += 1,
+                    Some(false) => became.known += 1,
+                    None => became.left += 1,
+                }
+                continue;
+            }
             let device = one.header.id.device;
             let acked = self.acked(device);
             if one.header.id.n <= acked.n {

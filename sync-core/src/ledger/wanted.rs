@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{Candidate, Checked, Push};
+use crate::feed::ItemKind;
 use crate::graft::Grafts;
 use crate::id::{Actor, DeviceId, DocId, Hash};
 
@@ -19,6 +20,8 @@ pub struct Wanted {
     pub actors: BTreeSet<(DocId, Actor)>,
     /// Changes that are depended upon.
     pub dependencies: BTreeSet<(DocId, Hash)>,
+    /// Changes that are to be excluded: of those, and of the changes of their documents behind them, the bytes.
+    pub exclusions: BTreeSet<(DocId, Hash)>,
     /// Documents that are to begin anew, the place in the log at which that was made, by whom, and since when devices count
     /// as active.
     pub epochs: BTreeMap<(DocId, u64, DeviceId), u64>,
@@ -51,6 +54,10 @@ impl Wanted {
 
     pub(crate) fn add(&mut self, candidate: &Candidate) {
         self.documents.insert(candidate.doc);
+        if candidate.kind == ItemKind::Exclude {
+            self.dependencies.insert((candidate.doc, candidate.hash));
+            self.exclusions.insert((candidate.doc, candidate.hash));
+        }
         if let Checked::Change(facts, _) | Checked::Unwanted(facts, _) = &candidate.checked {
             let named = facts.others.iter().chain([&facts.actor]);
             self.actors.extend(named.map(|&actor| (candidate.doc, actor)));

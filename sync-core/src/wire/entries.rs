@@ -234,7 +234,7 @@ pub(super) fn unpack(packed: &[u8]) -> Result<Vec<PageEntry>, PackError> {
                 (ItemKind::Epoch, applied, Some(epoch_hash(doc, &bytes)), Some(Body::Epoch { bytes }))
             }
             DELETE => (ItemKind::Delete, applied, Some(delete_hash(doc)), Some(Body::Delete)),
-            OWN => (input.kind()?, applied, None, None),
+            OWN => (input.kind_of_item()?, applied, None, None),
             REJECTED => {
                 let kind = input.kind()?;
                 let verdict = Verdict::from_number(input.byte()?).ok_or(PackError::Malformed)?;

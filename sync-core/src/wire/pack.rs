@@ -170,6 +170,11 @@ impl<'a> Unpacker<'a> {
         ItemKind::from_number(self.byte()?).ok_or(PackError::Malformed)
     }
 
+    /// The kind of what is in a feed: no exclusion.
+    pub(super) fn kind_of_item(&mut self) -> Result<ItemKind, PackError> {
+        self.kind().and_then(|kind| if kind == ItemKind::Exclude { Err(PackError::Malformed) } else { Ok(kind) })
+    }
+
     pub(super) fn number(&mut self) -> Result<u64, PackError> {
         leb128::read(&mut self.input).ok_or(PackError::Malformed)
     }

@@ -71,6 +71,8 @@ enum ReadableItem {
     Void {
         doc: DocId,
         hash: Hash,
+        #[serde(deserialize_with = "strict::kind")]
+        #[cfg_attr(feature = "openapi", schema(value_type = strict::StrictKind))]
         was: ItemKind,
         code: RejectCode,
     },
@@ -236,7 +238,7 @@ pub(super) fn unpack_item(input: &mut Unpacker<'_>, tag: u8) -> Result<Item, Pac
             (Some(epoch_hash(doc, &bytes)), Body::Epoch { bytes })
         }
         VOID => {
-            let kind = input.kind()?;
+            let kind = input.kind_of_item()?;
             let code = RejectCode::from_number(input.byte()?).ok_or(PackError::Malformed)?;
             (None, Body::Void { kind, code })
         }

@@ -54,6 +54,11 @@ pub struct Snapshot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
     pub bytes: Option<Bytes>,
+    /// How changes of the document stand of which, or of what they were made upon, something was excluded
+    /// ([`Grafts::encode`](crate::graft::Grafts::encode)); left out where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
+    pub grafts: Option<Bytes>,
 }
 
 /// A wish for a part of a snapshot.

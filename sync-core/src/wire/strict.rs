@@ -1,8 +1,9 @@
-//! Places in a feed or log as requests carry them: an unknown field is refused, where a response's is ignored.
+//! What requests carry, where they are stricter than responses: an unknown field of a place in a feed or log is refused, where
+//! a response's is ignored; and no item of a feed is an exclusion.
 
 use serde::{Deserialize, Deserializer};
 
-use crate::feed::FeedHead;
+use crate::feed::{FeedHead, ItemKind};
 use crate::id::Hash;
 use crate::log::Cursor;
 
@@ -35,4 +36,24 @@ pub(super) fn cursor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 
 pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cursor, D::Error> {
     StrictCursor::deserialize(deserializer).map(|StrictCursor { seq, chain }| Cursor { seq, chain })
+}
+
+/// What an item of a feed does to its document.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = KindOfItem))]
+pub(super) enum StrictKind {
+    Create,
+    Change,
+    Delete,
+    Epoch,
+}
+
+pub(super) fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ItemKind, D::Error> {
+    Ok(match StrictKind::deserialize(deserializer)? {
+        StrictKind::Create => ItemKind::Create,
+        StrictKind::Change => ItemKind::Change,
+        StrictKind::Delete => ItemKind::Delete,
+        StrictKind::Epoch => ItemKind::Epoch,
+    })
 }

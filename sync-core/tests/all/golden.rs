@@ -142,6 +142,7 @@ fn snapshot() -> Snapshot {
         size: 3,
         heads,
         bytes: Some(Bytes(b"\x85\x6f\x4a".to_vec())),
+        grafts: None,
     }
 }
 
@@ -154,6 +155,16 @@ fn folded() -> Page {
         }
     }
     Page { snapshots: vec![snapshot(), Snapshot { bytes: None, size: 1 << 20, ..snapshot() }], version: None, ..page }
+}
+
+/// A page that excludes a change, and a snapshot without it.
+fn excluded() -> Page {
+    let mut page = page();
+    let of = Header::exclusion(ChangeId { device: device(2), n: 77 }, doc(1), Hash([3; 32]));
+    page.entries.0.truncate(5);
+    page.entries.0.push(PageEntry::whole(Entry { header: of, body: None }));
+    let grafts = Some(Bytes(b"\x01\x00\x00\x00".to_vec()));
+    Page { snapshots: vec![Snapshot { grafts, ..snapshot() }], version: None, ..page }
 }
 
 /// What a device hands back, and what it is told.
@@ -233,6 +244,7 @@ pub fn frames() -> Vec<Frame> {
         frame("sync_response_forked", false, &response(Some(PushAnswer::Forked { acked }), None)),
         frame("sync_response_diverged", false, &response(None, Some(PullAnswer::Diverged { head: cursor }))),
         frame("sync_request_snapshots", true, &wishing),
+        frame("sync_response_exclusion", false, &response(None, Some(PullAnswer::Page(excluded())))),
         frame("sync_response_snapshots", false, &response(None, Some(PullAnswer::Page(folded())))),
         frame("sync_response_snapshot_part", false, &parted),
         frame(

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use sync_core::check::Push;
 use sync_core::code::RejectCode;
 use sync_core::document::{Document, FoldError, Op, changes_beyond, fold};
+use sync_core::epoch;
 use sync_core::feed::{FeedHead, Item, Run};
 use sync_core::graft::{GraftError, Grafts};
 use sync_core::guard;
@@ -158,6 +159,8 @@ proptest! {
             prop_assert_eq!(replica.document.heads(), heads.clone());
             prop_assert_eq!(replica.document.canonical_save().unwrap(), bytes.clone());
         }
+        // An epoch begins with how things stand.
+        prop_assert!(epoch::start(1, 0, &server.standing(), actor(200), &mut || rng.next()).is_ok());
         // What was folded before an exclusion can be grafted as well.
         let folded = fold(None, &server.standing()).unwrap();
         prop_assert_eq!(folded.heads, heads);
@@ -211,6 +214,10 @@ fn what_refers_to_nothing_of_it_stays() {
         [("n", Value::Counter(1)), ("text", Value::Text("xab".into())), ("title", "new".into()), ("kept", true.into())];
     let expected = expected.map(|(key, value)| (key.to_owned(), value));
     assert_eq!(shown.get(Path::root()), Some(Value::Map(expected.into())));
+    for bytes in &stand {
+        guard::verify(bytes, &guard::inspect(bytes).unwrap()).unwrap();
+    }
+    epoch::start(1, 0, &stand, actor(9), &mut || rng.next()).unwrap();
     // Its author goes on under the same actor.
     let next = sealed(&mut shown, vec![put("next", 1i64)], &mut rng);
     assert_eq!(guard::inspect(&next).unwrap().seq, 3);

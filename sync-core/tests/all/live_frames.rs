@@ -99,6 +99,7 @@ pub fn frames(run: Run, page: Page) -> Vec<Frame> {
                         size: 2,
                         heads: vec![Hash([5; 32])],
                         bytes: None,
+                        grafts: None,
                     },
                     offset: 0,
                     bytes: Bytes(b"\x00\xff".to_vec()),

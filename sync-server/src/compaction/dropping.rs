@@ -20,9 +20,10 @@ const HOUR_MS: u64 = 3_600_000;
 const LOOKED_UP_MAX: usize = 5_000;
 
 impl Compactor {
-    /// Up to where payloads of a document may go that are still there.
+    /// Up to where payloads of a document may go that are still there. Where something was excluded they stay, as they were sealed: a
+    /// snapshot has them as they stand, and the log speaks of the others.
     pub(super) fn may_drop(state: &DocumentState, horizon_seq: u64) -> Option<(&StoredSnapshot, u64)> {
-        let snapshot = state.snapshot.as_ref().filter(|_| !state.deleted)?;
+        let snapshot = state.snapshot.as_ref().filter(|_| !state.deleted && !state.grafted)?;
         let mut through = horizon_seq.min(snapshot.seq).max(snapshot.below_seq);
         if sync_core::mutation!("drops-what-no-snapshot-covers") {
             through = horizon_seq.max(snapshot.below_seq);

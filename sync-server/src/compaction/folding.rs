@@ -1,10 +1,15 @@
 //! One document folded: what is behind its snapshot is read, given to the worker, and what comes back is stored beside what it
 //! was made of. Nothing is taken away here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use sync_core::document::FoldError;
 use sync_core::epoch::Epoch;
+use sync_core::feed::ChangeId;
+use sync_core::graft::Grafts;
 use sync_core::guard;
+use sync_core::heal::Lost;
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::limits::{
     CHANGE_BYTES_MAX, EPOCH_CHANGES_MAX, FOLD_BYTES_MAX, FOLD_CHANGES_MAX, PAGE_BYTES_MAX, SNAPSHOT_PART_BYTES_MAX,
@@ -49,6 +54,19 @@ struct Tail {
     more: bool,
 }
 
+/// What was read of them.
+struct Read {
+    /// The hash of the last.
+    newest: Hash,
+    /// Whose they are.
+    ids: BTreeMap<Hash, ChangeId>,
+}
+
+fn standing(grafts: &mut Grafts, sealed: &[u8]) -> Result<Option<Vec<u8>>, Unfolded> {
+    let standing = grafts.stand(sealed).map_err(|_| Unfolded::Stored("a change cannot be grafted"))?;
+    Ok(standing.bytes)
+}
+
 impl Compactor {
     /// Folds a document as far as its log goes, in steps.
     pub(super) async fn fold(&self, worker: &mut Worker, space: SpaceId, doc: DocId) -> Result<(), Unfolded> {
@@ -76,12 +94,24 @@ impl Compactor {
             heads.extend(epoch.changes.last().and_then(|last| guard::inspect(last).ok()).map(|last| last.hash));
             job.changes = epoch.changes;
         }
-        let newest = self.read(space, &tail, &mut job, &mut heads).await?;
+        let mut grafts = self.grafts(space, doc).await?;
+        let Read { newest, ids } = self.read(space, &tail, &mut job, &mut heads, &mut grafts).await?;
         let short = sync_core::mutation!("snapshot-lacks-the-newest") && job.changes.len() > 1;
         if short {
             job.changes.pop();
         }
-        let folded = worker.fold(job).await?;
+        let job = Arc::new(job);
+        let mut folded = worker.fold(Arc::clone(&job)).await;
+        if let Err(Failure::Fold(FoldError::Change(breaks))) = folded {
+            // It is out for good: a worker that has done nothing before is to say the same.
+            worker.rest();
+            folded = worker.fold(job).await;
+            if matches!(folded, Err(Failure::Fold(FoldError::Change(same))) if same == breaks) {
+                self.exclude(space, doc, grafts.sealed(breaks), &ids).await?;
+                return Ok(true);
+            }
+        }
+        let folded = folded?;
         if !short && !folded.heads.iter().eq(heads.iter()) {
             return Err(Unfolded::OtherHeads);
         }
@@ -109,6 +139,45 @@ impl Compactor {
             metrics::folded(amount.changes, folded.bytes.len());
         }
         Ok(adopted && tail.more)
+    }
+
+    /// Adds the entry to the log that excludes a change.
+    async fn exclude(
+        &self,
+        space: SpaceId,
+        doc: DocId,
+        hash: Hash,
+        ids: &BTreeMap<Hash, ChangeId>,
+    ) -> Result<(), Unfolded> {
+        let id =
+            *ids.get(&hash).ok_or(Unfolded::Stored("what breaks the document is no change behind its snapshot"))?;
+        let (head, became) = self.writer.take_back(space, vec![Lost::exclusion(id, doc, hash)]).await?;
+        if became.taken == 0 {
+            return Err(Unfolded::Stored("a change breaks the document, and cannot be excluded"));
+        }
+        metrics::excluded();
+        tracing::warn!(space = %space, doc = %doc, change = %id, hash = %hash, seq = head.seq,
+                       "a change breaks its document and is excluded; its author finds it in quarantine");
+        Ok(())
+    }
+
+    /// Excludes whichever change, whether it breaks its document or not.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn exclude_any(&self, space: SpaceId, doc: DocId, hash: Hash) -> Result<bool, StoreError> {
+        let range = Range { after: 0, through: u64::MAX, few: true };
+        let found = self.registry.changes_in(space, doc, range, usize::MAX).await?;
+        let seqs: Vec<u64> = found.into_iter().map(|(seq, _)| seq).collect();
+        let changes = self.registry.changes_at(space, &seqs).await?;
+        let Some(change) = changes.into_iter().find(|change| change.hash == hash) else { return Ok(false) };
+        let (_, became) = self.writer.take_back(space, vec![Lost::exclusion(change.id, doc, hash)]).await?;
+        Ok(became.taken > 0)
+    }
+
+    async fn grafts(&self, space: SpaceId, doc: DocId) -> Result<Grafts, Unfolded> {
+        match self.registry.grafts(space, doc).await? {
+            Some(bytes) => Grafts::decode(&bytes).map_err(|_| Unfolded::Stored("the document's grafts are damaged")),
+            None => Ok(Grafts::default()),
+        }
     }
 
     /// What the document's epoch began with.
@@ -142,32 +211,40 @@ impl Compactor {
         Ok(tail)
     }
 
-    /// Reads the changes into the job, a page at a time, and works out the heads that they leave. Gives the hash of the last.
+    /// Reads the changes into the job as they stand, a page at a time, and works out the heads that they leave.
     async fn read(
         &self,
         space: SpaceId,
         tail: &Tail,
         job: &mut Job,
         heads: &mut BTreeSet<Hash>,
-    ) -> Result<Hash, Unfolded> {
+        grafts: &mut Grafts,
+    ) -> Result<Read, Unfolded> {
         // About as many as make a page, as changes are on average.
         let average = (tail.bytes / tail.seqs.len().max(1) as u64).max(1) as usize;
         let at_once = (PAGE_BYTES_MAX / average).clamp(1, 512);
-        let mut newest = None;
+        let (mut newest, mut ids) = (None, BTreeMap::new());
+        // Heads by the hashes under which they were sealed: what is excluded later changes how they stand.
+        *heads = heads.iter().map(|head| grafts.sealed(*head)).collect();
         for seqs in tail.seqs.chunks(at_once) {
             for change in self.registry.changes_at(space, seqs).await? {
                 for dep in &change.deps {
-                    heads.remove(dep);
+                    heads.remove(&grafts.sealed(*dep));
                 }
                 // What was there before may have been built upon.
                 if !change.repeats {
                     heads.insert(change.hash);
                 }
                 newest = Some(change.hash);
-                job.changes.push(change.bytes.ok_or(Unfolded::Stored("a change behind the snapshot has no payload"))?);
+                ids.entry(change.hash).or_insert(change.id);
+                let sealed = change.bytes.ok_or(Unfolded::Stored("a change behind the snapshot has no payload"))?;
+                let standing = if grafts.is_empty() { None } else { standing(grafts, &sealed)? };
+                job.changes.push(standing.unwrap_or(sealed));
             }
         }
-        newest.ok_or(Unfolded::Stored("no change behind the snapshot"))
+        *heads = heads.iter().map(|head| grafts.now(*head)).collect();
+        let newest = newest.ok_or(Unfolded::Stored("no change behind the snapshot"))?;
+        Ok(Read { newest, ids })
     }
 
     /// A snapshot's bytes, as they were stored.

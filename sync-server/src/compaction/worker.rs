@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::document::{self, FoldError, Folded};
@@ -69,7 +70,7 @@ impl Worker {
     }
 
     /// Folds a document.
-    pub(crate) async fn fold(&mut self, job: Job) -> Result<Folded, Failure> {
+    pub(crate) async fn fold(&mut self, job: Arc<Job>) -> Result<Folded, Failure> {
         let Workshop::Program { program, arguments } = &self.workshop else {
             let work = tokio::task::spawn_blocking(move || document::fold(job.snapshot.as_deref(), &job.changes));
             let done = timeout(self.deadline, work).await.map_err(|_| Failure::Late)?;

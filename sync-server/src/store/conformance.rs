@@ -20,6 +20,7 @@ mod audit;
 mod author;
 mod devices;
 mod epochs;
+mod exclusions;
 mod grants;
 mod heal;
 mod idempotency;
@@ -31,6 +32,7 @@ mod snapshots;
 mod versions;
 
 pub use epochs::epochs;
+pub use exclusions::exclusions;
 pub use heal::{places, taking_back, taking_back_into_a_log_that_grew};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use lifecycle::lifecycle;

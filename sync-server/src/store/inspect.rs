@@ -56,6 +56,8 @@ pub struct Derived {
     pub documents: Vec<DocumentRow>,
     /// The last change of each actor in each document.
     pub actors: Vec<((DocId, Actor), Tail)>,
+    /// What is kept of documents of which something was excluded.
+    pub grafts: Vec<(DocId, Vec<u8>)>,
 }
 
 /// Reads rows whatever they hold. It works beside a running server.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use sync_core::feed::ItemKind;
+use sync_core::feed::{ChangeId, ItemKind};
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::ledger::NewEntry;
 use uuid::Uuid;
@@ -70,6 +70,8 @@ pub struct DocumentState {
     pub epoch_seq: u64,
     /// Whether no payload of the epoch before is there any more.
     pub epoch_cleared: bool,
+    /// Whether something of it was excluded.
+    pub grafted: bool,
 }
 
 /// Applied changes of a document that are looked for.
@@ -88,6 +90,8 @@ pub struct Range {
 pub struct StoredChange {
     /// Its place.
     pub seq: u64,
+    /// Whose, and which.
+    pub id: ChangeId,
     /// Its hash.
     pub hash: Hash,
     /// What it was made upon.
@@ -176,6 +180,9 @@ pub trait Snapshots: Send + Sync {
         hash: Hash,
         part: u32,
     ) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// How changes of a document stand of which something was excluded ([`Grafts::encode`](sync_core::graft::Grafts::encode)).
+    async fn grafts(&self, space: SpaceId, doc: DocId) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Stores a part. Nobody sees it before the snapshot is adopted.
     async fn put_snapshot_part(

@@ -33,6 +33,7 @@ const VALIDATIONS: &str = "rejoin_validation_duration_seconds";
 const FOLDS: &str = "rejoin_compaction_folds_total";
 const FOLDED_CHANGES: &str = "rejoin_compaction_folded_changes_total";
 const SNAPSHOT_BYTES: &str = "rejoin_compaction_snapshot_bytes_total";
+const EXCLUDED: &str = "rejoin_compaction_exclusions_total";
 const UNFOLDED: &str = "rejoin_compaction_failures_total";
 const DROPPED: &str = "rejoin_compaction_dropped_payloads_total";
 const PURGED: &str = "rejoin_compaction_purged_documents_total";
@@ -139,6 +140,7 @@ fn describe() {
     describe_counter!(FOLDS, "Steps in which documents were folded");
     describe_counter!(FOLDED_CHANGES, "Changes that were folded into snapshots");
     describe_counter!(SNAPSHOT_BYTES, Unit::Bytes, "Bytes of snapshots that were made");
+    describe_counter!(EXCLUDED, "Changes that broke their documents and were excluded");
     describe_counter!(UNFOLDED, "Times that a document could not be folded");
     describe_counter!(DROPPED, "Payloads that were dropped, since snapshots cover them or their document was deleted");
     describe_counter!(PURGED, "Deleted documents whose content is gone");
@@ -155,7 +157,7 @@ fn describe() {
 fn begin() {
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1);
     let begin = [MAILBOX_DROPS, HEAL_REFUSED, AUDIT_FAILURES, AUDIT_LOST, PULLED_ENTRIES, PULLED_BYTES];
-    let compaction = [FOLDS, FOLDED_CHANGES, SNAPSHOT_BYTES, UNFOLDED, DROPPED, PURGED];
+    let compaction = [FOLDS, FOLDED_CHANGES, SNAPSHOT_BYTES, UNFOLDED, EXCLUDED, DROPPED, PURGED];
     for name in begin.into_iter().chain(compaction) {
         counter!(name).increment(0);
     }
@@ -286,6 +288,11 @@ pub(crate) fn folded(changes: u64, snapshot_bytes: usize) {
     counter!(FOLDS).increment(1);
     counter!(FOLDED_CHANGES).increment(changes);
     counter!(SNAPSHOT_BYTES).increment(snapshot_bytes as u64);
+}
+
+/// A change was excluded.
+pub(crate) fn excluded() {
+    counter!(EXCLUDED).increment(1);
 }
 
 /// A document could not be folded.

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
 use sync_core::epoch::Epoch;
 use sync_core::feed::ItemKind;
+use sync_core::graft::Grafts;
 use sync_core::guard;
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::limits::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, SNAPSHOT_BYTES_MAX};
@@ -230,8 +232,8 @@ impl Out<'_> {
         }
     }
 
-    /// A document as automerge keeps it, up to the head; and whether all its changes are in there. What breaks automerge is
-    /// left out, and so is what follows it.
+    /// A document as automerge keeps it, up to the head; and whether all its changes are in there as they were sealed. What breaks
+    /// automerge is left out, and so is what follows it, unless it is excluded.
     async fn materialise(&mut self, doc: DocId, fates: &mut Fates) -> Result<(Option<Vec<u8>>, bool), TransferError> {
         let registry = &self.storage.registry;
         let Some(state) = registry.document_state(self.space, doc).await? else { return Ok((None, true)) };
@@ -240,6 +242,11 @@ impl Out<'_> {
         }
         let (mut snapshot, mut heads, mut after) = (None, BTreeSet::new(), state.epoch_seq);
         let mut begins = Vec::new();
+        let mut grafts = match registry.grafts(self.space, doc).await? {
+            Some(bytes) => Grafts::decode(&bytes)
+                .map_err(|_| TransferError::Unsound(format!("document {doc}: its grafts are damaged")))?,
+            None => Grafts::default(),
+        };
         if state.epoch_seq > 0 {
             fates.epochs.insert(doc, state.epoch_seq);
         }
@@ -253,7 +260,7 @@ impl Out<'_> {
         if let Some(stored) = &state.snapshot {
             let bytes = bytes_of(&**registry, self.space, doc, stored).await;
             snapshot = Some(bytes.map_err(|error| TransferError::Unsound(format!("document {doc}: {error}")))?);
-            heads.extend(&stored.heads);
+            heads.extend(stored.heads.iter().map(|head| grafts.sealed(*head)));
             after = stored.seq;
         }
         loop {
@@ -276,22 +283,24 @@ impl Out<'_> {
                         break 'read;
                     }
                     for dep in &change.deps {
-                        heads.remove(dep);
+                        heads.remove(&grafts.sealed(*dep));
                     }
                     // What was there before may have been built upon.
                     if !change.repeats {
                         heads.insert(change.hash);
                     }
-                    job.changes.push(payload);
+                    let standing = if grafts.is_empty() { None } else { grafts.stand(&payload).ok() };
+                    job.changes.push(standing.and_then(|standing| standing.bytes).unwrap_or(payload));
                     after = change.seq;
                 }
             }
             // One without any change may have come into being since: the log says whether it is there.
             if job.changes.is_empty() {
-                return Ok((snapshot, true));
+                return Ok((snapshot, grafts.is_empty()));
             }
-            match self.worker.fold(job).await {
-                Ok(folded) if folded.heads.iter().copied().eq(heads.iter().copied()) => snapshot = Some(folded.bytes),
+            let expected: BTreeSet<Hash> = heads.iter().map(|head| grafts.now(*head)).collect();
+            match self.worker.fold(Arc::new(job)).await {
+                Ok(folded) if folded.heads.iter().eq(expected.iter()) => snapshot = Some(folded.bytes),
                 Err(Failure::Start(error)) => return Err(TransferError::Worker(error.to_string())),
                 Ok(_) | Err(_) => {
                     tracing::warn!(space = %self.space, doc = %doc, "a document cannot be folded: its changes are in the log of the file");

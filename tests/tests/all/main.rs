@@ -6,6 +6,7 @@ mod app_versions;
 mod compaction;
 mod deletion;
 mod epochs;
+mod exclusions;
 mod ffi;
 mod folds;
 mod healing;

@@ -45,7 +45,7 @@ impl Effects {
         let (hash, size) = (Hash::of(&[&folded.bytes]), folded.bytes.len() as u64);
         let (heads, bytes) = (folded.heads, Some(Bytes(folded.bytes)));
         writer.open_hole(space, header.doc, seq)?;
-        writer.add_coming(space, &Snapshot { doc: header.doc, seq, hash, size, heads, bytes })?;
+        writer.add_coming(space, &Snapshot { doc: header.doc, seq, hash, size, heads, bytes, grafts: None })?;
         writer.set_epoch_coming(space, header.doc, epoch.number)
     }
 }

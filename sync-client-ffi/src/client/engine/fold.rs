@@ -5,6 +5,7 @@
 //! then looks as after a cold start by a snapshot that the server made, and everything that can read the one reads the other.
 
 use sync_core::document::{FoldError, Folded, fold};
+use sync_core::graft::{Grafts, Settled};
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::limits::{PHONE_ENTRIES_KEPT, PHONE_TAIL_CHANGES_MAX};
 
@@ -43,10 +44,22 @@ pub(in crate::client) struct Folding {
     life: u64,
 }
 
+/// A snapshot that was made, and how what is in it stands where something was excluded.
+pub(in crate::client) struct Made {
+    folded: Folded,
+    grafts: Option<Vec<u8>>,
+}
+
 impl Folding {
     /// Makes the snapshot and reads it back. Slow, and needs no lock.
-    pub(in crate::client) fn work(&self) -> std::result::Result<Folded, FoldError> {
-        fold(self.foldable.snapshot.as_deref(), &self.foldable.changes)
+    pub(in crate::client) fn work(&self) -> std::result::Result<Made, FoldError> {
+        let Foldable { snapshot, changes, grafts, excluded, .. } = &self.foldable;
+        if grafts.is_empty() && excluded.is_empty() {
+            return Ok(Made { folded: fold(snapshot.as_deref(), changes)?, grafts: None });
+        }
+        let settled = Grafts::settle(grafts.clone(), excluded, snapshot.clone(), changes.clone());
+        let Settled { grafts, snapshot, changes, .. } = settled.map_err(|_| FoldError::Snapshot)?;
+        Ok(Made { folded: fold(snapshot.as_deref(), &changes)?, grafts: Some(grafts.encode()) })
     }
 }
 
@@ -99,7 +112,8 @@ impl Engine {
     }
 
     /// Puts the snapshot in the place of what it was made of, unless something has come in between. Gives whether it did.
-    pub(in crate::client) fn fold_end(&mut self, folding: &Folding, folded: &Folded) -> Result<bool> {
+    pub(in crate::client) fn fold_end(&mut self, folding: &Folding, made: &Made) -> Result<bool> {
+        let Made { folded, grafts } = made;
         let Folding { space, doc, ref foldable, life } = *folding;
         let state = self.space(space)?;
         let fits = state.life == life && state.held.is_none() && state.row.cursor.seq >= foldable.through;
@@ -110,9 +124,10 @@ impl Engine {
         let put = self.store.transaction(|writer| {
             let now = writer.document(space, doc)?.filter(|document| !document.deleted);
             let same = writer.snapshot(space, doc)? == foldable.from && writer.coming(space, doc)?.is_none();
+            let same = same && writer.exclusions(space, doc)? == foldable.excluded;
             let put = now.is_some() && same && writer.hole(space, doc)?.is_none();
             if put {
-                writer.put_folded(space, doc, device, foldable, (of, &folded.bytes))?;
+                writer.put_folded(space, doc, device, foldable, (of, &folded.bytes), grafts.as_deref())?;
             }
             Ok::<_, StoreError>(put)
         });

@@ -20,11 +20,12 @@ impl Engine {
         self.loaded(space, doc)?;
         self.seal(space, Some(doc))?;
         let stored = self.store.read().document(space, doc)?.ok_or(ClientError::NoDocument(doc))?;
-        let changes = self.store.read().changes(space, doc, self.feed_of(space)?, 0)?;
+        let mut changes = self.store.read().changes(space, doc, self.feed_of(space)?, 0)?;
         let snapshot = self.snapshot(space, doc)?;
         let covered = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
         // It says nothing of who wrote what when: what is in it is there from the beginning.
         let snapshot = snapshot.map(|(_, bytes)| bytes);
+        let (snapshot, grafts) = self.settled(space, doc, snapshot, &mut changes)?;
         let mut deps = BTreeMap::new();
         let mut own = Vec::new();
         for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
@@ -42,6 +43,7 @@ impl Engine {
         let (document, _) = Document::load(actor, snapshot.as_deref(), &base).map_err(|_| ClientError::Corrupt)?;
         let open = self.documents.entry((space, doc)).or_default();
         open.document = Some(document);
+        open.grafts = grafts;
         open.edits = stored.edits;
         open.bytes = bytes;
         open.covered = covered;

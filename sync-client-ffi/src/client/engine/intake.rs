@@ -229,6 +229,7 @@ impl Engine {
                 if !sync_core::mutation!("rebuild-forgotten") {
                     feed.rebuild(writer, &effects.refused)?;
                 }
+                feed.keep_gone(writer, &effects.excluded)?;
                 effects.passed.extend(passed.iter().map(|(doc, _)| *doc));
                 feed.pass(writer, passed)?;
                 writer.set_space(space, &row)?;
@@ -310,7 +311,7 @@ impl Engine {
         effects: Effects,
         stored: &mut Stored,
     ) {
-        let Effects { feeds, refused, decided, not_a_writer, created, deleted, touched, .. } = effects;
+        let Effects { feeds, mut refused, excluded, decided, not_a_writer, created, deleted, touched, .. } = effects;
         let Effects { held, held_version, released, base_on_disk, passed, .. } = effects;
         stored.decided.extend(decided);
         stored.created.extend(created);
@@ -337,6 +338,7 @@ impl Engine {
             self.released(space, &released.touched);
             stored.created.extend(released.shown);
         }
+        refused.extend(excluded);
         for doc in &refused {
             // What was made upon it is made anew, or not at all.
             if let Some(stacks) = self.documents.get_mut(&(space, *doc)).and_then(|open| open.undo.as_mut()) {

@@ -61,14 +61,20 @@ impl Engine {
             }
             (_, snapshot) => snapshot.map(|(_, bytes)| bytes),
         };
-        for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
-            match Chunk::read(payload) {
-                Ok(chunk) if chunk.hash() == *hash => {
-                    if journal.is_some() {
-                        deps.insert(*hash, chunk.deps().collect());
-                    }
-                }
-                _ => return Err(ClientError::Corrupt),
+        let whole = |(hash, payload): (&Hash, &Vec<u8>)| Chunk::read(payload).is_ok_and(|chunk| chunk.hash() == *hash);
+        if !changes.hashes.iter().zip(&changes.payloads).all(whole) {
+            return Err(ClientError::Corrupt);
+        }
+        let (snapshot, grafts) = self.settled(space, doc, snapshot, &mut changes)?;
+        let journal = journal.map(|mut journal| {
+            journal.heads = journal.heads.iter().map(|head| grafts.now(*head)).collect();
+            journal.heads.sort_unstable();
+            journal
+        });
+        if journal.is_some() {
+            for (hash, payload) in changes.hashes.iter().zip(&changes.payloads) {
+                let chunk = Chunk::read(payload).map_err(|_| ClientError::Corrupt)?;
+                deps.insert(*hash, chunk.deps().collect());
             }
         }
         bytes += changes.payloads.iter().map(Vec::len).sum::<usize>();
@@ -84,6 +90,7 @@ impl Engine {
         open.through = through;
         open.bytes = bytes;
         open.merging = None;
+        open.grafts = grafts;
         match journal {
             None => {
                 let actor = stored.actor.unwrap_or_else(|| new_actor(self.device));

@@ -122,6 +122,13 @@ impl Engine {
         let through = self.shown_seq(space)?;
         let changes = self.store.read().changes(space, doc, self.feed_of(space)?, open.arrival)?;
         let newer = self.store.read().snapshot(space, doc)?.filter(|(seq, _)| *seq > covered);
+        // What is in it may stand otherwise than here.
+        if newer.is_some() && (!open.grafts.is_empty() || !self.store.read().grafts(space, doc)?.is_empty()) {
+            self.seal(space, Some(doc))?;
+            self.give_up(space, doc);
+            self.set_behind(space, doc, false);
+            return Ok(Begun::LookAgain);
+        }
         let snapshot = match newer {
             Some(_) => self.snapshot(space, doc)?,
             None => None,
@@ -164,6 +171,7 @@ impl Engine {
         arrival: u64,
         through: u64,
     ) -> Result<Option<Merge>> {
+        let changes = self.standing(space, doc, changes)?;
         let Some(open) = self.documents.get_mut(&(space, doc)) else { return Ok(None) };
         let Some(document) = &open.document else { return Ok(None) };
         let copy = document.copy().map_err(|_| ClientError::Corrupt)?;

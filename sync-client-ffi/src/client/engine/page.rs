@@ -35,7 +35,7 @@ pub(super) enum Fit {
 pub(super) fn goes_away(entry: &PageEntry, device: DeviceId) -> bool {
     match entry.verdict {
         Verdict::Applied => matches!(entry.kind, ItemKind::Delete | ItemKind::Epoch),
-        Verdict::Rejected(_) => entry.id.device == device,
+        Verdict::Rejected(_) => entry.id.device == device || entry.kind == ItemKind::Exclude,
     }
 }
 
@@ -71,7 +71,8 @@ impl Engine {
             cursor = cursor.next(&header(entry, hash));
         }
         let feed = self.feed_of(space)?;
-        let undecided = |entry: &PageEntry| entry.id.device == feed && entry.id.n > row.acked.n;
+        let undecided =
+            |entry: &PageEntry| entry.kind != ItemKind::Exclude && entry.id.device == feed && entry.id.n > row.acked.n;
         Ok(match cursor == page.next || sync_core::mutation!("page-chain-unchecked") {
             // What another life of this device wrote in the place of what is unsent here.
             false if entries.iter().skip(known).any(undecided) => Fit::Trouble(Trouble::Forked),
@@ -83,7 +84,7 @@ impl Engine {
 
     fn hash_of(&self, space: SpaceId, entry: &PageEntry) -> Result<Option<Hash>> {
         let feed = self.feed_of(space)?;
-        if entry.id.device != feed {
+        if entry.id.device != feed || entry.kind == ItemKind::Exclude {
             return Ok(entry.hash);
         }
         if let Some(own) = self.store.read().item(space, entry.id)? {
@@ -115,6 +116,8 @@ pub(super) struct Effects {
     pub(super) feeds: BTreeMap<DeviceId, FeedHead>,
     /// Documents of which a change that was in them is refused.
     pub(super) refused: BTreeSet<DocId>,
+    /// Documents of which a change was excluded.
+    pub(super) excluded: BTreeSet<DocId>,
     /// Own items about which the server has decided.
     pub(super) decided: Vec<Decided>,
     /// Whether one was, since the user may not write.
@@ -151,6 +154,13 @@ impl Effects {
         mut entry: PageEntry,
         cursor: &mut Cursor,
     ) -> Done {
+        if entry.kind == ItemKind::Exclude {
+            let Some(entry) = entry.resolve(|_| None) else { return Err(StoreError::Row { table: "exclusions" }) };
+            let next = cursor.next(&entry.header);
+            self.exclude(writer, space, device, next.seq, &entry.header)?;
+            *cursor = next;
+            return Ok(());
+        }
         let left_out = is_left_out(&entry, device);
         let own = if entry.id.device == device { writer.item(space, entry.id)? } else { None };
         // The page was checked with what is known here.

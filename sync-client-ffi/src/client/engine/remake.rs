@@ -130,6 +130,8 @@ impl Feed<'_> {
         // Who says so may change everything; what is done by itself replaces nothing that was written since.
         let offers = if by_itself { offers + 1 } else { 0 };
         match writer.kind(self.space, id)? {
+            // It would break the document again.
+            _ if code == RejectCode::BreaksDocument => Ok(false),
             Some(ItemKind::Create) => {
                 let Some(name) = writer.payload(self.space, id)? else { return Ok(false) };
                 let collection = String::from_utf8(name).map_err(|_| StoreError::Row { table: "items" })?;
@@ -141,8 +143,12 @@ impl Feed<'_> {
                 writer.leave_quarantine(self.space, id)
             }
             Some(ItemKind::Change) => {
-                let (ids, changes) = apart(writer.all_changes(self.space, doc)?, None);
+                let (ids, mut changes) = apart(writer.all_changes(self.space, doc)?, None);
                 let Some(index) = ids.iter().position(|of| *of == id) else { return Ok(false) };
+                // What is gone of it is said by what it was sealed as.
+                if let Some(sealed) = writer.payload(self.space, id)?.filter(|_| operations.is_some()) {
+                    changes[index].bytes = sealed;
+                }
                 let known = writer.document(self.space, doc)?.and_then(|document| document.actor);
                 let author = known.unwrap_or_else(|| new_actor(self.device));
                 let Made { change, left_out, .. } =
@@ -249,7 +255,8 @@ impl Engine {
         self.entry(space, id)?;
         self.store.transaction(|writer| {
             writer.leave_quarantine(space, id)?;
-            writer.drop_payload(space, id)
+            // What is excluded, or lost a part of what it says, stands in its document all the same.
+            if writer.is_out(space, id)? { writer.drop_payload(space, id) } else { Ok(()) }
         })?;
         Ok(())
     }

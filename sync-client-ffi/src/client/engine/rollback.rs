@@ -179,7 +179,7 @@ impl Engine {
                         append(writer, space, device, feed.row, kind, doc, hash, payload, 0)?;
                     }
                     // An epoch of a document that is rebuilt is another one.
-                    (ItemKind::Create, None) | (ItemKind::Epoch, _) => {}
+                    (ItemKind::Create, None) | (ItemKind::Epoch | ItemKind::Exclude, _) => {}
                     (ItemKind::Delete, _) => {
                         append(writer, space, device, feed.row, kind, doc, delete_hash(doc), None, 0)?;
                     }

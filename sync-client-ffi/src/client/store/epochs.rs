@@ -70,6 +70,12 @@ impl Writer<'_> {
              ORDER BY seq DESC LIMIT 1)",
             params![space.as_bytes(), doc.as_bytes()],
         )?;
+        self.run(
+            "DELETE FROM exclusions WHERE space_id = ?1 AND doc_id = ?2 AND (seq IS NULL OR \
+             seq < (SELECT seq FROM items WHERE space_id = ?1 AND doc_id = ?2 AND kind = 5 AND verdict = 0 \
+             ORDER BY seq DESC LIMIT 1))",
+            params![space.as_bytes(), doc.as_bytes()],
+        )?;
         Ok(())
     }
 

@@ -140,6 +140,8 @@ impl Writer<'_> {
                 (ItemKind::Change, Some(bytes)) => Body::Change { bytes },
                 (ItemKind::Epoch, Some(bytes)) => Body::Epoch { bytes },
                 (ItemKind::Delete, _) => Body::Delete,
+                // No store has such an item.
+                (ItemKind::Exclude, _) => return Err(ROW),
                 // Its payload was dropped, so it can never be sent again.
                 (kind, None) => Body::Void { kind, code: RejectCode::Void },
             };

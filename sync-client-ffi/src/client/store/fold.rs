@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 use sync_core::feed::FeedHead;
+use sync_core::graft::Grafts;
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::limits::{PHONE_FOLD_BYTES_MAX, PHONE_FOLD_CHANGES_MAX, SNAPSHOT_PART_BYTES_MAX};
 
@@ -30,6 +31,9 @@ pub(in crate::client) struct Foldable {
     /// The changes behind it up to `through`, in the order of the log.
     pub(in crate::client) changes: Vec<Vec<u8>>,
     pub(in crate::client) through: u64,
+    /// How what is in the snapshot stands, and all changes that the log excludes.
+    pub(in crate::client) grafts: Grafts,
+    pub(in crate::client) excluded: Vec<Hash>,
 }
 
 impl Writer<'_> {
@@ -106,7 +110,8 @@ impl Writer<'_> {
         let snapshot = from.map(|(_, of)| self.snapshot_bytes(space, doc, of)).transpose()?;
         // Nothing of the document lies between the last one and `through`, if all of them were taken.
         let through = if (changes.len() as u64) < rows { last } else { through };
-        Ok(Some(Foldable { from, snapshot, changes, through }))
+        let (grafts, excluded) = (self.grafts(space, doc)?, self.exclusions(space, doc)?);
+        Ok(Some(Foldable { from, snapshot, changes, through, grafts, excluded }))
     }
 
     /// The document begins with this from now on, and what it covers goes, but for what something else here refers to.
@@ -117,14 +122,15 @@ impl Writer<'_> {
         device: DeviceId,
         foldable: &Foldable,
         (of, bytes): (Hash, &[u8]),
+        grafts: Option<&[u8]>,
     ) -> Result<()> {
         let (id, key) = (space.as_bytes(), doc.as_bytes());
         // Own ones that the snapshot before covered are kept when it comes from the server.
         let after = 0;
         self.run("DELETE FROM snapshot_parts WHERE space_id = ?1 AND doc_id = ?2", params![id, key])?;
         self.run(
-            "INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5)",
-            params![id, key, foldable.through, of.0, bytes.len()],
+            "INSERT OR REPLACE INTO snapshots VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6)",
+            params![id, key, foldable.through, of.0, bytes.len(), grafts],
         )?;
         for (part, at) in bytes.chunks(SNAPSHOT_PART_BYTES_MAX).zip((0u64..).step_by(SNAPSHOT_PART_BYTES_MAX)) {
             self.run("INSERT INTO snapshot_parts VALUES (?1, ?2, ?3, ?4, ?5)", params![id, key, of.0, at, part])?;

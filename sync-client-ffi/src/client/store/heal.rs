@@ -1,6 +1,7 @@
 //! The log of a space as it is stored here, and taking its end back when the server's goes on in another way.
 
 use rusqlite::params;
+use sync_core::code::RejectCode;
 use sync_core::feed::{ChangeId, ItemKind};
 use sync_core::heal::{Held, Page, hand_back};
 use sync_core::id::{DeviceId, DocId, SpaceId};
@@ -10,6 +11,12 @@ use super::spaces::hash;
 use super::{Result, Store, StoreError, Writer};
 
 const ROW: StoreError = StoreError::Row { table: "items" };
+
+/// Entries in the order of the log. Exclusions are kept beside the items that they are about.
+const LOG: &str = "SELECT seq, device_id, n, kind, doc_id, hash, verdict, CASE WHEN ?4 THEN payload END FROM items \
+    WHERE space_id = ?1 AND seq > ?2 AND seq <= ?3 \
+    UNION ALL SELECT seq, device_id, n, 4, doc_id, hash, 25, NULL FROM exclusions \
+    WHERE space_id = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?5";
 
 /// The log of one space, read beside whatever else is done with the store.
 #[derive(Debug)]
@@ -29,10 +36,7 @@ impl Held for StoredLog {
 impl Writer<'_> {
     /// Entries behind the place `after` up to `through`, without a hole.
     fn log(&self, space: SpaceId, after: u64, through: u64, page: Page) -> Result<Vec<Entry>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, device_id, n, kind, doc_id, hash, verdict, CASE WHEN ?4 THEN payload END FROM items \
-             WHERE space_id = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?5",
-        )?;
+        let mut statement = self.connection.prepare_cached(LOG)?;
         let limit = i64::try_from(page.entries_max.max(1)).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![space.as_bytes(), after, through, page.bytes_max.is_some(), limit])?;
         let (mut entries, mut bytes) = (Vec::new(), 0);
@@ -59,7 +63,10 @@ impl Writer<'_> {
 
     /// Takes the places behind `after` from what has them: items get others when the log is read again.
     pub(in crate::client) fn forget_places(&self, space: SpaceId, after: u64) -> Result<()> {
-        self.run("UPDATE items SET seq = NULL WHERE space_id = ?1 AND seq > ?2", params![space.as_bytes(), after])?;
+        for table in ["items", "exclusions"] {
+            let forget = format!("UPDATE {table} SET seq = NULL WHERE space_id = ?1 AND seq > ?2");
+            self.run(&forget, params![space.as_bytes(), after])?;
+        }
         self.cut_snapshots(space, after)
     }
 
@@ -72,6 +79,9 @@ impl Writer<'_> {
     }
 }
 
+const _: () =
+    assert!(ItemKind::Exclude.number() == 4 && RejectCode::BreaksDocument.number() == 25, "queries here say so");
+
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
@@ -83,15 +93,17 @@ mod tests {
         for migration in super::super::open::MIGRATIONS {
             store.execute_batch(migration).unwrap();
         }
-        for sql in [
-            "SELECT seq, payload FROM items WHERE space_id = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
-            "UPDATE items SET seq = NULL WHERE space_id = ?1 AND seq > ?2",
+        for (sql, index) in [
+            (super::LOG, "items_by_seq"),
+            (super::LOG, "exclusions_by_seq"),
+            ("UPDATE items SET seq = NULL WHERE space_id = ?1 AND seq > ?2", "items_by_seq"),
         ] {
             let mut plan = store.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let parameters = rusqlite::params_from_iter(vec![rusqlite::types::Null; plan.parameter_count()]);
             let plan: Vec<String> =
                 plan.query_map(parameters, |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
-            assert!(plan.len() == 1 && plan[0].contains("items_by_seq"), "{plan:?}");
+            assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+            assert!(plan.iter().all(|step| !step.starts_with("SCAN") && !step.contains("TEMP B-TREE")), "{plan:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use sync_core::code::RejectCode;
 use sync_core::document::changes_beyond;
 use sync_core::feed::{ChangeId, ItemKind};
+use sync_core::graft::Settled;
 use sync_core::guard;
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::quarantine::{State, Stored};
@@ -193,7 +194,7 @@ impl Writer<'_> {
     }
 
     /// All changes of a document of which the bytes are here, in an order in which each follows what it was made upon: those
-    /// in its snapshot, and the others as they arrived. What others wrote is among them as far as it is shown.
+    /// in its snapshot, and the others as they arrived; each as it stands. What others wrote is among them as far as it is shown.
     pub(in crate::client) fn all_changes(&self, space: SpaceId, doc: DocId) -> Result<Vec<StoredChange>> {
         let mut copies = self.copies(space, doc)?;
         let mut changes = self.in_snapshot(space, doc)?;
@@ -219,6 +220,18 @@ impl Writer<'_> {
             let hash = hash(&declared, "items")?;
             let copies = copies.remove(&id).unwrap_or_default();
             changes.push(StoredChange { id, change: Stored { hash, bytes: row.get(3)?, state, copies }, own });
+        }
+        let sealed = changes.iter_mut().map(|of| std::mem::take(&mut of.change.bytes)).collect();
+        match self.settle(space, doc, None, sealed)? {
+            Ok(Settled { grafts, hashes, changes: standing, .. }) => {
+                for (of, (hash, bytes)) in changes.iter_mut().zip(hashes.into_iter().zip(standing)) {
+                    (of.change.hash, of.change.bytes) = (hash, bytes);
+                    of.change.copies.iter_mut().for_each(|(made, _)| *made = grafts.now(*made));
+                }
+            }
+            Err((_, sealed)) => {
+                changes.iter_mut().zip(sealed).for_each(|(of, bytes)| of.change.bytes = bytes);
+            }
         }
         Ok(changes)
     }

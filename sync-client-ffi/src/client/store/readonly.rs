@@ -94,7 +94,8 @@ impl Writer<'_> {
         let mut statement = self.connection.prepare_cached(
             "SELECT deleted, edits, \
                 (SELECT COALESCE(MAX(arrival), 0) FROM items i WHERE i.space_id = d.space_id AND i.doc_id = d.doc_id), \
-                (SELECT COUNT(*) FROM items i WHERE i.space_id = d.space_id AND i.doc_id = d.doc_id AND (verdict > 0 OR out > 0)), \
+                (SELECT COUNT(*) FROM items i WHERE i.space_id = d.space_id AND i.doc_id = d.doc_id AND (verdict > 0 OR out > 0)) \
+                    + (SELECT COUNT(*) FROM exclusions e WHERE e.space_id = d.space_id AND e.doc_id = d.doc_id), \
                 (SELECT COALESCE(MAX(id), 0) FROM journal_edits j WHERE j.space_id = d.space_id AND j.doc_id = d.doc_id), \
                 (SELECT COALESCE(MAX(seq), 0) FROM snapshots s \
                     WHERE s.space_id = d.space_id AND s.doc_id = d.doc_id AND coming = 0), \

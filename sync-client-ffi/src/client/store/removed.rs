@@ -16,9 +16,18 @@ impl Writer<'_> {
         self.run("DELETE FROM items WHERE space_id = ?1 AND device_id <> ?2", own)?;
         // Later edits of a document count from 1 again.
         self.run("UPDATE items SET payload = NULL, last_edit = 0 WHERE space_id = ?1 AND device_id = ?2", own)?;
-        for table in
-            ["documents", "journals", "journal_edits", "feeds", "barred", "healing", "quarantine", "remade", "spaces"]
-        {
+        for table in [
+            "documents",
+            "journals",
+            "journal_edits",
+            "feeds",
+            "barred",
+            "healing",
+            "quarantine",
+            "remade",
+            "exclusions",
+            "spaces",
+        ] {
             self.run(&format!("DELETE FROM {table} WHERE space_id = ?1"), key)?;
         }
         self.remove_snapshots(space)?;

@@ -105,7 +105,7 @@ impl Writer<'_> {
         for table in ["holes", "snapshots", "snapshot_parts"] {
             self.run(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), key)?;
         }
-        Ok(())
+        self.forget_exclusions(space, doc)
     }
 
     /// A snapshot is on its way, or here if it comes with its bytes. It takes the place of another one on its way.
@@ -116,8 +116,15 @@ impl Writer<'_> {
             bytes.len() as u64 == snapshot.size && Hash::of(&[bytes]) == snapshot.hash
         });
         self.run(
-            "INSERT INTO snapshots VALUES (?1, ?2, 1, ?3, ?4, ?5, 0)",
-            params![space.as_bytes(), snapshot.doc.as_bytes(), snapshot.seq, snapshot.hash.0, snapshot.size,],
+            "INSERT INTO snapshots VALUES (?1, ?2, 1, ?3, ?4, ?5, 0, ?6)",
+            params![
+                space.as_bytes(),
+                snapshot.doc.as_bytes(),
+                snapshot.seq,
+                snapshot.hash.0,
+                snapshot.size,
+                snapshot.grafts.as_ref().map(|grafts| grafts.0.as_slice()),
+            ],
         )?;
         match bytes {
             Some(bytes) => self.add_part(space, snapshot.doc, snapshot.hash, 0, bytes),

@@ -4,6 +4,7 @@
 use sync_core::check::Push;
 use sync_core::code::RejectCode;
 use sync_core::feed::FeedHead;
+use sync_core::graft::Grafts;
 use sync_core::heal::Lost;
 use sync_core::id::{Actor, DeviceId, DocId, Hash, SpaceId};
 use sync_core::ledger::{Decision, Dependency, DocumentFacts, EpochStanding, Ledger, NewEntry, Tail, Wanted};
@@ -73,7 +74,21 @@ const FACTS: &str = "
                       AND l.verdict = 0 AND l.device_id <> r.device_id)
         ) THEN 2 ELSE 0 END)::bigint
     FROM unnest($12::uuid[], $13::bigint[], $14::bytea[], $15::uuid[], $16::bigint[])
-        AS w (doc_id, through, device, of, since)";
+        AS w (doc_id, through, device, of, since)
+    UNION ALL
+    SELECT 10, doc_id, NULL, bytes, NULL, NULL, NULL FROM grafts WHERE space_id = $1 AND doc_id = ANY($4)";
+
+/// What changes of a document carry from one of them on.
+const BEHIND: &str = "
+    SELECT p.bytes FROM log l JOIN payloads p ON p.space_id = $1 AND p.seq = l.seq
+    WHERE l.space_id = $1 AND l.doc_id = $2 AND l.kind = 2 AND l.verdict = 0 AND l.seq >= (
+        SELECT min(e.seq) FROM log e WHERE e.space_id = $1 AND e.doc_id = $2 AND e.hash = $3 AND e.kind = 2 AND e.verdict = 0)
+    ORDER BY l.seq";
+
+/// How documents stand of which something was excluded.
+const GRAFTS: &str = "
+    INSERT INTO grafts (space_id, doc_id, bytes) SELECT $1, * FROM unnest($2::uuid[], $3::bytea[])
+    ON CONFLICT (space_id, doc_id) DO UPDATE SET bytes = excluded.bytes";
 
 /// Documents begin anew: what stood for the epoch before goes.
 const EPOCHS: &str = "
@@ -81,7 +96,8 @@ const EPOCHS: &str = "
                    AS w (doc_id, epoch, seq, head, max_op, collection)),
     actors AS (DELETE FROM actors WHERE space_id = $1 AND doc_id = ANY($2)),
     snapshots AS (DELETE FROM snapshots WHERE space_id = $1 AND doc_id = ANY($2)),
-    unfolded AS (DELETE FROM unfolded WHERE space_id = $1 AND doc_id = ANY($2))
+    unfolded AS (DELETE FROM unfolded WHERE space_id = $1 AND doc_id = ANY($2)),
+    grafts AS (DELETE FROM grafts WHERE space_id = $1 AND doc_id = ANY($2))
     INSERT INTO documents AS d (space_id, doc_id, collection, operations, actors, tail_changes, tail_bytes,
                                 epoch, epoch_seq, epoch_head, epoch_max_op, epoch_cleared)
     SELECT $1, doc_id, collection, max_op, 1, 0, 0, epoch, seq, head, max_op, false FROM begun
@@ -124,7 +140,7 @@ const KNOWN: &str = "
     SELECT w.push, l.seq, l.verdict
     FROM unnest($2::integer[], $3::uuid[], $4::bigint[], $5::bigint[]) AS w (push, device_id, after, through),
          LATERAL (SELECT n, seq, verdict FROM log
-                  WHERE space_id = $1 AND device_id = w.device_id AND n > w.after AND n <= w.through
+                  WHERE space_id = $1 AND device_id = w.device_id AND n > w.after AND n <= w.through AND kind <> 4
                   ORDER BY n LIMIT w.through - w.after) l
     ORDER BY w.push, l.n";
 
@@ -144,7 +160,7 @@ pub(super) async fn group(
     let before = ledger.head;
     let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
     let decision = ledger.decide(pushes);
-    begin_epochs(client, &ledger, &decision).await?;
+    write_seldom(client, &ledger, &decision).await?;
     let stretches = pushed.iter().zip(&decision.outcomes).map(|(pushed, outcome)| pushed.duplicates(outcome));
     let stretches: Vec<Option<Stretch>> = stretches.collect();
     let ((), mut known, ()) = try_join!(
@@ -170,7 +186,7 @@ pub(super) async fn take_back(
     let mut ledger = load(client, pool.begin(), space, &Lost::wanted(&lost)).await?;
     let before = ledger.head;
     let (decision, became) = ledger.take_back(lost);
-    begin_epochs(client, &ledger, &decision).await?;
+    write_seldom(client, &ledger, &decision).await?;
     try_join!(
         biased;
         write(client, &ledger, &decision),
@@ -193,7 +209,7 @@ pub(super) async fn fill(
         return Ok(None);
     }
     let (decision, _) = ledger.take_back(filling.entries);
-    begin_epochs(client, &ledger, &decision).await?;
+    write_seldom(client, &ledger, &decision).await?;
     let id = uuid(space.as_bytes());
     let seqs: Vec<i64> = decision.entries.iter().map(|entry| entry.at.seq as i64).collect();
     let times: Vec<i64> =
@@ -224,6 +240,43 @@ async fn read(
     wanted: &Wanted,
 ) -> Result<(Ledger, Standing), StoreError> {
     let id = uuid(space.as_bytes());
+    let of_space: [(&(dyn ToSql + Sync), Type); 1] = [(&id, Type::UUID)];
+    let ((), locked, found) = try_join!(
+        biased;
+        client.batch_execute(begin),
+        client.query_typed(LOCK, &of_space),
+        facts(client, space, wanted),
+    )?;
+    let Some(locked) = locked.first() else {
+        client.batch_execute(COMMIT).await?;
+        return Err(StoreError::UnknownSpace);
+    };
+    let head = Cursor { seq: row::number(locked, 0)?, chain: row::hash(locked, 1)? };
+    let mut ledger = Ledger::new(space, head, row::number(locked, 2)?);
+    found.iter().try_for_each(|fact| learn(&mut ledger, fact))?;
+    for fact in &found {
+        learn_epoch(&mut ledger, wanted, fact)?;
+    }
+    if !ledger.grafts.is_empty() {
+        // What is depended on stands in the log as it was sealed.
+        let mut sealed = Wanted { dependencies: wanted.dependencies.clone(), ..Wanted::default() };
+        sealed.see_through(&ledger.grafts);
+        for fact in facts(client, space, &sealed).await? {
+            learn(&mut ledger, &fact)?;
+        }
+    }
+    for &(doc, hash) in &wanted.exclusions {
+        let (doc_id, of) = (uuid(doc.as_bytes()), hash.0.as_slice());
+        let of: [(&(dyn ToSql + Sync), Type); 3] = [(&id, Type::UUID), (&doc_id, Type::UUID), (&of, Type::BYTEA)];
+        let rows = client.query_typed(BEHIND, &of).await?;
+        ledger.behind.insert((doc, hash), rows.iter().map(|found| row::get(found, 0)).collect::<Result<_, _>>()?);
+    }
+    Ok((ledger, Standing::from_number(row::get::<i16>(locked, 3)?.into())?))
+}
+
+/// The rows of [`FACTS`].
+async fn facts(client: &Session, space: SpaceId, wanted: &Wanted) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let id = uuid(space.as_bytes());
     let users: Vec<&str> = wanted.users.iter().map(String::as_str).collect();
     let devices: Vec<Uuid> = wanted.devices.iter().map(|device| uuid(device.as_bytes())).collect();
     let documents: Vec<Uuid> = wanted.documents.iter().map(|doc| uuid(doc.as_bytes())).collect();
@@ -244,7 +297,7 @@ async fn read(
     let askers: Vec<&[u8]> = asked.iter().map(|((.., device), _)| device.as_bytes().as_slice()).collect();
     let asking: Vec<Uuid> = asked.iter().map(|((.., device), _)| uuid(device.as_bytes())).collect();
     let since: Vec<i64> = asked.iter().map(|(_, since)| since.cast_signed()).collect();
-    let facts: [(&(dyn ToSql + Sync), Type); 16] = [
+    let values: [(&(dyn ToSql + Sync), Type); 16] = [
         (&id, Type::UUID),
         (&users, Type::TEXT_ARRAY),
         (&devices, Type::UUID_ARRAY),
@@ -262,24 +315,7 @@ async fn read(
         (&asking, Type::UUID_ARRAY),
         (&since, Type::INT8_ARRAY),
     ];
-    let of_space: [(&(dyn ToSql + Sync), Type); 1] = [(&id, Type::UUID)];
-    let ((), locked, facts) = try_join!(
-        biased;
-        client.batch_execute(begin),
-        client.query_typed(LOCK, &of_space),
-        client.query_typed(FACTS, &facts),
-    )?;
-    let Some(locked) = locked.first() else {
-        client.batch_execute(COMMIT).await?;
-        return Err(StoreError::UnknownSpace);
-    };
-    let head = Cursor { seq: row::number(locked, 0)?, chain: row::hash(locked, 1)? };
-    let mut ledger = Ledger::new(space, head, row::number(locked, 2)?);
-    facts.iter().try_for_each(|fact| learn(&mut ledger, fact))?;
-    for fact in &facts {
-        learn_epoch(&mut ledger, wanted, fact)?;
-    }
-    Ok((ledger, Standing::from_number(row::get::<i16>(locked, 3)?.into())?))
+    client.query_typed(FACTS, &values).await
 }
 
 /// One row of [`FACTS`]: what it is about, an id, a key, a hash, a text, two numbers.
@@ -314,6 +350,10 @@ fn learn(ledger: &mut Ledger, fact: &Row) -> Result<(), StoreError> {
             let standing = EpochStanding { moved: said & 1 != 0, behind: said & 2 != 0 };
             ledger.standings.insert((row::doc(fact, 1)?, row::number(fact, 5)?, device), standing);
         }
+        10 => {
+            let bytes = row::get::<&[u8]>(fact, 3)?;
+            ledger.grafts.insert(row::doc(fact, 1)?, Grafts::decode(bytes).map_err(|_| row::corrupt("grafts"))?);
+        }
         8 => {}
         _ => {
             let hash = Hash::from_slice(key()?).map_err(|error| StoreError::Fault(error.into()))?;
@@ -341,6 +381,22 @@ fn learn_epoch(ledger: &mut Ledger, wanted: &Wanted, fact: &Row) -> Result<(), S
     if wanted.dependencies.contains(&(doc, head)) {
         ledger.dependencies.insert((doc, head), Dependency::Applied { max_op });
     }
+    Ok(())
+}
+
+/// What most decisions do not change.
+async fn write_seldom(client: &Session, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
+    begin_epochs(client, ledger, decision).await?;
+    if decision.grafts.is_empty() {
+        return Ok(());
+    }
+    let made = decision.grafts.iter().map(|doc| Some((uuid(doc.as_bytes()), ledger.grafts.get(doc)?.encode())));
+    let made = made.collect::<Option<Vec<_>>>().ok_or_else(|| row::corrupt("decision on an exclusion"))?;
+    let (docs, bytes): (Vec<Uuid>, Vec<Vec<u8>>) = made.into_iter().unzip();
+    let id = uuid(ledger.space.as_bytes());
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&id, Type::UUID), (&docs, Type::UUID_ARRAY), (&bytes, Type::BYTEA_ARRAY)];
+    client.execute_typed(GRAFTS, &parameters).await?;
     Ok(())
 }
 

@@ -37,6 +37,7 @@ const DOCUMENTS: &str =
 const DOCUMENTS_AFTER: &str = "
     SELECT doc_id, collection, deleted_seq, operations, actors, epoch FROM documents
     WHERE space_id = $1 AND doc_id > $2 ORDER BY doc_id LIMIT $3";
+const GRAFTS: &str = "SELECT doc_id, bytes FROM grafts WHERE space_id = $1";
 const ACTORS: &str = "SELECT doc_id, actor, seq, hash FROM actors WHERE space_id = $1";
 
 #[async_trait]
@@ -109,13 +110,14 @@ fn document(found: &Row) -> Result<DocumentRow, StoreError> {
 async fn derived(client: &Session, space: SpaceId) -> Result<Derived, StoreError> {
     let id = uuid(space.as_bytes());
     let of_space = [(&id as _, Type::UUID)];
-    let ((), head, feeds, documents, actors, ()) = try_join!(
+    let ((), head, feeds, documents, actors, grafts, ()) = try_join!(
         biased;
         client.batch_execute(BEGIN),
         client.query_typed(SPACE, &of_space),
         client.query_typed(FEEDS, &of_space),
         client.query_typed(DOCUMENTS, &of_space),
         client.query_typed(ACTORS, &of_space),
+        client.query_typed(GRAFTS, &of_space),
         client.batch_execute(COMMIT),
     )?;
     let found = head.first().ok_or(StoreError::UnknownSpace)?;
@@ -133,5 +135,9 @@ async fn derived(client: &Session, space: SpaceId) -> Result<Derived, StoreError
         feeds: feeds.iter().map(feed).collect::<Result<_, StoreError>>()?,
         documents: documents.iter().map(document).collect::<Result<_, StoreError>>()?,
         actors: actors.iter().map(actor).collect::<Result<_, StoreError>>()?,
+        grafts: grafts
+            .iter()
+            .map(|found| Ok((row::doc(found, 0)?, row::get(found, 1)?)))
+            .collect::<Result<_, StoreError>>()?,
     })
 }

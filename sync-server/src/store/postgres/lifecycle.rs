@@ -25,13 +25,14 @@ const OWNER: &str = "
     INSERT INTO members (space_id, user_id, role) VALUES ($1, $2, $3)
     ON CONFLICT (space_id, user_id) DO UPDATE SET role = excluded.role";
 /// What goes with a space, row by row.
-const CLEARED: [&str; 8] = [
+const CLEARED: [&str; 9] = [
     "DELETE FROM payloads WHERE space_id = $1 AND seq IN (SELECT seq FROM payloads WHERE space_id = $1 LIMIT $2)",
     "DELETE FROM snapshot_parts WHERE space_id = $1 AND (doc_id, hash, part) IN
         (SELECT doc_id, hash, part FROM snapshot_parts WHERE space_id = $1 LIMIT $2)",
     "DELETE FROM snapshots WHERE space_id = $1 AND doc_id IN
         (SELECT doc_id FROM snapshots WHERE space_id = $1 LIMIT $2)",
     "DELETE FROM unfolded WHERE space_id = $1 AND doc_id IN (SELECT doc_id FROM unfolded WHERE space_id = $1 LIMIT $2)",
+    "DELETE FROM grafts WHERE space_id = $1 AND doc_id IN (SELECT doc_id FROM grafts WHERE space_id = $1 LIMIT $2)",
     "DELETE FROM actors WHERE space_id = $1 AND (doc_id, actor) IN
         (SELECT doc_id, actor FROM actors WHERE space_id = $1 LIMIT $2)",
     "DELETE FROM documents WHERE space_id = $1 AND doc_id IN

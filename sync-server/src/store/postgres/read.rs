@@ -31,7 +31,8 @@ const ENTRIES: &str = "
            e.left_out, e.stands, e.snapshot, e.size, e.heads,
            CASE WHEN e.stands AND e.inlined > 0 THEN (
                SELECT p.bytes FROM snapshot_parts p
-               WHERE p.space_id = $1 AND p.doc_id = e.doc_id AND p.hash = e.snapshot AND p.part = 0) END
+               WHERE p.space_id = $1 AND p.doc_id = e.doc_id AND p.hash = e.snapshot AND p.part = 0) END,
+           CASE WHEN e.stands THEN (SELECT g.bytes FROM grafts g WHERE g.space_id = $1 AND g.doc_id = e.doc_id) END
     FROM (SELECT m.*, row_number() OVER upwards AS place,
                  sum(CASE WHEN m.carries THEN m.payload_bytes ELSE 0 END + CASE WHEN m.stands THEN m.inlined ELSE 0 END)
                      OVER upwards AS total
@@ -145,7 +146,8 @@ fn read_page(
 fn snapshot(found: &Row, header: &Header, seq: u64) -> Result<Snapshot, StoreError> {
     let (hash, size, heads) = (row::hash(found, 11)?, row::number(found, 12)?, row::hashes(found, 13)?);
     let bytes = row::get::<Option<Vec<u8>>>(found, 14)?.map(Bytes);
-    Ok(Snapshot { doc: header.doc, seq, hash, size, heads, bytes })
+    let grafts = row::get::<Option<Vec<u8>>>(found, 15)?.map(Bytes);
+    Ok(Snapshot { doc: header.doc, seq, hash, size, heads, bytes, grafts })
 }
 
 /// Where the log ends and how far every feed has come.

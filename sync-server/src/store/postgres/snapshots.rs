@@ -1,6 +1,7 @@
 //! What compaction keeps.
 
 use async_trait::async_trait;
+use sync_core::feed::ChangeId;
 use sync_core::id::{ACTORS_OF_STRUCTURES, DocId, Hash, SpaceId};
 use tokio::try_join;
 use tokio_postgres::Row;
@@ -16,8 +17,8 @@ use super::row::{self, uuid};
 use super::session::{Parameter, Session};
 use statements::{
     ADOPT, ANNOUNCE, CHANGES_AT, CHANGES_OF_FEW, CHANGES_OF_MANY, CLEAR_PARTS, COUNT_TAIL, COVERED, DOCUMENT,
-    DOCUMENTS, DROP, DROPPED, EPOCH_CLEARED, FOLDED, FORGET, HORIZON, LEASE, LOCK_DOCUMENT, MOVE_HORIZON, PART, PURGED,
-    PUT_PART, READERS, SHORTEN_TAIL, STANDS, UNFOLDED,
+    DOCUMENTS, DROP, DROPPED, EPOCH_CLEARED, FOLDED, FORGET, FORGET_GRAFTS, GRAFTS, HORIZON, LEASE, LOCK_DOCUMENT,
+    MOVE_HORIZON, PART, PURGED, PUT_PART, READERS, SHORTEN_TAIL, STANDS, UNFOLDED,
 };
 
 mod statements;
@@ -58,6 +59,7 @@ fn state(found: &Row) -> Result<DocumentState, StoreError> {
         unfolded: optional(16)?.zip(optional(17)?),
         epoch_seq: row::number(found, 18)?,
         epoch_cleared: row::get(found, 19)?,
+        grafted: row::get(found, 20)?,
     })
 }
 
@@ -212,7 +214,8 @@ impl Snapshots for PostgresStore {
         let wanted: Vec<i64> = seqs.iter().map(|seq| *seq as i64).collect();
         let change = |found: &Row| {
             let (seq, hash, deps) = (row::number(found, 0)?, row::hash(found, 1)?, row::hashes(found, 2)?);
-            Ok(StoredChange { seq, hash, deps, repeats: row::get(found, 4)?, bytes: row::get(found, 3)? })
+            let id = ChangeId { device: row::device(found, 5)?, n: row::number(found, 6)? };
+            Ok(StoredChange { seq, id, hash, deps, repeats: row::get(found, 4)?, bytes: row::get(found, 3)? })
         };
         let read = self.primary.with(async |client| {
             let structures = ACTORS_OF_STRUCTURES.as_slice();
@@ -253,6 +256,13 @@ impl Snapshots for PostgresStore {
                 client.query_typed(PART, &key).await?.first().map(|found| row::get(found, 0)).transpose()
             })
             .await
+    }
+
+    async fn grafts(&self, space: SpaceId, doc: DocId) -> Result<Option<Vec<u8>>, StoreError> {
+        let (id, doc) = (uuid(space.as_bytes()), uuid(doc.as_bytes()));
+        let key: [Parameter<'_>; 2] = [(&id, Type::UUID), (&doc, Type::UUID)];
+        let found = self.primary.with(async |client| Ok(client.query_typed(GRAFTS, &key).await?)).await?;
+        found.first().map(|found| row::get(found, 0)).transpose()
     }
 
     async fn put_snapshot_part(
@@ -310,7 +320,8 @@ impl Snapshots for PostgresStore {
         let (id, of, now) = (uuid(space.as_bytes()), uuid(doc.as_bytes()), now_ms as i64);
         let values: [Parameter<'_>; 3] = [(&id, Type::UUID), (&of, Type::UUID), (&now, Type::INT8)];
         self.primary.with(async |client| Ok(client.execute_typed(PURGED, &values).await?)).await?;
-        self.of_document(FOLDED, space, doc).await
+        self.of_document(FOLDED, space, doc).await?;
+        self.of_document(FORGET_GRAFTS, space, doc).await
     }
 
     async fn epoch_cleared(&self, space: SpaceId, doc: DocId, epoch_seq: u64) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use sync_core::check::Push;
 use sync_core::code::RejectCode;
 use sync_core::feed::FeedHead;
+use sync_core::graft::Grafts;
 use sync_core::heal::Lost;
 use sync_core::id::SpaceId;
 use sync_core::ledger::{Decision, Dependency, DocumentFacts, EpochStanding, Ledger, NewEntry, Tail, Wanted};
@@ -140,6 +141,11 @@ fn load(
             ledger.actors_together.insert((doc, first), row::number(found, 0)?);
         }
     }
+    load_grafts(connection, &mut ledger, wanted)?;
+    let mut wanted = std::borrow::Cow::Borrowed(wanted);
+    if !ledger.grafts.is_empty() {
+        wanted.to_mut().see_through(&ledger.grafts);
+    }
     // Of the same change refused and applied, the applied one sorts first.
     let mut dependency = connection.prepare_cached(
         "SELECT verdict, max_op, seq FROM log WHERE space_id = ?1 AND doc_id = ?2 AND hash = ?3 AND kind = 2
@@ -173,6 +179,32 @@ fn load(
     Ok(ledger)
 }
 
+/// What was excluded of documents, and what is behind changes that are to be.
+fn load_grafts(connection: &Connection, ledger: &mut Ledger, wanted: &Wanted) -> Result<(), StoreError> {
+    let id = ledger.space;
+    let mut grafts = connection.prepare_cached("SELECT bytes FROM grafts WHERE space_id = ?1 AND doc_id = ?2")?;
+    for &doc in &wanted.documents {
+        let mut rows = grafts.query(params![id.as_bytes(), doc.as_bytes()])?;
+        if let Some(found) = rows.next()? {
+            let bytes: Vec<u8> = found.get(0)?;
+            ledger.grafts.insert(doc, Grafts::decode(&bytes).map_err(|_| row::corrupt("grafts"))?);
+        }
+    }
+    let mut payloads = connection.prepare_cached(BEHIND)?;
+    for &(doc, hash) in &wanted.exclusions {
+        let rows = payloads.query_map(params![id.as_bytes(), doc.as_bytes(), hash.0], |found| found.get(0))?;
+        ledger.behind.insert((doc, hash), rows.collect::<Result<_, _>>()?);
+    }
+    Ok(())
+}
+
+/// What changes of a document carry from one of them on.
+const BEHIND: &str = "
+    SELECT p.bytes FROM log l JOIN payloads p ON p.space_id = l.space_id AND p.seq = l.seq
+    WHERE l.space_id = ?1 AND +l.doc_id = ?2 AND l.kind = 2 AND l.verdict = 0 AND l.seq >= (
+        SELECT min(e.seq) FROM log e WHERE e.space_id = ?1 AND e.doc_id = ?2 AND e.hash = ?3 AND e.kind = 2 AND e.verdict = 0)
+    ORDER BY l.seq";
+
 /// Whether a document has changes behind a place; and whether another device that was here lately has not read one of others'
 /// up to it.
 const STANDING: &str = "
@@ -190,7 +222,7 @@ fn begin_epochs(connection: &Connection, ledger: &Ledger, decision: &Decision) -
     for (doc, (seq, facts)) in &decision.epochs {
         let begun = ledger.documents.get(doc).ok_or_else(|| row::corrupt("decision on an epoch"))?;
         let (doc, collection) = (doc.as_bytes(), &begun.collection);
-        for table in ["actors", "snapshots", "unfolded"] {
+        for table in ["actors", "snapshots", "unfolded", "grafts"] {
             connection
                 .execute(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), params![id, doc])?;
         }
@@ -263,6 +295,14 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
         }
         actor.execute(params![id, key.0.as_bytes(), key.1.as_bytes(), tail.seq as i64, tail.hash.0])?;
     }
+    let mut grafts = connection.prepare_cached(
+        "INSERT INTO grafts (space_id, doc_id, bytes) VALUES (?1, ?2, ?3)
+         ON CONFLICT (space_id, doc_id) DO UPDATE SET bytes = excluded.bytes",
+    )?;
+    for doc in &decision.grafts {
+        let made = ledger.grafts.get(doc).ok_or_else(|| row::corrupt("decision on an exclusion"))?;
+        grafts.execute(params![id, doc.as_bytes(), made.encode()])?;
+    }
     let mut space = connection
         .prepare_cached("UPDATE spaces SET head_seq = ?2, head_chain = ?3, documents_total = ?4 WHERE space_id = ?1")?;
     space.execute(params![id, ledger.head.seq as i64, ledger.head.chain.0, ledger.documents_total as i64])?;
@@ -312,7 +352,8 @@ fn write_entries(connection: &Connection, space: SpaceId, entries: &[NewEntry]) 
 fn known(connection: &Connection, space: SpaceId, stretch: &Stretch) -> Result<Vec<ItemResult>, StoreError> {
     let (after, through) = (stretch.after as i64, stretch.through as i64);
     let mut statement = connection.prepare_cached(
-        "SELECT seq, verdict FROM log WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 AND n <= ?4 ORDER BY n",
+        "SELECT seq, verdict FROM log WHERE space_id = ?1 AND device_id = ?2 AND n > ?3 AND n <= ?4
+         AND kind <> 4 ORDER BY n",
     )?;
     let mut rows = statement.query(params![space.as_bytes(), stretch.device.as_bytes(), after, through])?;
     let mut known = Vec::new();

@@ -137,5 +137,11 @@ fn derived(connection: &mut Connection, space: SpaceId) -> Result<Derived, Store
         let tail = Tail { seq: row::number(found, 2)?, hash: row::hash(found, 3)? };
         actors.push(((row::doc(found, 0)?, actor), tail));
     }
-    Ok(Derived { head, documents_total, feeds, documents, actors })
+    let mut statement = moment.prepare_cached("SELECT doc_id, bytes FROM grafts WHERE space_id = ?1")?;
+    let mut rows = statement.query([id])?;
+    let mut grafts = Vec::new();
+    while let Some(found) = rows.next()? {
+        grafts.push((row::doc(found, 0)?, found.get(1)?));
+    }
+    Ok(Derived { head, documents_total, feeds, documents, actors, grafts })
 }

@@ -12,12 +12,13 @@ use super::super::spaces::{Decided, Refusal};
 use super::{SqliteStore, commit, members, row};
 
 /// What goes with a space, row by row; those without rowids by their keys.
-const CLEARED: [&str; 8] = [
+const CLEARED: [&str; 9] = [
     "DELETE FROM payloads WHERE rowid IN (SELECT rowid FROM payloads WHERE space_id = ?1 LIMIT ?2)",
     "DELETE FROM snapshot_parts WHERE rowid IN (SELECT rowid FROM snapshot_parts WHERE space_id = ?1 LIMIT ?2)",
     "DELETE FROM snapshots WHERE space_id = ?1 AND doc_id IN
         (SELECT doc_id FROM snapshots WHERE space_id = ?1 LIMIT ?2)",
     "DELETE FROM unfolded WHERE space_id = ?1 AND doc_id IN (SELECT doc_id FROM unfolded WHERE space_id = ?1 LIMIT ?2)",
+    "DELETE FROM grafts WHERE space_id = ?1 AND doc_id IN (SELECT doc_id FROM grafts WHERE space_id = ?1 LIMIT ?2)",
     "DELETE FROM actors WHERE space_id = ?1 AND (doc_id, actor) IN
         (SELECT doc_id, actor FROM actors WHERE space_id = ?1 LIMIT ?2)",
     "DELETE FROM documents WHERE space_id = ?1 AND doc_id IN

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use sync_core::feed::ChangeId;
 use sync_core::id::{ACTORS_OF_STRUCTURES, DocId, Hash, SpaceId};
 use uuid::Uuid;
 
@@ -15,7 +16,8 @@ use super::{SqliteStore, row};
 const STATE: &str = "
     SELECT d.space_id, d.doc_id, d.deleted_seq IS NOT NULL, d.purged, d.tail_changes, d.tail_bytes,
            s.seq, s.hash, s.size, s.heads, s.changes, s.payload_bytes, s.below_seq, s.dropped_seq,
-           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared
+           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared,
+           EXISTS (SELECT 1 FROM grafts g WHERE g.space_id = d.space_id AND g.doc_id = d.doc_id)
     FROM documents d
     LEFT JOIN snapshots s ON s.space_id = d.space_id AND s.doc_id = d.doc_id
     LEFT JOIN spaces p ON p.space_id = d.space_id
@@ -66,6 +68,7 @@ fn state(found: &Row<'_>) -> Result<DocumentState, StoreError> {
         unfolded: optional(16)?.zip(optional(17)?),
         epoch_seq: row::number(found, 18)?,
         epoch_cleared: found.get(19)?,
+        grafted: found.get(20)?,
     })
 }
 
@@ -89,7 +92,8 @@ fn changes_at(connection: &mut Connection, space: SpaceId, seqs: &[u64]) -> Resu
         "SELECT l.hash, l.deps, (SELECT p.bytes FROM payloads p WHERE p.space_id = l.space_id AND p.seq = l.seq),
                 substr(l.actor, 1, 8) = ?3 AND EXISTS (
                     SELECT 1 FROM log b WHERE b.space_id = l.space_id AND b.doc_id = l.doc_id AND b.hash = l.hash
-                    AND b.kind = 2 AND b.verdict = 0 AND b.seq < l.seq)
+                    AND b.kind = 2 AND b.verdict = 0 AND b.seq < l.seq),
+                l.device_id, l.n
          FROM log l WHERE l.space_id = ?1 AND l.seq = ?2",
     )?;
     let mut changes = Vec::with_capacity(seqs.len());
@@ -102,6 +106,7 @@ fn changes_at(connection: &mut Connection, space: SpaceId, seqs: &[u64]) -> Resu
             deps: row::hashes(found, 1)?,
             repeats: found.get(3)?,
             bytes: found.get(2)?,
+            id: ChangeId { device: row::device(found, 4)?, n: row::number(found, 5)? },
         });
     }
     Ok(changes)
@@ -299,6 +304,15 @@ impl Snapshots for SqliteStore {
         .await
     }
 
+    async fn grafts(&self, space: SpaceId, doc: DocId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT bytes FROM grafts WHERE space_id = ?1 AND doc_id = ?2")?;
+            Ok(statement.query_row(params![space.as_bytes(), doc.as_bytes()], |found| found.get(0)).optional()?)
+        })
+        .await
+    }
+
     async fn put_snapshot_part(
         &self,
         space: SpaceId,
@@ -367,6 +381,7 @@ impl Snapshots for SqliteStore {
                          WHERE space_id = ?1 AND doc_id = ?2 AND deleted_seq IS NOT NULL";
             transaction.execute(purge, params![space.as_bytes(), doc.as_bytes(), now_ms as i64])?;
             transaction.execute("DELETE FROM unfolded WHERE space_id = ?1 AND doc_id = ?2", key)?;
+            transaction.execute("DELETE FROM grafts WHERE space_id = ?1 AND doc_id = ?2", key)?;
             Ok(transaction.commit()?)
         })
         .await

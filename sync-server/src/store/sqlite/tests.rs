@@ -35,6 +35,12 @@ async fn its_registry_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keeps_exclusions() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::exclusions(&open(&folder)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keeps_epochs() {
     let folder = tempfile::tempdir().unwrap();
     conformance::epochs(&open(&folder)).await;

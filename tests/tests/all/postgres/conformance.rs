@@ -17,6 +17,7 @@ async fn conforms(config: &Database) {
     conformance::snapshots(&*store).await;
     conformance::lifecycle(&*store).await;
     conformance::epochs(&*store).await;
+    conformance::exclusions(&*store).await;
     let store: Arc<dyn Store> = store;
     conformance::all(Arc::clone(&store)).await;
     let memory = conformance::remember(&*store).await;

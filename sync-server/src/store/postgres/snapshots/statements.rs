@@ -3,7 +3,8 @@
 pub(super) const DOCUMENTS: &str = "
     SELECT d.space_id, d.doc_id, d.deleted_seq IS NOT NULL, d.purged, d.tail_changes, d.tail_bytes,
            s.seq, s.hash, s.size, s.heads, s.changes, s.payload_bytes, s.below_seq, s.dropped_seq,
-           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared
+           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared,
+           EXISTS (SELECT 1 FROM grafts g WHERE g.space_id = d.space_id AND g.doc_id = d.doc_id)
     FROM (SELECT * FROM documents o WHERE (space_id, doc_id) > ($1, $2)
               AND EXISTS (SELECT 1 FROM spaces c WHERE c.space_id = o.space_id AND c.closed = 0)
           ORDER BY space_id, doc_id LIMIT $3) d
@@ -14,7 +15,8 @@ pub(super) const DOCUMENTS: &str = "
 pub(super) const DOCUMENT: &str = "
     SELECT d.space_id, d.doc_id, d.deleted_seq IS NOT NULL, d.purged, d.tail_changes, d.tail_bytes,
            s.seq, s.hash, s.size, s.heads, s.changes, s.payload_bytes, s.below_seq, s.dropped_seq,
-           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared
+           p.horizon_seq, p.head_seq, u.failures, u.again_ms, d.epoch_seq, d.epoch_cleared,
+           EXISTS (SELECT 1 FROM grafts g WHERE g.space_id = d.space_id AND g.doc_id = d.doc_id)
     FROM documents d
     LEFT JOIN snapshots s ON s.space_id = d.space_id AND s.doc_id = d.doc_id
     LEFT JOIN spaces p ON p.space_id = d.space_id
@@ -34,13 +36,15 @@ pub(super) const CHANGES_AT: &str = "
     SELECT l.seq, l.hash, l.deps, (SELECT p.bytes FROM payloads p WHERE p.space_id = $1 AND p.seq = l.seq),
            substr(l.actor, 1, 8) = $3 AND EXISTS (
                SELECT 1 FROM log b WHERE b.space_id = $1 AND b.doc_id = l.doc_id AND b.hash = l.hash
-               AND b.kind = 2 AND b.verdict = 0 AND b.seq < l.seq)
+               AND b.kind = 2 AND b.verdict = 0 AND b.seq < l.seq),
+           l.device_id, l.n
     FROM log l WHERE l.space_id = $1 AND l.seq = ANY($2) ORDER BY l.seq";
 pub(super) const COUNT_TAIL: &str = "
     UPDATE documents SET tail_changes = $3, tail_bytes = $4
     WHERE space_id = $1 AND doc_id = $2 AND tail_changes IS NULL";
 pub(super) const PART: &str =
     "SELECT bytes FROM snapshot_parts WHERE space_id = $1 AND doc_id = $2 AND hash = $3 AND part = $4";
+pub(super) const GRAFTS: &str = "SELECT bytes FROM grafts WHERE space_id = $1 AND doc_id = $2";
 pub(super) const PUT_PART: &str = "
     INSERT INTO snapshot_parts (space_id, doc_id, hash, part, bytes) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (space_id, doc_id, hash, part) DO UPDATE SET bytes = excluded.bytes";
@@ -83,6 +87,7 @@ pub(super) const FORGET: &str = "
 pub(super) const PURGED: &str = "
     UPDATE documents SET purged = true, tail_changes = 0, tail_bytes = 0, purged_ms = coalesce(purged_ms, $3)
     WHERE space_id = $1 AND doc_id = $2 AND deleted_seq IS NOT NULL";
+pub(super) const FORGET_GRAFTS: &str = "DELETE FROM grafts WHERE space_id = $1 AND doc_id = $2";
 pub(super) const EPOCH_CLEARED: &str =
     "UPDATE documents SET epoch_cleared = true WHERE space_id = $1 AND doc_id = $2 AND epoch_seq = $3";
 pub(super) const UNFOLDED: &str = "
