@@ -161,10 +161,13 @@ impl Compactor {
         Ok(())
     }
 
-    /// Excludes whichever change, whether it breaks its document or not.
+    /// Excludes whichever change that is in no snapshot, whether it breaks its document or not.
     #[cfg(feature = "testing")]
     pub(crate) async fn exclude_any(&self, space: SpaceId, doc: DocId, hash: Hash) -> Result<bool, StoreError> {
-        let range = Range { after: 0, through: u64::MAX, few: true };
+        let Some(state) = self.registry.document_state(space, doc).await? else { return Ok(false) };
+        // What is in a snapshot breaks nothing.
+        let after = state.snapshot.map_or(state.epoch_seq, |snapshot| snapshot.seq);
+        let range = Range { after, through: u64::MAX, few: true };
         let found = self.registry.changes_in(space, doc, range, usize::MAX).await?;
         let seqs: Vec<u64> = found.into_iter().map(|(seq, _)| seq).collect();
         let changes = self.registry.changes_at(space, &seqs).await?;

@@ -21,6 +21,9 @@ impl World {
         for (number, mark) in self.model.marks.iter().enumerate() {
             let (doc, parts) = (mark.doc, mark.parts);
             let visible = parts.list || parts.text || parts.key;
+            if self.model.is_excluded(doc) {
+                continue;
+            }
             if mark.by != at || mark.made != Made::Surely || mark.remote || !visible || kept.contains_key(&doc) {
                 continue;
             }
@@ -107,7 +110,8 @@ impl World {
             for (of, tag) in &read.refers {
                 let deleted = self.model.papers.get(of).is_some_and(|paper| paper.deleted.is_some());
                 let there = seen.get(of).is_some_and(|read| read.as_ref().is_ok_and(|read| read.has(tag)));
-                if !deleted && !there {
+                let excluded = self.model.is_excluded(*of) || self.model.is_excluded(*doc);
+                if !deleted && !there && !excluded {
                     return broken(5, format!("phone {at} shows in {doc} what speaks of {tag} in {of}, and not that"));
                 }
             }
@@ -134,7 +138,8 @@ impl World {
         }
         // Promise 7: what is refused has a cause.
         let deletes = self.model.papers.values().any(|paper| paper.deleted.is_some());
-        if !kept.is_empty() && !self.model.roles_changed && !deletes {
+        let excluded = self.model.papers.values().any(|paper| paper.excluded);
+        if !kept.is_empty() && !self.model.roles_changed && !deletes && !excluded {
             return broken(7, format!("something is in quarantine, and nobody was kept from writing: {kept:?}"));
         }
         for (doc, paper) in &self.model.papers {
@@ -266,6 +271,9 @@ impl World {
         let mut counts: BTreeMap<DocId, (i64, i64)> = BTreeMap::new();
         for (number, mark) in self.model.marks.iter().enumerate() {
             let (doc, parts, tag) = (mark.doc, mark.parts, tag(number));
+            if self.model.is_excluded(doc) {
+                continue;
+            }
             let deleted = self.model.papers.get(&doc).is_some_and(|paper| paper.deleted.is_some());
             let texts = kept.get(&doc).map_or(&[][..], Vec::as_slice);
             let sure = mark.made == Made::Surely;

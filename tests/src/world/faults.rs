@@ -15,6 +15,9 @@ const YEARS_MS: i64 = 10 * 365 * 86_400_000;
 /// Phones that there may be at all.
 const PHONES_MAX: usize = 6;
 
+/// Changes of which one is excluded.
+const NEWEST: usize = 12;
+
 impl World {
     pub(super) fn fault(&mut self, kind: Kind, at: usize, rng: &mut Rng) -> Checked {
         match kind {
@@ -73,6 +76,7 @@ impl World {
             }
             Kind::Compact => return self.compact(None),
             Kind::CompactPower => return self.compact(Some(rng.within(0, 12))),
+            Kind::Exclude => return self.exclude(rng),
             Kind::Role => {
                 let users: Vec<String> = self.roles.keys().cloned().collect();
                 let Some(user) = rng.pick(&users).cloned() else { return Ok(()) };
@@ -207,6 +211,19 @@ impl World {
         self.set_roles();
         self.trace.note(format_args!("server is on"));
         self.server_has_what_it_acknowledged()
+    }
+
+    /// Excludes one of the newest changes that no snapshot holds.
+    fn exclude(&mut self, rng: &mut Rng) -> Checked {
+        let changes = self.server.changes(self.space);
+        let newest = &changes[changes.len().saturating_sub(NEWEST)..];
+        let Some((doc, bytes)) = rng.pick(newest).cloned() else { return Ok(()) };
+        let Ok(guarded) = sync_core::guard::inspect(&bytes) else { return Ok(()) };
+        // It may be there though the power failed.
+        self.model.papers.entry(doc).or_default().excluded = true;
+        let done = self.server.exclude(self.space, doc, guarded.hash);
+        self.trace.note(format_args!("server excludes {} of {doc}: {done}", guarded.hash));
+        if self.server.has_failed() { self.server_dies() } else { Ok(()) }
     }
 
     fn compact(&mut self, power: Option<u64>) -> Checked {

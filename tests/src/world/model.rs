@@ -46,6 +46,9 @@ pub struct Parts {
 pub struct Paper {
     /// Whether somebody has deleted it, or tried to.
     pub deleted: Option<Made>,
+    /// Whether changes of it were excluded: what they said, and what spoke of that, is in no document any more. Then only what
+    /// phones agree on is looked at.
+    pub excluded: bool,
 }
 
 /// All that was written.
@@ -78,6 +81,11 @@ impl Model {
     pub fn mark(&mut self, doc: DocId, by: usize, parts: Parts) -> usize {
         self.marks.push(Mark { doc, by, made: Made::Maybe, parts, remote: false });
         self.marks.len() - 1
+    }
+
+    /// Whether changes of a document were excluded.
+    pub fn is_excluded(&self, doc: DocId) -> bool {
+        self.papers.get(&doc).is_some_and(|paper| paper.excluded)
     }
 
     /// The call returned.

@@ -53,6 +53,8 @@ pub enum Kind {
     Compact,
     /// The same, and the power fails within.
     CompactPower,
+    /// The server excludes a change, as if it had been found to break its document.
+    Exclude,
     /// A user's role changes.
     Role,
     /// A phone's token runs out.
@@ -107,6 +109,9 @@ const THEMES: &[&[Kind]] = &[
     &[Kind::PhonePower, Kind::ServerPower, Kind::DiskFull],
     &[Kind::Create, Kind::SlowReader, Kind::Partition],
 ];
+/// How often changes are excluded, in worlds in which they are: those are so many of a thousand.
+const EXCLUDE_WEIGHT: u64 = 80;
+const WORLDS_WITH_EXCLUSIONS: u64 = 200;
 /// So much more often.
 const THEME_FACTOR: u64 = 5;
 
@@ -226,7 +231,11 @@ impl Plan {
             }
             (at < apps || rng.chance(some)).then_some((*kind, *weight))
         });
-        let kinds = kinds.collect();
+        let mut kinds: Vec<(Kind, u64)> = kinds.collect();
+        // Of its own, so that all else is the same in the other worlds as before there were any.
+        if Rng::of(seed, 7).chance(WORLDS_WITH_EXCLUSIONS) {
+            kinds.push((Kind::Exclude, EXCLUDE_WEIGHT));
+        }
         let phones = rng.within(2, 4);
         Self {
             phones,

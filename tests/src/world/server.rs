@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use sync_client_ffi::{DeviceId, DocId, SpaceId};
+use sync_client_ffi::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::feed::ItemKind;
 use sync_core::ledger::Role;
 use sync_core::log::Verdict;
@@ -254,6 +254,12 @@ impl SimServer {
     pub fn compact(&self) -> bool {
         let Some(up) = &self.up else { return false };
         up.runtime.block_on(up.server.compact()).is_ok()
+    }
+
+    /// Excludes a change; `false` where it did not, or the power failed within.
+    pub fn exclude(&self, space: SpaceId, doc: DocId, hash: Hash) -> bool {
+        let Some(up) = &self.up else { return false };
+        up.runtime.block_on(up.server.exclude(space, doc, hash)).unwrap_or(false)
     }
 
     /// Where its log ends, and how far every feed has come.
