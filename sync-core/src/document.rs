@@ -1,6 +1,7 @@
 //! One automerge document: edits into an open transaction, sealing, applying what others wrote, reading, patches.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::transaction::{CommitOptions, OwnedTransaction};
 use automerge::{Automerge, Change, ReadDoc};
@@ -111,6 +112,9 @@ pub enum DocumentError {
     /// It must be loaded again from what is stored.
     #[error("the document must be loaded again")]
     Lost,
+    /// A change breaks it: it can be read, and cannot be written down until the server has excluded that change.
+    #[error("a change breaks the document")]
+    Broken,
 }
 
 macro_rules! reading {
@@ -468,7 +472,7 @@ impl Document {
     /// automerge's compact form of what is sealed and applied.
     pub fn save(&self) -> Result<Vec<u8>, DocumentError> {
         match &self.body {
-            Body::Sealed(doc) => Ok(doc.save()),
+            Body::Sealed(doc) => unbroken(|| doc.save()),
             Body::Open(_) => Err(DocumentError::Unsealed),
             Body::Lost => Err(DocumentError::Lost),
         }
@@ -477,7 +481,7 @@ impl Document {
     /// The bytes of a change of this document, as they were when it was sealed.
     pub fn change_bytes(&self, hash: Hash) -> Option<Vec<u8>> {
         let Body::Sealed(doc) = &self.body else { return None };
-        Some(doc.get_change_by_hash(&hash.into())?.raw_bytes().to_vec())
+        unbroken(|| doc.get_change_by_hash(&hash.into()).map(|change| change.raw_bytes().to_vec())).ok()?
     }
 
     /// Equal bytes for equal histories: the changes in topological order, ties by hash, in a fresh document, saved.
@@ -488,10 +492,17 @@ impl Document {
             Body::Open(_) => return Err(DocumentError::Unsealed),
             Body::Lost => return Err(DocumentError::Lost),
         };
-        let mut fresh = Automerge::new().with_actor(self.actor.into());
-        fresh.apply_changes(topological(doc.get_changes(&[]))).map_err(|_| DocumentError::Lost)?;
-        Ok(fresh.save())
+        unbroken(|| {
+            let mut fresh = Automerge::new().with_actor(self.actor.into());
+            fresh.apply_changes(topological(doc.get_changes(&[]))).map_err(|_| DocumentError::Lost)?;
+            Ok(fresh.save())
+        })?
     }
+}
+
+/// What a change that breaks its document shows in, until the server excludes it: it is applied, and cannot be written down.
+fn unbroken<T>(work: impl FnOnce() -> T) -> Result<T, DocumentError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| DocumentError::Broken)
 }
 
 impl OpenJournal {

@@ -29,7 +29,7 @@ use automerge::{Change, ChangeHash, ExpandedChange};
 
 use crate::code::RejectCode;
 use crate::document::changes_beyond;
-use crate::guard;
+use crate::guard::{self, Guarded};
 use crate::id::{Actor, Hash};
 use crate::leb128;
 use crate::limits::DOCUMENT_EXCLUSIONS_MAX;
@@ -399,6 +399,16 @@ fn filler() -> Op {
         pred: SortedVec::new(),
         insert: false,
     }
+}
+
+/// The counters of operations of a change that stand in the place of ones that are gone. Most changes have none, and that is
+/// seen without reading them: no key is called so.
+pub(crate) fn fillers(bytes: &[u8], change: &Guarded) -> impl Iterator<Item = u64> + use<> {
+    let key = [FILLER_KEY.len() as u8, FILLER_KEY.as_bytes()[0]];
+    let may_have = bytes.windows(key.len()).any(|window| window == key);
+    let expanded = if may_have { read(bytes).ok() } else { None };
+    let ops = expanded.into_iter().flat_map(|expanded| expanded.operations);
+    ops.zip(change.start_op..).filter(|(op, _)| is_filler(op)).map(|(_, counter)| counter)
 }
 
 /// Whether an operation stands in the place of one that is gone.

@@ -115,6 +115,32 @@ pub fn deeper(before: &[u8], levels: u64) -> Vec<u8> {
     automerge::Change::from(expanded).raw_bytes().to_vec()
 }
 
+/// The author of a change goes on: counts up, under a key, what no counter is.
+pub fn misplaced_increment(before: &[u8], key: &str, pred: u64) -> Vec<u8> {
+    let before = crate::guard::inspect(before).expect("a change to go on from");
+    let author = ActorId::from(before.actor);
+    let op = Op {
+        action: OpType::Increment(1),
+        obj: ObjectId::Root,
+        key: Key::Map(key.into()),
+        pred: SortedVec::from(vec![OpId::new(pred, &author)]),
+        insert: false,
+    };
+    let expanded = ExpandedChange {
+        operations: vec![op],
+        actor_id: author,
+        hash: None,
+        seq: before.seq + 1,
+        start_op: std::num::NonZeroU64::MIN.saturating_add(before.max_op()),
+        time: 0,
+        message: None,
+        deps: vec![before.hash.into()],
+        extra_bytes: Vec::new(),
+        author: None,
+    };
+    automerge::Change::from(expanded).raw_bytes().to_vec()
+}
+
 /// One change that lays so many overlapping marks over one letter.
 pub fn marks(actor: Actor, count: u64) -> Vec<u8> {
     let author = ActorId::from(actor);

@@ -8,6 +8,7 @@ use automerge::ActorId;
 use automerge::legacy::{Op, OpId};
 
 use super::Reauthor;
+use crate::graft;
 use crate::guard::{self, Guarded};
 use crate::id::Hash;
 
@@ -45,6 +46,8 @@ pub(super) struct Held {
     tails: BTreeMap<ActorId, (u64, Hash)>,
     /// By author and first counter.
     ranges: BTreeMap<ActorId, BTreeMap<u64, Stretch>>,
+    /// Operations that stand in the place of ones that are gone.
+    fillers: BTreeMap<ActorId, BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,12 @@ impl Held {
             self.heads.remove(dep);
         }
         self.heads.insert(change.hash);
+        if let Some(bytes) = bytes {
+            let fillers: BTreeSet<u64> = graft::fillers(bytes, change).collect();
+            if !fillers.is_empty() {
+                self.fillers.entry(actor.clone()).or_default().extend(fillers);
+            }
+        }
         let tail = self.tails.entry(actor.clone()).or_insert((0, change.hash));
         if change.seq > tail.0 {
             *tail = (change.seq, change.hash);
@@ -72,6 +81,10 @@ impl Held {
             let stretch = Stretch { hash: change.hash, end, bytes: bytes.map(Into::into) };
             self.ranges.entry(actor).or_default().insert(change.start_op, stretch);
         }
+    }
+
+    fn is_filler(&self, id: &OpId) -> bool {
+        self.fillers.get(id.actor()).is_some_and(|fillers| fillers.contains(&id.counter()))
     }
 
     pub(super) fn contains(&self, hash: Hash) -> bool {
@@ -121,8 +134,12 @@ impl Reauthor {
         (index < fate.ops.len()).then_some((fate, index))
     }
 
-    /// The id under which an operation holds.
+    /// The id under which an operation holds. What stands in the place of one that is gone is nothing to refer to.
     pub(super) fn resolve(&self, id: &OpId) -> Option<OpId> {
+        self.place(id).filter(|id| !self.held.is_filler(id))
+    }
+
+    fn place(&self, id: &OpId) -> Option<OpId> {
         let mut id = id.clone();
         // A change that does not hold stands in front of one that holds under the same author and counters: whoever wrote
         // upon the former did not know the latter.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use sync_core::check::Push;
 use sync_core::code::RejectCode;
-use sync_core::document::{Document, FoldError, Op, changes_beyond, fold};
+use sync_core::document::{Document, DocumentError, FoldError, Op, changes_beyond, fold};
 use sync_core::epoch;
 use sync_core::feed::{FeedHead, Item, Run};
 use sync_core::graft::{GraftError, Grafts};
@@ -343,4 +343,40 @@ fn a_server_takes_what_was_written_with_and_without_knowledge_of_an_exclusion() 
     // What stands under no hash that is known is asked for still.
     let nowhere = hostile::header(actor(4), &[Hash([7; 32])], 1, 2);
     assert_eq!(push(&mut server, 4, change(&nowhere)), Err(None));
+}
+
+/// automerge applies an increment of another place's value, and cannot write down what it has then.
+#[test]
+fn what_counts_up_a_value_of_another_place_breaks_the_document_and_is_named() {
+    let mut rng = Rng(5);
+    let mut ann = Document::new(actor(1));
+    let base = sealed(&mut ann, vec![put("n", Value::Counter(0)), put("text", "x")], &mut rng);
+    let counted = sealed(&mut ann, vec![Op::Increment { path: "n".into(), by: 1 }], &mut rng);
+    for (key, pred, breaks) in
+        [("n", 1, false), ("text", 2, false), ("n", 2, true), ("text", 3, true), ("other", 1, true)]
+    {
+        let bad = hostile::misplaced_increment(&counted, key, pred);
+        guard::verify(&bad, &guard::inspect(&bad).unwrap()).unwrap();
+        let changes = [base.clone(), counted.clone(), bad.clone()];
+        let (shown, applied) = Document::load(actor(3), None, &changes).unwrap();
+        assert_eq!(applied.left_out, []);
+        if !breaks {
+            assert_eq!(changes_beyond(&fold(None, &changes).unwrap().bytes, &[]).unwrap().len(), 3);
+            continue;
+        }
+        assert_eq!(fold(None, &changes), Err(FoldError::Change(hash(&bad))));
+        assert_eq!(shown.canonical_save(), Err(DocumentError::Broken));
+        // What is written upon it stands, once it is excluded.
+        let mut bob = load(actor(2), &changes);
+        let upon = sealed(&mut bob, vec![put("upon", true), Op::Increment { path: "n".into(), by: 2 }], &mut rng);
+        let all = [changes.to_vec(), vec![upon]].concat();
+        let mut grafts = Grafts::default();
+        let standing = grafts.exclude(hash(&bad), &all).unwrap();
+        let stand: Vec<Vec<u8>> =
+            standing.iter().zip(&all).map(|(to, was)| to.bytes.clone().unwrap_or_else(|| was.clone())).collect();
+        fold(None, &stand).unwrap();
+        let shown = load(actor(3), &stand);
+        shown.canonical_save().unwrap();
+        assert_eq!((shown.get("n"), shown.get("upon")), (Some(Value::Counter(3)), Some(true.into())));
+    }
 }

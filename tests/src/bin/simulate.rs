@@ -214,7 +214,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     // What is caught is told in one line.
-    std::panic::set_hook(Box::new(|_| {}));
+    if !options.trace {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let code = match &options.case {
         Some(case) => one(case, options.trace),
         None if options.mutations || options.mutation.is_some() => mutations(&options),

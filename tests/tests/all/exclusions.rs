@@ -4,6 +4,7 @@
 use std::fs;
 
 use sync_client_ffi::{Client, ClientError, Doc, DocId, EditState, Reason, RejectCode, Value};
+use sync_core::document::{Document, Op};
 use sync_core::feed::{ChangeId, FeedHead, Item, Run};
 use sync_core::hostile;
 use sync_core::id::{Actor, Hash};
@@ -147,6 +148,47 @@ fn what_breaks_a_document_is_found_by_folding_and_goes_out_everywhere() {
     sync(&[&last, &one]);
     equal(&[&one, &last], doc.id());
     assert_eq!(one.pending(one.personal_space()).unwrap().outbox_changes, 0);
+}
+
+/// One that every phone takes and writes upon, and that cannot be written down: it counts up what is no counter there.
+#[test]
+fn what_is_written_upon_a_change_that_breaks_the_document_stays() {
+    let mut rig = Rig::with(eager);
+    rig.fold_in(worker());
+    rig.restart();
+    let (one, two) = (rig.phone("ann", 1), rig.phone("ann", 2));
+    let doc = one.create(one.personal_space(), "notes").unwrap();
+    put(&doc, "body", Value::Text("text".to_owned()));
+    sync(&[&one, &two]);
+    let mut hostile = Hostile::new(&rig, &one);
+    let first = hostile::nested(Hostile::actor(), 1);
+    let mut writer = Document::load(Hostile::actor(), None, &[&first]).unwrap().0;
+    writer.edit(vec![Op::Put { path: "n".into(), value: Value::Counter(0) }], &mut || 5).unwrap();
+    let counter = writer.seal(&mut || 5).unwrap().bytes;
+    let bad = hostile::misplaced_increment(&counter, "other", 2);
+    hostile.push(doc.id(), &[&first, &counter, &bad]);
+    sync(&[&one, &two]);
+    assert!(doc.heads().unwrap().contains(&hash(&bad)), "nobody sees what it does");
+    assert!(matches!(doc.canonical_save(), Err(ClientError::Corrupt)), "and it is no panic");
+    insert(&doc, 4, " of one");
+    let of_two = two.open_doc(two.personal_space(), doc.id()).unwrap();
+    insert(&of_two, 0, "two: ");
+    of_two.edit(|edit| _ = edit.increment("n", 3)).unwrap();
+    sync(&[&one, &two]);
+    assert_eq!(rig.compact(), Round { folded: 1, ..Round::default() });
+    insert(&doc, 0, "late ");
+    sync(&[&one, &two]);
+    let fresh = rig.phone("ann", 3);
+    fresh.sync_once(PATIENCE).unwrap();
+    equal(&[&one, &two, &fresh], doc.id());
+    assert!(!doc.heads().unwrap().contains(&hash(&bad)));
+    let shown = body(&doc);
+    assert!(shown == "late two: text of one" || shown == "two: late text of one", "{shown}");
+    assert_eq!(doc.get("n").unwrap(), Some(Value::Counter(3)));
+    for phone in [&one, &two] {
+        assert!(phone.quarantine(phone.personal_space()).unwrap().is_empty());
+    }
+    rig_is_sound(&rig);
 }
 
 /// Two phones, and what the first of them wrote second is excluded: what that says is in the text, and others typed at it.

@@ -144,10 +144,13 @@ impl Feed<'_> {
             }
             Some(ItemKind::Change) => {
                 let (ids, mut changes) = apart(writer.all_changes(self.space, doc)?, None);
-                let Some(index) = ids.iter().position(|of| *of == id) else { return Ok(false) };
-                // What is gone of it is said by what it was sealed as.
-                if let Some(sealed) = writer.payload(self.space, id)?.filter(|_| operations.is_some()) {
-                    changes[index].bytes = sealed;
+                let Some(mut index) = ids.iter().position(|of| *of == id) else { return Ok(false) };
+                // What is gone of one that stands is said by what it was sealed as.
+                if !writer.is_out(self.space, id)?
+                    && let (Some(item), Some(bytes)) = (writer.item(self.space, id)?, writer.payload(self.space, id)?)
+                {
+                    index = changes.len();
+                    changes.push(Stored { hash: item.hash, bytes, state: State::Out, copies: Vec::new() });
                 }
                 let known = writer.document(self.space, doc)?.and_then(|document| document.actor);
                 let author = known.unwrap_or_else(|| new_actor(self.device));
