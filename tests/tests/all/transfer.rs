@@ -62,7 +62,27 @@ fn stage(rig: &Rig) -> (Client, Client, Vec<DocId>) {
     write(&renewed, 2, "words ");
     ann.sync_once(PATIENCE).unwrap();
     write(&late.open_doc(space, docs[4].id()).unwrap(), 1, "words ");
-    (ann, late, docs.iter().chain([&renewed]).map(Doc::id).collect())
+    let excluded = excluded(rig, &ann);
+    (ann, late, docs.iter().chain([&renewed, &excluded]).map(Doc::id).collect())
+}
+
+/// A document of which one change is excluded behind a snapshot that stands in for others, with changes upon that.
+fn excluded(rig: &Rig, ann: &Client) -> Doc {
+    let doc = new_doc(ann);
+    write(&doc, 6, "words ");
+    ann.sync_once(PATIENCE).unwrap();
+    rig.compact();
+    write(&doc, 1, "bad ");
+    let bad = doc.heads().unwrap()[0];
+    write(&doc, 2, "upon it ");
+    doc.edit(|edit| _ = edit.put("title", "stays")).unwrap();
+    ann.sync_once(PATIENCE).unwrap();
+    rig.exclude(ann.personal_space(), doc.id(), bad);
+    ann.sync_once(PATIENCE).unwrap();
+    write(&doc, 4, "words ");
+    ann.sync_once(PATIENCE).unwrap();
+    rig.compact();
+    doc
 }
 
 async fn open(config: &Config, keys: &Path) -> (Storage, Keys) {
@@ -167,7 +187,7 @@ fn goes_on_elsewhere(between: Option<&Config>) {
     late.sync_once(PATIENCE).unwrap();
     let fresh = again(3);
     fresh.sync_once(PATIENCE).unwrap();
-    for doc in [docs[0], docs[1], docs[4]] {
+    for doc in [docs[0], docs[1], docs[4], docs[6]] {
         equal(&ann, &late, doc);
         equal(&ann, &fresh, doc);
     }

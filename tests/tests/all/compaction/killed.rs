@@ -11,7 +11,7 @@ use sync_tests::rig::{PATIENCE, Rig, Seeded, ServerProcess, device, token};
 use super::{eager, equal, new_doc, noise, stored, write};
 
 const WORKER_KILLS: u64 = 50;
-const SERVER_KILLS: usize = 20;
+const SERVER_KILLS: usize = 50;
 
 /// This package's worker, killed after so many microseconds.
 fn dying(after_us: u64) -> Workshop {
@@ -93,8 +93,26 @@ fn a_worker_that_needs_more_memory_than_it_may_take_costs_nobody_anything() {
 
 #[test]
 fn kills_of_a_server_that_compacts_lose_nothing() {
+    lose_nothing(Config::default());
+}
+
+mod needs_postgres {
+    use super::*;
+    use sync_tests::{nodes, services};
+
+    #[test]
+    fn kills_of_a_server_that_compacts_in_postgres_lose_nothing() {
+        let (database, mut config) = (services::database(), Config::default());
+        config.database.url = Some(database.url().to_owned().into());
+        nodes::migrate(&config.database);
+        lose_nothing(config);
+    }
+}
+
+/// Two phones type while the server compacts all the time and is killed.
+fn lose_nothing(config: Config) {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config { data: folder.path().join("server"), ..Config::default() };
+    let mut config = Config { data: folder.path().join("server"), ..config };
     eager(&mut config);
     config.listen.set_port(0);
     config.compaction.enabled = true;
