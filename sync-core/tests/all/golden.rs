@@ -91,6 +91,25 @@ fn run() -> Run {
     Run { device: device(1), base: FeedHead { n: 300, chain: Hash([6; 32]) }, items }
 }
 
+/// The item that begins an epoch, whatever it holds.
+fn epoch_run() -> Run {
+    let items = vec![Item::epoch(doc(1), b"an epoch".to_vec()), Item::delete(doc(2))];
+    Run { device: device(1), base: FeedHead { n: 300, chain: Hash([6; 32]) }, items }
+}
+
+/// A page with an epoch, and one that came too early.
+fn epoch_page() -> Page {
+    let mut page = page();
+    let (id, item) = (ChangeId { device: device(2), n: 77 }, Item::epoch(doc(1), b"an epoch".to_vec()));
+    let header = Header { id, kind: ItemKind::Epoch, doc: doc(1), hash: item.hash, verdict: Verdict::Applied };
+    page.entries.0.truncate(4);
+    page.entries.0.push(PageEntry::whole(Entry { header, body: Some(item.body) }));
+    let early = Verdict::Rejected(RejectCode::EpochEarly);
+    let header = Header { id: ChangeId { n: 78, ..id }, verdict: early, ..header };
+    page.entries.0.push(PageEntry::whole(Entry { header, body: None }));
+    Page { version: None, ..page }
+}
+
 fn page() -> Page {
     let header = |of: u8, n, kind, hash, verdict| Header {
         id: ChangeId { device: device(of), n },
@@ -233,6 +252,7 @@ pub fn frames() -> Vec<Frame> {
     };
     let mut frames = vec![
         frame("sync_request_both", true, &request(Some(run()), Some(pull.clone()))),
+        frame("sync_request_epoch", true, &request(Some(epoch_run()), None)),
         frame("sync_request_push", true, &request(Some(Run { items: Vec::new(), ..run() }), None)),
         frame("sync_request_pull", true, &request(None, Some(first))),
         frame("sync_request_neither", true, &request(None, None)),
@@ -244,6 +264,7 @@ pub fn frames() -> Vec<Frame> {
         frame("sync_response_forked", false, &response(Some(PushAnswer::Forked { acked }), None)),
         frame("sync_response_diverged", false, &response(None, Some(PullAnswer::Diverged { head: cursor }))),
         frame("sync_request_snapshots", true, &wishing),
+        frame("sync_response_epoch", false, &response(None, Some(PullAnswer::Page(epoch_page())))),
         frame("sync_response_exclusion", false, &response(None, Some(PullAnswer::Page(excluded())))),
         frame("sync_response_snapshots", false, &response(None, Some(PullAnswer::Page(folded())))),
         frame("sync_response_snapshot_part", false, &parted),

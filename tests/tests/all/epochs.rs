@@ -1,6 +1,7 @@
 //! Epochs: a document is begun anew under phones that write, sleep and come later, and nobody loses anything.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use sync_client_ffi::{Client, ClientError, Doc, DocId, Value, path};
 use sync_core::code::RejectCode;
@@ -8,7 +9,7 @@ use sync_server::Config;
 use sync_server::store::Store;
 use sync_server::store::snapshots::{Range, Snapshots};
 use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
-use sync_tests::rig::{PATIENCE, Rig};
+use sync_tests::rig::{PATIENCE, Rig, Seeded, ServerProcess, device, token};
 
 /// Folds early; no reader is waited for.
 fn eager(config: &mut Config) {
@@ -231,4 +232,117 @@ fn who_may_and_when() {
     for phone in [&behind, &bob] {
         assert_eq!(phone.open_doc(space, doc.id()).unwrap().json("").unwrap(), doc.json("").unwrap());
     }
+}
+
+/// A server that is put back to before an epoch is handed that back, and what was written upon it.
+#[test]
+fn an_epoch_that_a_server_lost_comes_back() {
+    let mut rig = Rig::with(eager);
+    let (ann, other) = (rig.phone("ann", 1), rig.phone("ann", 2));
+    let doc = new_doc(&ann);
+    churn(&doc, 5);
+    insert(&doc, "brown", "very ");
+    sync(&[&ann, &other]);
+    let backup = rig.folder().join("backup");
+    std::fs::create_dir(&backup).unwrap();
+    rig.stop();
+    copy(rig.data(), &backup);
+    rig.restart();
+    assert_eq!(doc.start_epoch().unwrap(), 1);
+    sync(&[&ann, &other]);
+    let of_other = other.open_doc(other.personal_space(), doc.id()).unwrap();
+    insert(&of_other, "fox", "new ");
+    sync(&[&other, &ann]);
+    let (heads, place) = (doc.heads().unwrap(), ann.log_position(ann.personal_space()).unwrap());
+    rig.stop();
+    copy(&backup, rig.data());
+    rig.restart();
+    sync(&[&other, &ann]);
+    assert_eq!(ann.log_position(ann.personal_space()).unwrap(), place);
+    assert_eq!((doc.epoch().unwrap(), doc.heads().unwrap()), (1, heads));
+    let fresh = rig.phone("ann", 3);
+    fresh.sync_once(PATIENCE).unwrap();
+    equal(&ann, &other, doc.id());
+    equal(&ann, &fresh, doc.id());
+    assert_eq!(doc.text("body").unwrap().unwrap(), "the quick very brown new fox");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let findings = runtime.block_on(async {
+        let store = SqliteStore::open(rig.data(), &SqliteOptions::default()).unwrap();
+        sync_server::verify::space(&store, ann.personal_space(), &mut |_| {}).await.unwrap().findings
+    });
+    assert_eq!(findings, []);
+}
+
+/// The files of a folder take the place of those in another one.
+fn copy(from: &Path, to: &Path) {
+    let files = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_file()).collect::<Vec<_>>()
+    };
+    for file in files(to) {
+        std::fs::remove_file(file).unwrap();
+    }
+    for file in files(from) {
+        std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+    }
+}
+
+/// Epochs on live connections, one after the other, while both type and the server is killed again and again.
+#[test]
+fn epochs_begin_over_live_connections_to_a_server_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config { data: folder.path().join("server"), ..Config::default() };
+    eager(&mut config);
+    config.listen.set_port(0);
+    let mut server = ServerProcess::configured(env!("CARGO_BIN_EXE_child").as_ref(), &config);
+    let phone = |number: u8| {
+        let token = token(&config.data, "ann", device(number));
+        Client::builder(folder.path().join(format!("{number}"))).server(server.url()).token(token).open().unwrap()
+    };
+    let (ann, other, fresh) = (phone(1), phone(2), phone(3));
+    let space = ann.personal_space();
+    let doc = new_doc(&ann);
+    sync(&[&ann, &other]);
+    let of_other = other.open_doc(space, doc.id()).unwrap();
+    for phone in [&ann, &other] {
+        phone.start().unwrap();
+    }
+    let mut random = Seeded::new("epochs");
+    let (mut written, mut tried) = (0, 0);
+    for round in 1..=6 {
+        while doc.epoch().unwrap() < round {
+            tried += 1;
+            assert!(tried < 200, "no epoch {round} begins");
+            for doc in [&doc, &of_other] {
+                doc.edit(|edit| _ = edit.splice("body", 0, 0, "x").increment("count", 1)).unwrap();
+                written += 1;
+            }
+            let kills = random.below(2) == 0;
+            // Only what is on the server, and read by all, can begin anew.
+            ann.sync_once(PATIENCE).unwrap();
+            other.sync_once(PATIENCE).unwrap();
+            ann.sync_once(PATIENCE).unwrap();
+            match doc.start_epoch() {
+                Ok(_) | Err(ClientError::Unsettled(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+            if kills {
+                std::thread::park_timeout(std::time::Duration::from_micros(random.below(20_000)));
+                server.kill();
+                server.restart();
+                ann.network_changed(true);
+                other.network_changed(true);
+            }
+            ann.sync_once(PATIENCE).unwrap();
+        }
+    }
+    for phone in [&ann, &other] {
+        phone.stop();
+    }
+    sync(&[&ann, &other, &fresh]);
+    println!("6 epochs begun, {tried} tries");
+    equal(&ann, &other, doc.id());
+    equal(&ann, &fresh, doc.id());
+    assert_eq!(doc.get("count").unwrap(), Some(Value::Counter(written)));
+    assert_eq!(doc.text("body").unwrap().unwrap(), format!("{}the quick brown fox", "x".repeat(written as usize)));
 }
