@@ -430,6 +430,8 @@ impl Session {
             StoreOutcome::Trouble(trouble) => {
                 state.backoff.reset();
                 state.trouble = Some(trouble);
+                // Nothing is under way any more: whoever tries again sends what is not acknowledged.
+                state.again = true;
             }
             StoreOutcome::Diverged => self.diverged(space, effects),
             StoreOutcome::Gap | StoreOutcome::Failed => {
