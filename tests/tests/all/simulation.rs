@@ -1,4 +1,4 @@
-//! Simulated worlds: cases that once broke a promise, and some seeds. `tests/run` runs thousands in release.
+//! Simulated worlds: cases that once broke a promise, and some seeds. `tests/run` runs thousands.
 
 use sync_tests::world::{Case, run};
 
