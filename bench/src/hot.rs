@@ -113,6 +113,7 @@ fn page(space: SpaceId, run: &Run, key: &ReceiptKey, cursor: &mut Cursor) -> Liv
             receipt,
             version: None,
             snapshots: Vec::new(),
+            times: None,
         },
     }
 }
@@ -133,6 +134,7 @@ fn answer(id: u64, space: SpaceId, run: &Run) -> LiveResponse {
         receipt: sync_core::log::Receipt::from_hash(run.base.chain),
         version: None,
         snapshots: Vec::new(),
+        times: None,
     };
     let push = PushAnswer::Taken { acked: run.end(), results, need: Vec::new() };
     LiveResponse::Answer { id, space, push: Some(push), pull: Some(PullAnswer::Page(own)), snapshot: None }

@@ -19,6 +19,7 @@ mod run;
 mod runs;
 mod snapshot;
 mod strict;
+mod times;
 
 pub use codec::{FrameError, at_fault, at_fault_json, decode, decode_json, encode, encode_json};
 pub use entries::{Entries, PageEntry};
@@ -26,6 +27,7 @@ pub use heal::{HandedBack, HealRequest, HealResponse};
 pub use live::{AccessToken, CloseCode, Limits, LiveRequest, LiveResponse, Peer, SpaceHead, Welcome};
 pub use runs::Runs;
 pub use snapshot::{Bytes, Snapshot, SnapshotPart, SnapshotWish};
+pub use times::Times;
 
 /// The version of the frames. The first field of each; a server answers in the version it was asked in.
 pub const SCHEMA: u16 = 1;
@@ -193,6 +195,10 @@ pub struct Page {
     /// Snapshots that cover entries up to one of this page, in the order of the log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<Snapshot>,
+    /// When the server took the entries, by its clock: for people alone. Earlier servers do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<u64>>))]
+    pub times: Option<Times>,
 }
 
 /// The answer to `GET /v1/spaces/{id}/version`.

@@ -64,6 +64,9 @@ pub struct Notice {
     /// What was added, whole; left out where it is large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<Entries>,
+    /// When that was; nodes of before do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_ms: Option<u64>,
 }
 
 /// Who shows what.

@@ -6,7 +6,9 @@ use sync_core::guard;
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::ledger::Role;
 use sync_core::limits::{PAGE_CHANGES_MAX, SNAPSHOT_PART_BYTES_MAX};
-use sync_core::wire::{Bytes, Entries, Page, Pull, PullAnswer, PushAnswer, Snapshot, SnapshotPart, SnapshotWish};
+use sync_core::wire::{
+    Bytes, Entries, Page, Pull, PullAnswer, PushAnswer, Snapshot, SnapshotPart, SnapshotWish, Times,
+};
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -131,7 +133,8 @@ pub(crate) async fn page(
             metrics::pulled(page.entries.len(), page.payload_bytes);
             let receipt = app.receipts.sign(space, &page.next);
             let (next, more, version, snapshots) = (page.next, page.more, page.version, page.snapshots);
-            Ok(PullAnswer::Page(Page { entries: Entries(page.entries), next, more, receipt, version, snapshots }))
+            let (entries, times) = (Entries(page.entries), Some(Times::of_ms(page.received_ms)));
+            Ok(PullAnswer::Page(Page { entries, next, more, receipt, version, snapshots, times }))
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Committed {
     pub head: Cursor,
     /// What was added to the log, in its order.
     pub entries: Vec<NewEntry>,
+    /// When that was, by the store's clock.
+    pub received_ms: u64,
 }
 
 /// What became of entries that a log had lost.
@@ -125,6 +127,8 @@ pub enum PageAnswer {
 pub struct LogPage {
     /// In log order.
     pub entries: Vec<PageEntry>,
+    /// When each of them was received, by the store's clock.
+    pub received_ms: Vec<u64>,
     /// What stands in for payloads that were left out, in log order.
     pub snapshots: Vec<Snapshot>,
     /// Payload bytes among them, and those of snapshots.

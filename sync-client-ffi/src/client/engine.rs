@@ -32,6 +32,7 @@ mod readonly;
 mod remake;
 mod rollback;
 mod schema;
+mod times;
 mod undo;
 
 pub(super) use fold::FoldRule;
@@ -541,6 +542,9 @@ fn append(
     row.own = row.own.next(kind, doc, hash);
     let FeedHead { n, chain } = row.own;
     let id = ChangeId { device, n };
-    writer.add_item(space, &NewItem { id, kind, doc, hash, payload, decided: None, own: Some((last_edit, chain)) })?;
+    writer.add_item(
+        space,
+        &NewItem { id, kind, doc, hash, payload, decided: None, taken_s: None, own: Some((last_edit, chain)) },
+    )?;
     writer.set_space(space, row)
 }

@@ -15,12 +15,16 @@ pub struct HistoryEntry {
     pub revision: Revision,
     /// Whether this device made it.
     pub own: bool,
+    /// When the server took it, by the server's clock, in milliseconds since 1970 and to the second. `None` until it has, and
+    /// where the server did not say: earlier ones do not, nor of what begins an epoch. What a server lost and was handed back has the
+    /// time of that. It is for people: nothing here goes by it.
+    pub taken_ms: Option<u64>,
 }
 
 impl Doc {
     /// The document's changes, newest first, at most `limit` of them and never more than
     /// [`HISTORY_MAX`](sync_core::limits::HISTORY_MAX); each stands in front of those that it was made upon. What is open is
-    /// sealed first. Changes carry no clock, so the history knows who and what, and not when.
+    /// sealed first. Changes carry no clock: when they were made nobody knows, but when the server took them.
     ///
     /// ```no_run
     /// # fn f(doc: &sync_client_ffi::Doc) -> Result<(), sync_client_ffi::ClientError> {
@@ -35,11 +39,13 @@ impl Doc {
         self.seal()?;
         let revisions = self.with(|_, document| document.history(limit))?;
         let engine = self.client.engine();
-        let entry = |revision: Revision| {
+        let hashes: Vec<Hash> = revisions.iter().map(|revision| revision.hash).collect();
+        let times = engine.times(self.space(), self.id(), &hashes)?;
+        let entry = |(revision, taken_ms): (Revision, _)| {
             let own = revision.actor.is_some_and(|actor| engine.is_own(actor.device()));
-            HistoryEntry { revision, own }
+            HistoryEntry { revision, own, taken_ms }
         };
-        Ok(revisions.into_iter().map(entry).collect())
+        Ok(revisions.into_iter().zip(times).map(entry).collect())
     }
 
     /// The value at a path as JSON text, as it was when exactly the changes `at`, and those that they were made upon, were

@@ -19,6 +19,7 @@ mod removed;
 mod rollback;
 mod snapshots;
 mod spaces;
+mod times;
 mod wipe;
 
 pub(super) use documents::Changes;

@@ -7,7 +7,7 @@ use super::error::RejoinError;
 use super::path::parse;
 use crate::client;
 
-/// A change of a document, as its history tells of it. It knows no clock.
+/// A change of a document, as its history tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct HistoryEntry {
     /// Its hash, in hexadecimal digits.
@@ -20,17 +20,21 @@ pub struct HistoryEntry {
     pub operations: u64,
     /// The hashes of the changes that it was made upon.
     pub deps: Vec<String>,
+    /// When the server took it, by the server's clock, in milliseconds since 1970 and to the second. Nothing until it has, and where
+    /// the server did not say: earlier ones do not, nor of what begins an epoch.
+    pub taken_ms: Option<u64>,
 }
 
 impl From<client::HistoryEntry> for HistoryEntry {
     fn from(entry: client::HistoryEntry) -> Self {
-        let client::HistoryEntry { revision, own } = entry;
+        let client::HistoryEntry { revision, own, taken_ms } = entry;
         Self {
             hash: revision.hash.to_string(),
             device: revision.actor.map(|actor| actor.device()),
             own,
             operations: revision.operations,
             deps: revision.deps.iter().map(Hash::to_string).collect(),
+            taken_ms,
         }
     }
 }
@@ -38,7 +42,8 @@ impl From<client::HistoryEntry> for HistoryEntry {
 #[uniffi::export]
 impl Document {
     /// The document's changes, newest first: at most `limit`, and never more than 1,000. Each stands in front of those that it
-    /// was made upon. Changes carry no clock, so the history knows who and what, and not when.
+    /// was made upon. Changes carry no clock: when they were made nobody knows, but when the server took
+    /// them.
     #[uniffi::method(default(limit = 100))]
     pub fn history(&self, limit: u32) -> Result<Vec<HistoryEntry>, RejoinError> {
         Ok(self.with(|doc| doc.history(limit as usize))?.into_iter().map(Into::into).collect())

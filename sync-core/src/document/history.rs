@@ -11,7 +11,7 @@ use crate::id::{Actor, Hash};
 use crate::limits::HISTORY_MAX;
 use crate::value::{Path, Value};
 
-/// A change, as the history tells of it. It knows no clock.
+/// A change, as the history tells of it. It carries no clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
     /// The change's hash.

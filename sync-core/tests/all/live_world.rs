@@ -300,7 +300,7 @@ impl World {
         };
         let entries = Entries(entries.iter().map(shown).collect());
         let receipt = ReceiptKey::new([1; 32]).sign(space, &next);
-        Page { entries, next, more, receipt, version: None, snapshots: Vec::new() }
+        Page { entries, next, more, receipt, version: None, snapshots: Vec::new(), times: None }
     }
 
     fn serve(&mut self, request: &SyncRequest) -> SyncResponse {

@@ -183,8 +183,15 @@ impl World {
         let push = request.push.clone().map(|run| server.push(Push::check("writer".to_owned(), run)));
         let next: Cursor = server.head();
         let receipt = ReceiptKey::new([1; 32]).sign(request.space, &next);
-        let page =
-            Page { entries: Entries::default(), next, more: false, receipt, version: None, snapshots: Vec::new() };
+        let page = Page {
+            entries: Entries::default(),
+            next,
+            more: false,
+            receipt,
+            version: None,
+            snapshots: Vec::new(),
+            times: None,
+        };
         SyncResponse { schema: SCHEMA, push, pull: Some(PullAnswer::Page(page)), snapshot: None }
     }
 

@@ -47,7 +47,14 @@ fn notice(space: SpaceId, seq: u64) -> BusMessage {
     let place = |seq| Cursor { seq, chain: Hash([seq as u8; 32]) };
     let receipt = Receipt::from_hash(Hash([9; 32]));
     let entries = Some(Entries::default());
-    BusMessage::Log(Notice { space, from: place(seq - 1), next: place(seq), receipt, entries })
+    BusMessage::Log(Notice {
+        space,
+        from: place(seq - 1),
+        next: place(seq),
+        receipt,
+        entries,
+        received_ms: Some(seq * 1_000),
+    })
 }
 
 fn presence(space: SpaceId, session: u64) -> BusMessage {

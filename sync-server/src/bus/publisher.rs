@@ -32,7 +32,8 @@ impl Publisher {
         let (from, next) = (committed.before, committed.head);
         let receipt = self.receipts.sign(space, &next);
         let entries = small(std::mem::take(&mut committed.entries)).map(Entries);
-        self.bus.publish(BusMessage::Log(Notice { space, from, next, receipt, entries }));
+        let received_ms = Some(committed.received_ms);
+        self.bus.publish(BusMessage::Log(Notice { space, from, next, receipt, entries, received_ms }));
     }
 }
 

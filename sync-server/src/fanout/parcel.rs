@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sync_core::feed::Body;
 use sync_core::id::{DeviceId, SpaceId};
 use sync_core::log::{Cursor, Header, Verdict};
-use sync_core::wire::{self, Entries, LiveResponse, Page, PageEntry};
+use sync_core::wire::{self, Entries, LiveResponse, Page, PageEntry, Times};
 
 use crate::bus::{ENTRY_BYTES, Notice};
 
@@ -91,6 +91,11 @@ pub(crate) fn merged(parcels: &[Arc<Parcel>], reader: DeviceId) -> Option<Page> 
 /// There is at least one.
 fn page(parcels: &[&Parcel], reader: DeviceId) -> Page {
     let last = &parcels[parcels.len() - 1].notice;
+    // Where one of them does not say when it was, the page does not either.
+    let received = parcels.iter().map(|parcel| Some((parcel.entries().len(), parcel.notice.received_ms?)));
+    let received: Option<Vec<_>> = received.collect();
+    let times =
+        received.map(|all| Times::of_ms(all.into_iter().flat_map(|(count, at)| std::iter::repeat_n(at, count))));
     let entries = parcels.iter().flat_map(|parcel| parcel.entries());
     let entries = entries.map(|entry| for_reader(entry, reader)).collect();
     Page {
@@ -100,6 +105,7 @@ fn page(parcels: &[&Parcel], reader: DeviceId) -> Page {
         receipt: last.receipt,
         version: None,
         snapshots: Vec::new(),
+        times,
     }
 }
 

@@ -57,7 +57,14 @@ fn at(seq: u64) -> Cursor {
 
 fn notice(space: SpaceId, seq: u64) -> BusMessage {
     let (receipt, entries) = (Receipt::from_hash(Hash([0; 32])), Some(Entries::default()));
-    BusMessage::Log(Notice { space, from: at(seq - 1), next: at(seq), receipt, entries })
+    BusMessage::Log(Notice {
+        space,
+        from: at(seq - 1),
+        next: at(seq),
+        receipt,
+        entries,
+        received_ms: Some(seq * 1_000),
+    })
 }
 
 fn presence(space: SpaceId, device: DeviceId, session: u64, data: Option<&[u8]>) -> Presence {

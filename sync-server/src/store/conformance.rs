@@ -36,7 +36,7 @@ pub use exclusions::exclusions;
 pub use heal::{places, taking_back, taking_back_into_a_log_that_grew};
 pub use idempotency::{idempotency, leases, one_of_many_claims};
 pub use lifecycle::lifecycle;
-pub use pages::{diverged_cursors, pages_and_budgets};
+pub use pages::{diverged_cursors, pages_and_budgets, times};
 pub use registry::registry;
 pub use snapshots::snapshots;
 
@@ -53,6 +53,7 @@ pub async fn all(store: Arc<dyn Store>) {
     texts(plain).await;
     members(plain).await;
     pages_and_budgets(plain).await;
+    times(plain).await;
     diverged_cursors(plain).await;
     taking_back(plain).await;
     taking_back_into_a_log_that_grew(plain).await;

@@ -37,7 +37,7 @@ impl Store for Told {
             Word::Commit => {
                 let answers = pushes.iter().map(|push| PushAnswer::Behind { acked: push.base }).collect();
                 let start = Cursor::start(space);
-                Ok(Committed { answers, before: start, head: start, entries: Vec::new() })
+                Ok(Committed { answers, before: start, head: start, entries: Vec::new(), received_ms: 0 })
             }
             Word::Fail => Err(StoreError::Unavailable("full".into())),
             Word::Panic => panic!("on purpose"),

@@ -28,6 +28,7 @@ mod simulation;
 mod store;
 mod sync;
 mod tidy;
+mod times;
 mod transfer;
 mod upgrades;
 mod window;

@@ -41,7 +41,8 @@ pub(in crate::client) struct Stored {
 /// An answer on its way into the store.
 pub(in crate::client) struct Intake {
     verdicts: Option<Verdicts>,
-    entries: std::vec::IntoIter<PageEntry>,
+    /// Each with when the server took it.
+    entries: std::vec::IntoIter<(PageEntry, Option<u64>)>,
     /// What stands in for payloads that they lack, in the order of the log.
     snapshots: VecDeque<Snapshot>,
     /// Whether they lack any: nothing of them is shown before that is here.
@@ -116,14 +117,16 @@ impl Engine {
                 Fit::Stale => (Vec::new(), End::Nothing { more: page.more }),
                 Fit::Behind { known } => {
                     let (next, receipt, more, version) = (page.next, page.receipt, page.more, page.version);
-                    let mut entries = page.entries.0;
-                    entries.drain(..known);
+                    let times = page.times.filter(|times| times.0.len() == page.entries.0.len());
+                    let mut times = times.map_or_else(Vec::new, |times| times.0).into_iter();
+                    let entries = page.entries.0.into_iter().map(|entry| (entry, times.next()));
+                    let entries: Vec<_> = entries.skip(known).collect();
                     snapshots = page.snapshots.into();
                     (entries, End::Page { next, receipt, more, version })
                 }
             },
         };
-        let holds = entries.iter().any(|entry| is_left_out(entry, self.device) || begins_epoch(entry));
+        let holds = entries.iter().any(|(entry, _)| is_left_out(entry, self.device) || begins_epoch(entry));
         let (entries, part) = (entries.into_iter(), response.snapshot);
         Ok(Intake { verdicts, entries, snapshots, holds, part, end, life })
     }
@@ -166,10 +169,10 @@ impl Engine {
             return Err(ClientError::NoSpace);
         }
         let verdicts = intake.verdicts.take();
-        let part: Vec<PageEntry> = intake.entries.by_ref().take(STORED_AT_ONCE_MAX).collect();
+        let part: Vec<_> = intake.entries.by_ref().take(STORED_AT_ONCE_MAX).collect();
         let last = intake.entries.len() == 0;
         // What is typed upon what goes away now joins the feed first; later its journal would have nothing to stand on.
-        if verdicts.as_ref().is_some_and(Verdicts::refuse) || part.iter().any(|entry| goes_away(entry, device)) {
+        if verdicts.as_ref().is_some_and(Verdicts::refuse) || part.iter().any(|(entry, _)| goes_away(entry, device)) {
             self.seal(space, None)?;
         }
         let state = self.spaces.get(&space).ok_or(ClientError::NoSpace)?;
@@ -214,6 +217,9 @@ impl Engine {
                             Effects::take_snapshot(writer, space, &snapshot)?;
                         }
                     }
+                }
+                for (doc, times) in std::mem::take(&mut effects.times) {
+                    writer.keep_times(space, doc, &times)?;
                 }
                 let mut passed = Vec::new();
                 if let (true, Some(held)) = (last, effects.held)

@@ -127,6 +127,8 @@ pub(super) struct Effects {
     pub(super) passed: Vec<DocId>,
     /// Documents that are in the list now and were not before.
     pub(super) created: BTreeSet<DocId>,
+    /// When changes were taken that a snapshot stands in for.
+    pub(super) times: BTreeMap<DocId, Vec<(Hash, u64)>>,
     /// Documents that others have changed.
     pub(super) touched: BTreeSet<DocId>,
     /// What the space shows while something in it is missing.
@@ -144,14 +146,14 @@ pub(super) struct Effects {
 type Done = std::result::Result<(), StoreError>;
 
 impl Effects {
-    /// Stores an entry and moves the cursor behind it; or notes the trouble with it, and leaves it.
+    /// Stores an entry, with when it was taken, and moves the cursor behind it; or notes the trouble with it, and leaves it.
     pub(super) fn take(
         &mut self,
         writer: &Writer<'_>,
         space: SpaceId,
         feeds: &FeedHeads,
         device: DeviceId,
-        mut entry: PageEntry,
+        (mut entry, taken_s): (PageEntry, Option<u64>),
         cursor: &mut Cursor,
     ) -> Done {
         if entry.kind == ItemKind::Exclude {
@@ -174,8 +176,11 @@ impl Effects {
         if entry.header.id.device == device {
             self.decide_own(writer, space, entry.header.id, next.seq, entry.header.verdict)?;
             self.restore_payload(writer, space, &entry)?;
+            if let Some(taken_s) = taken_s {
+                writer.set_taken(space, entry.header.id, taken_s)?;
+            }
         } else {
-            self.take_foreign(writer, space, feeds, next.seq, &entry)?;
+            self.take_foreign(writer, space, feeds, (next.seq, taken_s), &entry)?;
         }
         if left_out && self.trouble.is_none() && writer.payload(space, entry.header.id)?.is_none() {
             writer.open_hole(space, entry.header.doc, next.seq)?;
@@ -262,7 +267,7 @@ impl Effects {
         writer: &Writer<'_>,
         space: SpaceId,
         feeds: &FeedHeads,
-        seq: u64,
+        (seq, taken_s): (u64, Option<u64>),
         entry: &Entry,
     ) -> Done {
         let header = &entry.header;
@@ -270,6 +275,9 @@ impl Effects {
         let known = self.feeds.get(&device).copied().or_else(|| feeds.get(device));
         let at = known.unwrap_or_else(|| FeedHead::start(space, device));
         if header.id.n <= at.n {
+            if let Some(taken_s) = taken_s {
+                writer.set_taken(space, header.id, taken_s)?;
+            }
             return match writer.own_chain(space, device, header.id.n)? {
                 // This device wrote it under an earlier name.
                 Some(_) => self.decide_own(writer, space, header.id, seq, header.verdict),
@@ -291,7 +299,12 @@ impl Effects {
             }
             Some(Body::Epoch { bytes }) => Some(bytes.as_slice()),
             // What a snapshot stands in for leaves nothing here but its place in the feed.
-            None if header.kind == ItemKind::Change && header.verdict == Verdict::Applied => return Ok(()),
+            None if header.kind == ItemKind::Change && header.verdict == Verdict::Applied => {
+                if let Some(taken_s) = taken_s {
+                    self.times.entry(header.doc).or_default().push((header.hash, taken_s));
+                }
+                return Ok(());
+            }
             _ => None,
         };
         if sync_core::mutation!("entry-not-stored") && header.id.n % 5 == 4 {
@@ -299,7 +312,7 @@ impl Effects {
         }
         let decided = Some((seq, header.verdict));
         let (id, kind, doc, hash) = (header.id, header.kind, header.doc, header.hash);
-        writer.add_item(space, &NewItem { id, kind, doc, hash, payload, decided, own: None })
+        writer.add_item(space, &NewItem { id, kind, doc, hash, payload, decided, taken_s, own: None })
     }
 
     /// An entry that came by another way before, or stood elsewhere in a log that the server lost.

@@ -70,6 +70,7 @@ impl Writer<'_> {
              ORDER BY seq DESC LIMIT 1)",
             params![space.as_bytes(), doc.as_bytes()],
         )?;
+        self.forget_times(space, doc)?;
         self.run(
             "DELETE FROM exclusions WHERE space_id = ?1 AND doc_id = ?2 AND (seq IS NULL OR \
              seq < (SELECT seq FROM items WHERE space_id = ?1 AND doc_id = ?2 AND kind = 5 AND verdict = 0 \

@@ -20,6 +20,8 @@ pub(in crate::client) struct NewItem<'a> {
     pub(in crate::client) payload: Option<&'a [u8]>,
     /// The place in the log and the verdict, of an item that comes from the server.
     pub(in crate::client) decided: Option<(u64, Verdict)>,
+    /// When the server took it, where it said so: seconds since 1970.
+    pub(in crate::client) taken_s: Option<u64>,
     /// The number of the last edit in it, and the chain's value after it, of an own item.
     pub(in crate::client) own: Option<(u64, Hash)>,
 }
@@ -37,9 +39,11 @@ pub(in crate::client) struct KnownItem {
 impl Writer<'_> {
     pub(in crate::client) fn add_item(&self, space: SpaceId, item: &NewItem<'_>) -> Result<()> {
         self.run(
-            "INSERT INTO items (space_id, device_id, n, kind, doc_id, hash, payload, seq, verdict, last_edit, chain) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
-             ON CONFLICT (space_id, device_id, n) DO UPDATE SET payload = ?7, seq = ?8, verdict = ?9 WHERE hash = ?6",
+            "INSERT INTO items (space_id, device_id, n, kind, doc_id, hash, payload, seq, verdict, last_edit, chain, \
+                                taken_s) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+             ON CONFLICT (space_id, device_id, n) DO UPDATE SET payload = ?7, seq = ?8, verdict = ?9, taken_s = ?12 \
+             WHERE hash = ?6",
             params![
                 space.as_bytes(),
                 item.id.device.as_bytes(),
@@ -52,6 +56,7 @@ impl Writer<'_> {
                 item.decided.map(|(_, verdict)| verdict.number()),
                 item.own.map(|(edit, _)| edit),
                 item.own.map(|(_, chain)| chain.0),
+                item.taken_s,
             ],
         )?;
         Ok(())

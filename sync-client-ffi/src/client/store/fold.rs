@@ -151,6 +151,7 @@ impl Writer<'_> {
             ),
             params![id, key, after, foldable.through, device.as_bytes()],
         )?;
+        self.keep_times_through(space, doc, foldable.through)?;
         self.run(
             &format!(
                 "DELETE FROM items WHERE {FOLDED} AND out = 0 AND arrival NOT IN ({BEFORE_REFUSED}) AND NOT EXISTS (SELECT 1 FROM remade r WHERE r.space_id = ?1 AND \

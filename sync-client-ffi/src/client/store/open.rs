@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../../migrations/client/V5__long_life.sql"),
     include_str!("../../../../migrations/client/V6__epochs_and_folds.sql"),
     include_str!("../../../../migrations/client/V7__exclusions.sql"),
+    include_str!("../../../../migrations/client/V8__times.sql"),
 ];
 /// "Rejn", so that a foreign SQLite file is not taken for a store.
 const APPLICATION_ID: i32 = 0x5265_6a6e;

@@ -26,6 +26,7 @@ impl Writer<'_> {
             "quarantine",
             "remade",
             "exclusions",
+            "times",
             "spaces",
         ] {
             self.run(&format!("DELETE FROM {table} WHERE space_id = ?1"), key)?;

@@ -105,6 +105,7 @@ impl Writer<'_> {
         for table in ["holes", "snapshots", "snapshot_parts"] {
             self.run(&format!("DELETE FROM {table} WHERE space_id = ?1 AND doc_id = ?2"), key)?;
         }
+        self.forget_times(space, doc)?;
         self.forget_exclusions(space, doc)
     }
 
@@ -218,6 +219,11 @@ impl Writer<'_> {
             [id],
         )?;
         self.run("UPDATE snapshots SET coming = 0 WHERE space_id = ?1 AND coming = 1", [id])?;
+        for doc in self.docs("SELECT doc_id FROM holes WHERE space_id = ?1", [id])? {
+            if let Some((covered, _)) = self.snapshot(space, doc)? {
+                self.keep_times_through(space, doc, covered)?;
+            }
+        }
         self.run(
             "DELETE FROM items WHERE space_id = ?1 AND kind = 2 AND device_id <> ?2 \
              AND doc_id IN (SELECT doc_id FROM holes WHERE space_id = ?1) AND seq <= \

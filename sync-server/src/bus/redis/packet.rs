@@ -99,7 +99,14 @@ mod tests {
         for entries in [vec![entry(NOTICE_BYTES_MAX)], (0..most).map(|_| entry(0)).collect()] {
             let place = Cursor { seq: u64::MAX, chain: Hash([255; 32]) };
             let receipt = Receipt::from_hash(Hash([255; 32]));
-            let notice = Notice { space: SPACE, from: place, next: place, receipt, entries: Some(Entries(entries)) };
+            let notice = Notice {
+                space: SPACE,
+                from: place,
+                next: place,
+                receipt,
+                entries: Some(Entries(entries)),
+                received_ms: None,
+            };
             assert!(pack(NodeId::random(), &BusMessage::Log(notice)).is_some());
         }
     }

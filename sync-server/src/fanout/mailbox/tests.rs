@@ -38,7 +38,7 @@ fn entry(device: DeviceId, seq: u64, bytes: usize) -> PageEntry {
 fn notice(space: SpaceId, seq: u64, device: DeviceId, bytes: usize) -> Arc<Parcel> {
     let receipt = Receipt::from_hash(Hash([0; 32]));
     let entries = Some(Entries(vec![entry(device, seq, bytes)]));
-    Arc::new(Parcel::new(Notice { space, from: at(seq - 1), next: at(seq), receipt, entries }))
+    Arc::new(Parcel::new(Notice { space, from: at(seq - 1), next: at(seq), receipt, entries, received_ms: None }))
 }
 
 fn page(from: u64, to: u64, more: bool) -> Page {
@@ -50,6 +50,7 @@ fn page(from: u64, to: u64, more: bool) -> Page {
         receipt: Receipt::from_hash(Hash([0; 32])),
         version: None,
         snapshots: Vec::new(),
+        times: None,
     }
 }
 
@@ -119,11 +120,25 @@ fn a_hole_is_read_from_the_log() {
     let forked = {
         let receipt = Receipt::from_hash(Hash([0; 32]));
         let from = Cursor { seq: 5, chain: Hash::of(&[b"another life"]) };
-        Arc::new(Parcel::new(Notice { space: SPACE, from, next: at(6), receipt, entries: Some(Entries::default()) }))
+        Arc::new(Parcel::new(Notice {
+            space: SPACE,
+            from,
+            next: at(6),
+            receipt,
+            entries: Some(Entries::default()),
+            received_ms: None,
+        }))
     };
     let large = {
         let receipt = Receipt::from_hash(Hash([0; 32]));
-        Arc::new(Parcel::new(Notice { space: SPACE, from: at(5), next: at(6), receipt, entries: None }))
+        Arc::new(Parcel::new(Notice {
+            space: SPACE,
+            from: at(5),
+            next: at(6),
+            receipt,
+            entries: None,
+            received_ms: None,
+        }))
     };
     for (what, parcel) in [("lost", notice(SPACE, 7, WRITER, 10)), ("forked", forked), ("large", large)] {
         let mailbox = following(5);

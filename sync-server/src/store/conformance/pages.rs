@@ -52,6 +52,28 @@ pub async fn pages_and_budgets(store: &dyn Store) {
     assert!(page(store, space, everything(ann.device)).await.entries.iter().all(|entry| entry.body.is_some()));
 }
 
+/// Pages say when their entries were received: those of one commit together, as the commit was told.
+pub async fn times(store: &dyn Store) {
+    let (space, mut ann) = space(store).await;
+    let mut told = Vec::new();
+    for count in [2, 1, 3] {
+        let push = ann.push((0..count).map(|_| create(new_doc())).collect());
+        let committed = store.commit(space, vec![push]).await.expect("a commit");
+        assert_eq!(committed.entries.len(), count);
+        told.extend(std::iter::repeat_n(committed.received_ms, count));
+    }
+    let now_ms = crate::Clock::default().now_ms();
+    assert!(told.iter().all(|at| at.abs_diff(now_ms) < 60 * 60 * 1_000), "{told:?} is not about {now_ms}");
+    for reader in [ann.device, DeviceId::from_random(random())] {
+        let own = PageRequest { own: false, ..everything(reader) };
+        assert_eq!(page(store, space, own).await.received_ms, told);
+    }
+    let first = page(store, space, PageRequest { changes_max: 3, ..everything(ann.device) }).await;
+    assert_eq!(first.received_ms, told[..3]);
+    let rest = page(store, space, PageRequest { since: Some(first.next), ..everything(ann.device) }).await;
+    assert_eq!(rest.received_ms, told[3..]);
+}
+
 /// A place that the log does not hold is told from one where nothing is new.
 pub async fn diverged_cursors(store: &dyn Store) {
     let (space, mut ann) = space(store).await;

@@ -23,8 +23,10 @@ use super::row::{self, uuid};
 use super::session::Session;
 
 /// Other commits to the space wait behind this. Who then reads what they wrote must see it: each statement its own moment.
-const LOCK: &str =
-    "SELECT head_seq, head_chain, documents_total, closed FROM spaces WHERE space_id = $1 FOR NO KEY UPDATE";
+/// The last column is what the log's rows get as the time at which they were received.
+const LOCK: &str = "
+    SELECT head_seq, head_chain, documents_total, closed, (extract(epoch FROM now()) * 1000)::bigint
+    FROM spaces WHERE space_id = $1 FOR NO KEY UPDATE";
 const COMMIT: &str = "COMMIT";
 
 /// Everything that pushes are judged against, in one statement. Each lookup by several keys is a subquery that cannot be
@@ -156,7 +158,7 @@ pub(super) async fn group(
     space: SpaceId,
     pushes: Vec<Push>,
 ) -> Result<Committed, StoreError> {
-    let mut ledger = load(client, pool.begin(), space, &Wanted::of(&pushes)).await?;
+    let (mut ledger, received_ms) = load(client, pool.begin(), space, &Wanted::of(&pushes)).await?;
     let before = ledger.head;
     let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
     let decision = ledger.decide(pushes);
@@ -173,7 +175,7 @@ pub(super) async fn group(
     for (at, (pushed, outcome)) in pushed.iter().zip(&decision.outcomes).enumerate() {
         answers.push(pushed.answer(&ledger, outcome, std::mem::take(&mut known[at])));
     }
-    Ok(Committed { answers, before, head: ledger.head, entries: decision.entries })
+    Ok(Committed { answers, before, head: ledger.head, entries: decision.entries, received_ms })
 }
 
 /// Takes back what the log lost, in as many round trips.
@@ -183,7 +185,7 @@ pub(super) async fn take_back(
     space: SpaceId,
     lost: Vec<Lost>,
 ) -> Result<Healed, StoreError> {
-    let mut ledger = load(client, pool.begin(), space, &Lost::wanted(&lost)).await?;
+    let (mut ledger, received_ms) = load(client, pool.begin(), space, &Lost::wanted(&lost)).await?;
     let before = ledger.head;
     let (decision, became) = ledger.take_back(lost);
     write_seldom(client, &ledger, &decision).await?;
@@ -192,7 +194,8 @@ pub(super) async fn take_back(
         write(client, &ledger, &decision),
         async { Ok(client.batch_execute(COMMIT).await?) },
     )?;
-    let committed = Committed { answers: Vec::new(), before, head: ledger.head, entries: decision.entries };
+    let entries = decision.entries;
+    let committed = Committed { answers: Vec::new(), before, head: ledger.head, entries, received_ms };
     Ok(Healed { committed, became })
 }
 
@@ -203,7 +206,7 @@ pub(super) async fn fill(
     space: SpaceId,
     filling: Filling,
 ) -> Result<Option<Cursor>, StoreError> {
-    let (mut ledger, standing) = read(client, pool.begin(), space, &Lost::wanted(&filling.entries)).await?;
+    let (mut ledger, standing, _) = read(client, pool.begin(), space, &Lost::wanted(&filling.entries)).await?;
     if standing != Standing::Filling || ledger.head != filling.base {
         client.batch_execute("ROLLBACK").await?;
         return Ok(None);
@@ -224,13 +227,14 @@ pub(super) async fn fill(
     Ok(Some(ledger.head))
 }
 
-async fn load(client: &Session, begin: &str, space: SpaceId, wanted: &Wanted) -> Result<Ledger, StoreError> {
-    let (ledger, standing) = read(client, begin, space, wanted).await?;
+/// Also the time at which what is written now is received.
+async fn load(client: &Session, begin: &str, space: SpaceId, wanted: &Wanted) -> Result<(Ledger, u64), StoreError> {
+    let (ledger, standing, received_ms) = read(client, begin, space, wanted).await?;
     if let Err(error) = standing.pass() {
         client.batch_execute(COMMIT).await?;
         return Err(error);
     }
-    Ok(ledger)
+    Ok((ledger, received_ms))
 }
 
 async fn read(
@@ -238,7 +242,7 @@ async fn read(
     begin: &str,
     space: SpaceId,
     wanted: &Wanted,
-) -> Result<(Ledger, Standing), StoreError> {
+) -> Result<(Ledger, Standing, u64), StoreError> {
     let id = uuid(space.as_bytes());
     let of_space: [(&(dyn ToSql + Sync), Type); 1] = [(&id, Type::UUID)];
     let ((), locked, found) = try_join!(
@@ -271,7 +275,7 @@ async fn read(
         let rows = client.query_typed(BEHIND, &of).await?;
         ledger.behind.insert((doc, hash), rows.iter().map(|found| row::get(found, 0)).collect::<Result<_, _>>()?);
     }
-    Ok((ledger, Standing::from_number(row::get::<i16>(locked, 3)?.into())?))
+    Ok((ledger, Standing::from_number(row::get::<i16>(locked, 3)?.into())?, row::number(locked, 4)?))
 }
 
 /// The rows of [`FACTS`].

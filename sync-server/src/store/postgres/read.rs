@@ -32,7 +32,8 @@ const ENTRIES: &str = "
            CASE WHEN e.stands AND e.inlined > 0 THEN (
                SELECT p.bytes FROM snapshot_parts p
                WHERE p.space_id = $1 AND p.doc_id = e.doc_id AND p.hash = e.snapshot AND p.part = 0) END,
-           CASE WHEN e.stands THEN (SELECT g.bytes FROM grafts g WHERE g.space_id = $1 AND g.doc_id = e.doc_id) END
+           CASE WHEN e.stands THEN (SELECT g.bytes FROM grafts g WHERE g.space_id = $1 AND g.doc_id = e.doc_id) END,
+           (extract(epoch FROM e.received_at) * 1000)::bigint
     FROM (SELECT m.*, row_number() OVER upwards AS place,
                  sum(CASE WHEN m.carries THEN m.payload_bytes ELSE 0 END + CASE WHEN m.stands THEN m.inlined ELSE 0 END)
                      OVER upwards AS total
@@ -43,7 +44,7 @@ const ENTRIES: &str = "
                              l.kind = 2 AND l.verdict = 0 AND (coalesce(d.deleted, false) OR coalesce(l.seq < d.epoch_seq, false) OR coalesce(
                                  l.seq <= s.seq AND (s.below_seq > $7 OR ($7 = 0 AND s.size + $8 * s.changes < s.payload_bytes)),
                                  false)) AS left_out
-                      FROM (SELECT seq, chain, device_id, n, kind, doc_id, hash, verdict, payload_bytes
+                      FROM (SELECT seq, chain, device_id, n, kind, doc_id, hash, verdict, payload_bytes, received_at
                             FROM log WHERE space_id = $1 AND seq > $2 ORDER BY seq LIMIT $5) l
                       LEFT JOIN LATERAL (
                           SELECT deleted_seq IS NOT NULL AS deleted, epoch_seq FROM documents
@@ -115,8 +116,8 @@ fn read_page(
     if !holds(space, &head, &since, chain)? {
         return Ok(PageAnswer::Diverged { head });
     }
-    let (mut entries, mut snapshots, mut payload_bytes, mut next) =
-        (Vec::with_capacity(found.len()), Vec::new(), 0, since);
+    let (mut entries, mut received_ms) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+    let (mut snapshots, mut payload_bytes, mut next) = (Vec::new(), 0, since);
     for found in found {
         let header = row::header(found, 2)?;
         let own = header.id.device == request.reader && !request.own && header.verdict == Verdict::Applied;
@@ -131,6 +132,7 @@ fn read_page(
             payload_bytes += bytes;
             PageEntry::whole(Entry { header, body })
         });
+        received_ms.push(row::get::<i64>(found, 16)?.max(0).cast_unsigned());
         next = cursor(found, 0)?;
         if row::get(found, 10)? {
             let snapshot = snapshot(found, &header, next.seq)?;
@@ -139,7 +141,7 @@ fn read_page(
         }
     }
     let more = next.seq < head.seq;
-    Ok(PageAnswer::Page(LogPage { entries, snapshots, payload_bytes, next, more, version: None }))
+    Ok(PageAnswer::Page(LogPage { entries, received_ms, snapshots, payload_bytes, next, more, version: None }))
 }
 
 /// The snapshot of an entry's document, which ends in that entry, with its bytes where they are few.

@@ -30,7 +30,8 @@ pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) 
     let before = ledger.head;
     let pushed: Vec<Pushed> = pushes.iter().map(Pushed::of).collect();
     let decision = ledger.decide(pushes);
-    write(connection, &ledger, &decision)?;
+    let received_ms = now_ms();
+    write(connection, &ledger, &decision, received_ms)?;
     let outcomes = pushed.iter().zip(&decision.outcomes);
     let answers = outcomes.map(|(pushed, outcome)| {
         let stretch = pushed.duplicates(outcome);
@@ -38,7 +39,8 @@ pub(super) fn group(connection: &Connection, space: SpaceId, pushes: Vec<Push>) 
         Ok(pushed.answer(&ledger, outcome, known))
     });
     let answers = answers.collect::<Result<_, StoreError>>()?;
-    Ok(Committed { answers, before, head: ledger.head, entries: decision.entries })
+    let received_ms = received_ms.cast_unsigned();
+    Ok(Committed { answers, before, head: ledger.head, entries: decision.entries, received_ms })
 }
 
 /// Takes back what the log lost.
@@ -47,9 +49,11 @@ pub(super) fn take_back(connection: &mut Connection, space: SpaceId, lost: Vec<L
     let mut ledger = load(&transaction, space, Standing::Open, &Lost::wanted(&lost))?;
     let before = ledger.head;
     let (decision, became) = ledger.take_back(lost);
-    write(&transaction, &ledger, &decision)?;
+    let received_ms = now_ms();
+    write(&transaction, &ledger, &decision, received_ms)?;
     transaction.commit()?;
-    let committed = Committed { answers: Vec::new(), before, head: ledger.head, entries: decision.entries };
+    let (entries, received_ms) = (decision.entries, received_ms.cast_unsigned());
+    let committed = Committed { answers: Vec::new(), before, head: ledger.head, entries, received_ms };
     Ok(Healed { committed, became })
 }
 
@@ -66,7 +70,7 @@ pub(super) fn fill(
     }
     let mut ledger = load(&transaction, space, Standing::Filling, &Lost::wanted(&filling.entries))?;
     let (decision, _) = ledger.take_back(filling.entries);
-    write(&transaction, &ledger, &decision)?;
+    write(&transaction, &ledger, &decision, now_ms())?;
     {
         let update = "UPDATE log SET received_ms = ?3 WHERE space_id = ?1 AND seq = ?2";
         let mut statement = transaction.prepare_cached(update)?;
@@ -251,12 +255,12 @@ fn load_space(connection: &Connection, space: SpaceId) -> Result<(Ledger, Standi
     Ok((Ledger::new(space, head, row::number(found, 2)?), standing))
 }
 
-fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Result<(), StoreError> {
+fn write(connection: &Connection, ledger: &Ledger, decision: &Decision, received_ms: i64) -> Result<(), StoreError> {
     if decision.entries.is_empty() {
         return Ok(());
     }
     let id = ledger.space.as_bytes();
-    write_entries(connection, ledger.space, &decision.entries)?;
+    write_entries(connection, ledger.space, &decision.entries, received_ms)?;
     begin_epochs(connection, ledger, decision)?;
     let mut feed = connection.prepare_cached(
         "INSERT INTO feeds (space_id, device_id, n, chain) VALUES (?1, ?2, ?3, ?4)
@@ -309,14 +313,18 @@ fn write(connection: &Connection, ledger: &Ledger, decision: &Decision) -> Resul
     Ok(())
 }
 
-fn write_entries(connection: &Connection, space: SpaceId, entries: &[NewEntry]) -> Result<(), StoreError> {
+fn write_entries(
+    connection: &Connection,
+    space: SpaceId,
+    entries: &[NewEntry],
+    received_ms: i64,
+) -> Result<(), StoreError> {
     let mut log = connection.prepare_cached(
         "INSERT INTO log (space_id, seq, device_id, n, kind, doc_id, hash, verdict, chain,
                           actor, actor_seq, start_op, max_op, deps, received_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     let mut payload = connection.prepare_cached("INSERT INTO payloads (space_id, seq, bytes) VALUES (?1, ?2, ?3)")?;
-    let received_ms = now_ms();
     for entry in entries {
         let header = &entry.header;
         let seq = entry.at.seq as i64;

@@ -14,13 +14,13 @@ use super::super::{LogPage, PageAnswer, PageRequest, SpaceVersion, StoreError};
 use super::row;
 
 /// What is read of each entry. A payload is not even read where the reader has it, where a snapshot or an epoch stands in for it, or where
-/// its document was deleted. The last two columns say which: 0 none of these, 1 a deleted document, 2 a snapshot.
+/// its document was deleted. The column behind it says which: 0 none of these, 1 a deleted document, 2 a snapshot.
 const ENTRIES: &str = "
     SELECT e.seq, e.chain, e.device_id, e.n, e.kind, e.doc_id, e.hash, e.verdict,
            CASE WHEN e.left_out <> 0 OR (e.device_id = ?3 AND NOT ?4) THEN NULL
                 ELSE (SELECT p.bytes FROM payloads p WHERE p.space_id = ?1 AND p.seq = e.seq) END,
-           e.left_out, e.stands_at
-    FROM (SELECT l.seq, l.chain, l.device_id, l.n, l.kind, l.doc_id, l.hash, l.verdict, s.seq AS stands_at,
+           e.left_out, e.stands_at, e.received_ms
+    FROM (SELECT l.seq, l.chain, l.device_id, l.n, l.kind, l.doc_id, l.hash, l.verdict, l.received_ms, s.seq AS stands_at,
                  CASE WHEN l.kind <> 2 OR l.verdict <> 0 THEN 0
                       WHEN d.deleted_seq IS NOT NULL OR l.seq < d.epoch_seq THEN 1
                       WHEN ?6 IS NOT NULL AND l.seq <= s.seq
@@ -44,7 +44,8 @@ pub(super) fn page(
     if !holds(&moment, space, &head, &since)? {
         return Ok(PageAnswer::Diverged { head });
     }
-    let (mut entries, mut snapshots, mut payload_bytes, mut next) = (Vec::new(), Vec::new(), 0, since);
+    let (mut entries, mut received_ms) = (Vec::new(), Vec::new());
+    let (mut snapshots, mut payload_bytes, mut next) = (Vec::new(), 0, since);
     let mut statement = moment.prepare_cached(ENTRIES)?;
     let limit = i64::try_from(request.changes_max.max(1)).unwrap_or(i64::MAX);
     let base = request.snapshots.map(|base| i64::try_from(base).unwrap_or(i64::MAX));
@@ -83,12 +84,13 @@ pub(super) fn page(
         }
         payload_bytes += bytes;
         entries.push(entry);
+        received_ms.push(found.get::<_, i64>(11)?.max(0).cast_unsigned());
         snapshots.extend(snapshot);
         next = Cursor { seq, chain: row::hash(found, 1)? };
     }
     let more = next.seq < head.seq;
     let version = if request.version && !more { Some(feeds(&moment, space)?) } else { None };
-    Ok(PageAnswer::Page(LogPage { entries, snapshots, payload_bytes, next, more, version }))
+    Ok(PageAnswer::Page(LogPage { entries, received_ms, snapshots, payload_bytes, next, more, version }))
 }
 
 /// The snapshot of an entry's document, with its bytes where they are few.

@@ -106,6 +106,7 @@ fn page(entries: Vec<PageEntry>, seq: u64, more: bool) -> Page {
         receipt: Receipt::from_hash(Hash([0; 32])),
         version: None,
         snapshots: Vec::new(),
+        times: None,
     }
 }
 
@@ -268,6 +269,7 @@ fn pages_that_overlap_or_come_late_are_taken_once() {
         receipt: Receipt::from_hash(Hash([0; 32])),
         version: None,
         snapshots: Vec::new(),
+        times: None,
     };
     let fake = Fake::start(move |request| match request {
         LiveRequest::Hello { .. } => vec![Says::hello(device(1))],

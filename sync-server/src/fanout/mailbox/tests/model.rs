@@ -51,7 +51,8 @@ impl Model {
             0 => {}
             1 => {
                 let receipt = Receipt::from_hash(Hash([0; 32]));
-                let large = Notice { space, from: at(*log - 1), next: at(*log), receipt, entries: None };
+                let large =
+                    Notice { space, from: at(*log - 1), next: at(*log), receipt, entries: None, received_ms: None };
                 self.mailbox.offer(&Arc::new(Parcel::new(large)));
             }
             _ => self.mailbox.offer(&notice(space, *log, device, bytes)),
