@@ -23,7 +23,8 @@ pub struct QuarantinedExport {
 }
 
 impl Client {
-    /// A change in quarantine, with its operations as readable text.
+    /// A change in quarantine, with its operations as readable text. Also one that waits for access, so that whoever is no member
+    /// any more, or whose space was deleted, gets out what was not sent.
     pub fn export_quarantined(&self, space: SpaceId, change: ChangeId) -> Result<QuarantinedExport, ClientError> {
         let (entry, bytes) = {
             let engine = self.engine();

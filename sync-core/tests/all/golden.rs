@@ -11,12 +11,12 @@ use sync_core::document::{Document, Expand, Op};
 use sync_core::feed::{Body, ChangeId, FeedHead, Item, ItemKind, Run};
 use sync_core::heal::{LostEntries, TakenBack};
 use sync_core::id::Hash;
-use sync_core::log::{Cursor, Entry, Header, ReceiptKey, Verdict};
+use sync_core::log::{Cursor, Entry, Header, Receipt, ReceiptKey, Verdict};
 use sync_core::value::Value;
 use sync_core::wire::{
     Bytes, Entries, ErrorCode, ErrorResponse, HandedBack, HealRequest, HealResponse, ItemResult, ItemStatus, Page,
     PageEntry, Pull, PullAnswer, PushAnswer, Runs, SCHEMA, Snapshot, SnapshotPart, SnapshotWish, SyncRequest,
-    SyncResponse, VersionResponse, decode, decode_json, encode, encode_json,
+    SyncResponse, Times, VersionResponse, decode, decode_json, encode, encode_json,
 };
 
 use crate::cases::{SPACE, actor, device, doc};
@@ -91,25 +91,6 @@ fn run() -> Run {
     Run { device: device(1), base: FeedHead { n: 300, chain: Hash([6; 32]) }, items }
 }
 
-/// The item that begins an epoch, whatever it holds.
-fn epoch_run() -> Run {
-    let items = vec![Item::epoch(doc(1), b"an epoch".to_vec()), Item::delete(doc(2))];
-    Run { device: device(1), base: FeedHead { n: 300, chain: Hash([6; 32]) }, items }
-}
-
-/// A page with an epoch, and one that came too early.
-fn epoch_page() -> Page {
-    let mut page = page();
-    let (id, item) = (ChangeId { device: device(2), n: 77 }, Item::epoch(doc(1), b"an epoch".to_vec()));
-    let header = Header { id, kind: ItemKind::Epoch, doc: doc(1), hash: item.hash, verdict: Verdict::Applied };
-    page.entries.0.truncate(4);
-    page.entries.0.push(PageEntry::whole(Entry { header, body: Some(item.body) }));
-    let early = Verdict::Rejected(RejectCode::EpochEarly);
-    let header = Header { id: ChangeId { n: 78, ..id }, verdict: early, ..header };
-    page.entries.0.push(PageEntry::whole(Entry { header, body: None }));
-    Page { version: None, ..page }
-}
-
 fn page() -> Page {
     let header = |of: u8, n, kind, hash, verdict| Header {
         id: ChangeId { device: device(of), n },
@@ -149,6 +130,7 @@ fn page() -> Page {
         receipt,
         version: Some(heads.into_iter().collect()),
         snapshots: Vec::new(),
+        times: None,
     }
 }
 
@@ -184,6 +166,45 @@ fn excluded() -> Page {
     page.entries.0.push(PageEntry::whole(Entry { header: of, body: None }));
     let grafts = Some(Bytes(b"\x01\x00\x00\x00".to_vec()));
     Page { snapshots: vec![Snapshot { grafts, ..snapshot() }], version: None, ..page }
+}
+
+/// A page that says when its entries were taken: some together, one by a clock that went back.
+pub fn timed() -> Page {
+    let mut times: Vec<u64> = (0..page().entries.0.len() as u64).map(|at| 1_790_000_000 + at / 4 * 7).collect();
+    times[6] = 1_789_999_999;
+    Page { times: Some(Times(times)), ..page() }
+}
+
+/// A run in which a document begins anew, and one that cannot be sent any more.
+fn epochs() -> Run {
+    let code = RejectCode::EpochPassed;
+    let items = vec![
+        Item::epoch(doc(1), b"what it begins with".to_vec()),
+        Item { doc: doc(2), hash: Hash([5; 32]), body: Body::Void { kind: ItemKind::Epoch, code } },
+    ];
+    Run { items, ..run() }
+}
+
+/// A page with epochs: of others, of the reader, and refused ones.
+fn begun() -> Page {
+    let item = Item::epoch(doc(1), b"what it begins with".to_vec());
+    let entry = |of: u8, n, kind, verdict, body: Option<Body>| PageEntry {
+        id: ChangeId { device: device(of), n },
+        kind,
+        doc: doc(1),
+        verdict,
+        hash: Some(item.hash),
+        body,
+    };
+    let refused = Verdict::Rejected;
+    let entries = vec![
+        entry(1, 5, ItemKind::Epoch, Verdict::Applied, Some(item.body.clone())),
+        PageEntry { hash: None, ..entry(3, 6, ItemKind::Epoch, Verdict::Applied, None) },
+        entry(1, 6, ItemKind::Change, refused(RejectCode::EpochPassed), None),
+        entry(1, 7, ItemKind::Epoch, refused(RejectCode::EpochEarly), None),
+        entry(2, 7, ItemKind::Epoch, refused(RejectCode::NotAnOwner), None),
+    ];
+    Page { entries: Entries(entries), version: None, ..page() }
 }
 
 /// What a device hands back, and what it is told.
@@ -250,9 +271,12 @@ pub fn frames() -> Vec<Frame> {
         }),
         ..response(None, None)
     };
+    let refused = |seq, code| result(seq, ItemStatus::Rejected, Some(code));
+    let codes = [RejectCode::EpochPassed, RejectCode::EpochEarly, RejectCode::NotAnOwner];
+    let results = (300..).zip(codes).map(|(seq, code)| refused(seq, code)).collect();
+    let begun_answer = PushAnswer::Taken { acked, results, need: Vec::new() };
     let mut frames = vec![
         frame("sync_request_both", true, &request(Some(run()), Some(pull.clone()))),
-        frame("sync_request_epoch", true, &request(Some(epoch_run()), None)),
         frame("sync_request_push", true, &request(Some(Run { items: Vec::new(), ..run() }), None)),
         frame("sync_request_pull", true, &request(None, Some(first))),
         frame("sync_request_neither", true, &request(None, None)),
@@ -264,8 +288,10 @@ pub fn frames() -> Vec<Frame> {
         frame("sync_response_forked", false, &response(Some(PushAnswer::Forked { acked }), None)),
         frame("sync_response_diverged", false, &response(None, Some(PullAnswer::Diverged { head: cursor }))),
         frame("sync_request_snapshots", true, &wishing),
-        frame("sync_response_epoch", false, &response(None, Some(PullAnswer::Page(epoch_page())))),
         frame("sync_response_exclusion", false, &response(None, Some(PullAnswer::Page(excluded())))),
+        frame("sync_request_epoch", true, &request(Some(epochs()), None)),
+        frame("sync_response_epoch", false, &response(Some(begun_answer), Some(PullAnswer::Page(begun())))),
+        frame("sync_response_times", false, &response(None, Some(PullAnswer::Page(timed())))),
         frame("sync_response_snapshots", false, &response(None, Some(PullAnswer::Page(folded())))),
         frame("sync_response_snapshot_part", false, &parted),
         frame(
@@ -311,6 +337,44 @@ fn frames_keep_their_bytes() {
             );
             assert!(&golden == bytes, "{} is written in other bytes now", path.display());
         }
+    }
+}
+
+/// As a phone of before read pages.
+#[derive(Debug, PartialEq, serde::Deserialize)]
+struct PageOfBefore {
+    entries: Entries,
+    next: Cursor,
+    more: bool,
+    receipt: Receipt,
+}
+
+#[derive(serde::Deserialize)]
+struct ResponseOfBefore {
+    pull: AnswerOfBefore,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AnswerOfBefore {
+    Page(PageOfBefore),
+}
+
+#[test]
+fn times_are_passed_over_by_phones_of_before_and_missed_by_nobody() {
+    for is_json in [false, true] {
+        let form = if is_json { "json" } else { "msgpack" };
+        let [with, without] =
+            ["sync_response_times", "sync_response_page"].map(|name| std::fs::read(path(name, form)).unwrap());
+        let before: ResponseOfBefore = if is_json { decode_json(&with) } else { decode(&with) }.unwrap();
+        let AnswerOfBefore::Page(read) = before.pull;
+        let Page { entries, next, more, receipt, .. } = timed();
+        assert_eq!(read, PageOfBefore { entries, next, more, receipt });
+        // And what a server of before says has none.
+        let now: SyncResponse = if is_json { decode_json(&without) } else { decode(&without) }.unwrap();
+        let Some(PullAnswer::Page(read)) = now.pull else { panic!("a page") };
+        assert_eq!(read, page());
+        assert_eq!(read.times, None);
     }
 }
 

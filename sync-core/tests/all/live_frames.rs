@@ -109,6 +109,7 @@ pub fn frames(run: Run, page: Page) -> Vec<Frame> {
         hears("live_refused", &LiveResponse::Refused { id: Some(3), space: Some(SPACE), error: error.clone() }),
         hears("live_removed", &LiveResponse::Refused { id: None, space: Some(SPACE), error }),
         hears("live_page", &LiveResponse::Page { space: SPACE, page: Page { version: None, ..page } }),
+        hears("live_page_times", &LiveResponse::Page { space: SPACE, page: crate::golden::timed() }),
         hears("live_beat", &LiveResponse::Beat { heads: vec![SpaceHead { space: SPACE, head: cursor }] }),
         hears("live_beat_bare", &LiveResponse::Beat { heads: Vec::new() }),
         hears("live_presence", &LiveResponse::Presence { space: SPACE, peers: vec![peer(Some(b"\x01")), peer(None)] }),

@@ -75,6 +75,23 @@ fn a_deleted_space_is_gone_for_its_members_and_what_they_did_not_send_stays_thei
     let quarantine = ann.quarantine(space).unwrap();
     assert_eq!(quarantine.len(), 1, "{quarantine:?}");
     assert_eq!(quarantine[0].reason, sync_client_ffi::Reason::NoAccess);
+    // It can be had: by itself, also after the app was started anew, and in an export of everything.
+    let id = quarantine[0].id();
+    let exported = ann.export_quarantined(space, id).unwrap();
+    assert!(exported.json.contains("\"unsent\"") && exported.json.contains("kept"), "{}", exported.json);
+    let change = exported.bytes.clone().unwrap();
+    assert_eq!(sync_core::chunk::Chunk::read(&change).unwrap().hash(), unsent.heads().unwrap()[0]);
+    drop((unsent, ann));
+    let token = rig.token("ann", device(1));
+    let ann = rig.builder("ann", 1).server(rig.url()).token(token).open().unwrap();
+    assert_eq!(ann.export_quarantined(space, id).unwrap(), exported);
+    let sent = sync_client_ffi::ChangeId { n: 1, ..id };
+    assert!(matches!(ann.export_quarantined(space, sent), Err(ClientError::NotInQuarantine(of)) if of == sent));
+    let out = rig.folder().join("out");
+    let report = ann.export(&out, |_| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!(report.quarantined, 1);
+    let file = out.join(space.to_string()).join("quarantine").join(format!("{}.change", id.n));
+    assert_eq!(std::fs::read(file).unwrap(), change);
     // The rest goes on, and the space leaves the phone when its user wants.
     ann.remove_space(space, sync_client_ffi::Removal::Now).unwrap();
     ann.sync_once(PATIENCE).unwrap();

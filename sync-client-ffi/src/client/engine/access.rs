@@ -7,6 +7,7 @@ use sync_core::id::SpaceId;
 use super::{Engine, Result};
 use crate::client::access::{Quarantined, Reason};
 use crate::client::error::ClientError;
+use crate::client::store::KeptEntry;
 
 impl Engine {
     /// Whether the server lets the user in, as far as is known.
@@ -45,6 +46,19 @@ impl Engine {
             state.barred = false;
         }
         Ok(true)
+    }
+
+    /// An own change that the server has not got, and does not get as long as the user is not let in.
+    pub(super) fn waiting(&self, space: SpaceId, id: ChangeId) -> Result<KeptEntry> {
+        let state = self.space(space)?;
+        let unsent = if state.barred && id.device == self.feed_of(space)? {
+            self.store.read().unsent(space, id.device, state.row.acked.n)?
+        } else {
+            Vec::new()
+        };
+        let found = unsent.into_iter().find(|(n, _)| *n == id.n).ok_or(ClientError::NotInQuarantine(id))?;
+        let code = RejectCode::NotAWriter;
+        Ok(KeptEntry { id, doc: found.1, code, operations: None, offers: 0, since_ms: 0 })
     }
 
     /// What of this device's changes did not take effect for others, and will not by itself.

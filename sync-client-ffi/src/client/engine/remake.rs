@@ -264,9 +264,12 @@ impl Engine {
         Ok(())
     }
 
-    /// A change in quarantine: its bytes, and which of its operations are.
+    /// A change in quarantine: its bytes, and which of its operations are. Also one that waits for access.
     pub(in crate::client) fn quarantined(&self, space: SpaceId, id: ChangeId) -> Result<(KeptEntry, Option<Vec<u8>>)> {
-        let entry = self.entry(space, id)?;
+        let entry = match self.entry(space, id) {
+            Err(ClientError::NotInQuarantine(id)) => self.waiting(space, id)?,
+            entry => entry?,
+        };
         let kind = self.store.read().kind(space, id)?;
         let payload = if kind == Some(ItemKind::Change) { self.store.read().payload(space, id)? } else { None };
         Ok((entry, payload))
