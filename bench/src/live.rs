@@ -2,11 +2,11 @@
 //! and what a reader that does not read costs the others.
 
 pub mod connection;
-mod descriptors;
+pub mod descriptors;
 pub mod idle;
 pub mod latency;
 pub mod script;
-mod server;
+pub mod server;
 pub mod stalled;
 pub mod throughput;
 
@@ -22,7 +22,7 @@ use script::Script;
 const PAIRS: usize = 50;
 
 /// A writer and a reader of one space, on live connections. Both follow it, as phones do.
-struct Pair {
+pub struct Pair {
     space: SpaceId,
     writer: Connection,
     reader: Follower,

@@ -18,6 +18,7 @@ mod hot;
 mod live;
 mod long;
 mod offline;
+mod peers;
 mod phone;
 mod production;
 mod year;
@@ -42,6 +43,15 @@ enum Child {
     /// Folds documents for the server that is measured.
     #[command(hide = true)]
     CompactionWorker { memory_bytes: u64 },
+    /// Measures ours beside what people would use instead (see bench/run).
+    Peers(peers::Arguments),
+    /// Works with the client library as it is told on its input, for `peers`.
+    #[command(hide = true)]
+    Drive {
+        /// Without the library, where that can be.
+        #[arg(long)]
+        wire: bool,
+    },
     /// Makes the edits and reads that `python_costs.py` makes, on a new store, and prints what each costs.
     #[command(hide = true)]
     Calls { store: PathBuf },
@@ -87,6 +97,8 @@ fn main() {
         Some(Child::CompactionWorker { memory_bytes }) => {
             return sync_server::compaction::work(memory_bytes).expect("a worker");
         }
+        Some(Child::Peers(arguments)) => return peers::run(&arguments),
+        Some(Child::Drive { wire }) => return peers::drive::drive(wire),
         Some(Child::Calls { store }) => return calls::print(&store),
         Some(Child::Open { store }) => return phone::open(&store),
         Some(Child::OpenDoc { store, space, doc }) => return long::open(&store, &space, &doc),
@@ -139,6 +151,7 @@ fn serve(data: PathBuf, port: u16, config: Option<&Path>) {
         let listener = tokio::net::TcpListener::bind(address).await.expect("the port");
         println!("{}", listener.local_addr().expect("an address"));
         std::io::stdout().flush().expect("somebody reads");
-        server.serve(listener, std::future::pending()).await;
+        let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals");
+        server.serve(listener, async move { _ = stop.recv().await }).await;
     });
 }

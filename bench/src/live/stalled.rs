@@ -62,7 +62,7 @@ struct Outcome {
 }
 
 async fn run(server: &Server, changes: usize) -> Outcome {
-    let pairs = open_pairs(server, changes, Kind::Field(CHANGE_CHARACTERS)).await;
+    let pairs = open_pairs(server.address(), server.data(), PAIRS, changes, Kind::Field(CHANGE_CHARACTERS)).await;
     let (pairs, alone) = edit(pairs, ALONE).await;
     let mut stalled = Vec::new();
     for number in 0..STALLED {

@@ -1,5 +1,7 @@
 //! 50 documents, each with one writer and one reader, and one change in flight each: how many are delivered.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sync_core::id::{DeviceId, SpaceId};
@@ -52,9 +54,24 @@ struct Outcome {
 }
 
 async fn run(server: &Server) -> Outcome {
-    let pairs = open_pairs(server, CHANGES, Kind::Keystroke).await;
+    let pairs = open_pairs(server.address(), server.data(), PAIRS, CHANGES, Kind::Keystroke).await;
+    let mut costs = Vec::new();
+    let looking = |_: &str| costs.push((server.cpu_seconds(), cpu_seconds("self")));
+    let (times, seconds) = deliver(pairs, WARM_UP, MEASURED, looking).await;
+    let [from, to] = costs[..] else { panic!("a beginning and an end") };
+    Outcome { times, seconds, cpu: to.0 - from.0, load: to.1 - from.1 }
+}
+
+/// Has every pair exchange one change after the other; answers in how many milliseconds each arrived, of those that were sent
+/// after the warm-up, and in how many seconds. `at_mark` is called at the beginning and at the end of what counts.
+pub async fn deliver(
+    pairs: Vec<Pair>,
+    warm_up: Duration,
+    measured: Duration,
+    mut at_mark: impl FnMut(&str),
+) -> (Vec<f64>, f64) {
     let began = Instant::now();
-    let (from, until) = (began + WARM_UP, began + WARM_UP + MEASURED);
+    let (from, until) = (began + warm_up, began + warm_up + measured);
     let work = pairs.into_iter().map(|mut pair| {
         tokio::spawn(async move {
             let mut times = Vec::new();
@@ -70,9 +87,9 @@ async fn run(server: &Server) -> Outcome {
     });
     let work: Vec<_> = work.collect();
     tokio::time::sleep_until(from.into()).await;
-    let before = (server.cpu_seconds(), cpu_seconds("self"));
+    at_mark("begin");
     tokio::time::sleep_until(until.into()).await;
-    let (cpu, load) = (server.cpu_seconds() - before.0, cpu_seconds("self") - before.1);
+    at_mark("end");
     let seconds = from.elapsed().as_secs_f64();
     let mut times = Vec::new();
     let mut done = Vec::new();
@@ -81,18 +98,18 @@ async fn run(server: &Server) -> Outcome {
         times.extend(some);
         done.push(pair);
     }
-    Outcome { times, seconds, cpu, load }
+    (times, seconds)
 }
 
 /// Users with a space of their own, and two devices in it.
-pub(super) async fn open_pairs(server: &Server, changes: usize, kind: Kind) -> Vec<Pair> {
-    let users: Vec<String> = (0..PAIRS).map(|number| format!("user-{number}")).collect();
+pub async fn open_pairs(address: SocketAddr, data: &Path, pairs: usize, changes: usize, kind: Kind) -> Vec<Pair> {
+    let users: Vec<String> = (0..pairs).map(|number| format!("user-{number}")).collect();
     let writers: Vec<_> = users.iter().enumerate().map(|(at, user)| (SpaceId::personal(user), device(at, 1))).collect();
     let scripts = Script::write(&writers, changes, kind);
     let mut pairs = Vec::new();
     for (at, (user, script)) in users.iter().zip(scripts).enumerate() {
-        let tokens = [1, 2].map(|role| server.token(user, device(at, role)));
-        pairs.push(Pair::open(server.address(), script, [&tokens[0], &tokens[1]]).await);
+        let tokens = [1, 2].map(|role| sync_tests::rig::token(data, user, device(at, role)));
+        pairs.push(Pair::open(address, script, [&tokens[0], &tokens[1]]).await);
     }
     pairs
 }
