@@ -167,6 +167,7 @@ pub fn run(case: &Case, printed: bool) -> Outcome {
     phones::enter(None);
     servers::fail_after(None);
     servers::stay_here(false);
+    servers::set_now_ms(None);
     std::fs::remove_dir_all(&folder).ok();
     let broken = match ran {
         Ok(ran) => ran.err(),

@@ -114,7 +114,9 @@ mod tests {
         assert_eq!(Times::of_ms([u64::MAX]).0, [SECONDS_MAX]);
         let packed = |numbers: &[u64]| {
             let mut packer = Packer::default();
-            numbers.iter().for_each(|number| packer.number(*number));
+            for number in numbers {
+                packer.number(*number);
+            }
             packer.finish()
         };
         assert_eq!(Times::unpack(&packed(&[1, folded(7)])).unwrap().0, [7]);

@@ -85,7 +85,7 @@ pub struct World {
 enum Happening {
     Tell(Event),
     /// A frame reaches the phone, if its connection still is.
-    Arrive(u64, LiveResponse),
+    Arrive(u64, Box<LiveResponse>),
     /// A frame reaches the server.
     Reach(u64, LiveRequest),
     Beat(u64),
@@ -359,7 +359,7 @@ impl World {
 
     pub fn send(&mut self, frame: LiveResponse) {
         if let Some(link) = self.link {
-            self.later(self.fate.latency_ms, Happening::Arrive(link, frame));
+            self.later(self.fate.latency_ms, Happening::Arrive(link, Box::new(frame)));
         }
     }
 
@@ -427,7 +427,7 @@ impl World {
                 Happening::Tell(event) => self.tell(event),
                 Happening::Beat(link) => self.beat(link),
                 Happening::Arrive(link, frame) if self.link == Some(link) => {
-                    self.tell(Event::Heard(link, Box::new(frame)));
+                    self.tell(Event::Heard(link, frame));
                 }
                 Happening::Reach(link, frame) if self.link == Some(link) => self.reach(frame),
                 Happening::Arrive(..) | Happening::Reach(..) => {}

@@ -24,6 +24,7 @@ fn main() {
         ["write", store] => write(Path::new(store)),
         ["read", store] => read(Path::new(store)),
         ["sync", store, url, token] => sync(Path::new(store), url, token),
+        ["epoch", store, url, token] => epoch(Path::new(store), url, token),
         ["renew", file, step] => renew(Path::new(file), step),
         other => panic!("not known: {other:?}"),
     }
@@ -97,6 +98,17 @@ fn read(store: &Path) {
 fn sync(store: &Path, url: &str, token: &str) {
     let app = Client::builder(store).server(url).token(token).open().expect("a store");
     println!("begun");
+    app.sync_once(sync_tests::rig::PATIENCE).expect("an exchange");
+}
+
+/// Has the first document of a store begin anew.
+fn epoch(store: &Path, url: &str, token: &str) {
+    let app = Client::builder(store).server(url).token(token).open().expect("a store");
+    let space = app.personal_space();
+    let id = app.documents(space, None).expect("documents")[0].id;
+    let doc = app.open_doc(space, id).expect("a document");
+    println!("begun");
+    doc.start_epoch().expect("an epoch");
     app.sync_once(sync_tests::rig::PATIENCE).expect("an exchange");
 }
 

@@ -178,7 +178,9 @@ impl SimServer {
 
     /// Moves its clock.
     pub fn set_clock(&self, now_ms: u64, offset_ms: i64) {
-        self.clock_ms.store((BEGIN_MS + now_ms).saturating_add_signed(offset_ms), Ordering::Relaxed);
+        let now_ms = (BEGIN_MS + now_ms).saturating_add_signed(offset_ms);
+        self.clock_ms.store(now_ms, Ordering::Relaxed);
+        simulated::set_now_ms(Some(now_ms.cast_signed()));
     }
 
     /// Asks it several things at once. `None` where there is no answer.

@@ -11,6 +11,10 @@ use sync_server::store::snapshots::{Range, Snapshots};
 use sync_server::store::sqlite::{SqliteOptions, SqliteStore};
 use sync_tests::rig::{PATIENCE, Rig, Seeded, ServerProcess, device, token};
 
+mod killed;
+mod lost;
+mod needs_own_postgres;
+
 /// Folds early; no reader is waited for.
 fn eager(config: &mut Config) {
     config.compaction.enabled = false;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use sync_client_ffi::{Client, DocId, SpaceId, SyncError, Value};
 use sync_tests::rig::{PATIENCE, Seeded, ServerProcess, device, token};
 
-mod disaster;
+pub(crate) mod disaster;
 mod kills;
 mod live;
 mod needs_own_postgres;
@@ -17,7 +17,7 @@ use disaster::{Disaster, Embedded};
 const COMMITS: usize = 1_000;
 const PHONES: u8 = 5;
 
-fn phone(server: &ServerProcess, folder: &Path, number: u8) -> Client {
+pub(crate) fn phone(server: &ServerProcess, folder: &Path, number: u8) -> Client {
     let token = token(server.data(), "ann", device(number));
     Client::builder(folder.join(format!("phone-{number}"))).server(server.url()).token(token).open().unwrap()
 }

@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sync_client_ffi::{Client, Value};
 use sync_server::Config;
 use sync_server::compaction::{Round, Workshop};
+use sync_server::store::sqlite::FILE;
 use sync_tests::rig::{PATIENCE, Rig, Seeded, ServerProcess, device, token};
 
 use super::{eager, equal, new_doc, noise, stored, write};
 
 const WORKER_KILLS: u64 = 50;
+/// Rounds in which that many are reached: a worker that is done before it is to die was not killed.
+const WORKER_ROUNDS_MAX: u64 = 400;
 const SERVER_KILLS: usize = 50;
+const POSTGRES_KILLS: usize = 20;
 
 /// This package's worker, killed after so many microseconds.
 fn dying(after_us: u64) -> Workshop {
@@ -31,10 +35,16 @@ fn fifty_kills_of_the_worker_lose_nothing() {
     let mut rig = Rig::with(eager);
     let ann = rig.phone("ann", 1);
     let mut random = Seeded::new("kills of the worker");
-    let docs: Vec<_> = (0..4).map(|_| new_doc(&ann)).collect();
+    let mut docs: Vec<_> = (0..4).map(|_| new_doc(&ann)).collect();
     let (mut killed, mut folded) = (0, 0);
-    for kill in 0..WORKER_KILLS {
-        for doc in &docs {
+    let mut rounds = 0;
+    while killed < WORKER_KILLS {
+        assert!(rounds < WORKER_ROUNDS_MAX, "{killed} of {WORKER_KILLS} after {rounds} rounds");
+        // One over which a worker died often is left alone for a while.
+        if rounds % 4 == 3 {
+            docs.push(new_doc(&ann));
+        }
+        for doc in &docs[docs.len() - 4..] {
             write(doc, 6, &noise(&mut random, 50));
         }
         ann.sync_once(PATIENCE).unwrap();
@@ -43,16 +53,16 @@ fn fifty_kills_of_the_worker_lose_nothing() {
         let round = rig.compact();
         killed += round.unfolded;
         folded += round.folded;
-        if kill % 10 == 9 {
-            let fresh = rig.phone("ann", 10 + kill as u8);
+        rounds += 1;
+        if rounds % 20 == 0 {
+            let fresh = rig.phone("ann", 10 + (rounds / 20) as u8);
             fresh.sync_once(PATIENCE).unwrap();
             for doc in &docs {
                 equal(&ann, &fresh, doc.id());
             }
         }
     }
-    assert!(killed > 0, "none was killed in the midst of its work");
-    println!("{killed} times a worker died over a document, {folded} times one was folded");
+    println!("in {rounds} rounds {killed} times a worker died over a document, {folded} times one was folded");
     // A worker that is let live folds what is left, whatever was over it before; later, where it is suspected by now.
     rig.fold_in(living());
     rig.restart();
@@ -91,32 +101,25 @@ fn a_worker_that_needs_more_memory_than_it_may_take_costs_nobody_anything() {
     }
 }
 
-#[test]
-fn kills_of_a_server_that_compacts_lose_nothing() {
-    lose_nothing(Config::default());
-}
-
-mod needs_postgres {
-    use super::*;
-    use sync_tests::{nodes, services};
-
-    #[test]
-    fn kills_of_a_server_that_compacts_in_postgres_lose_nothing() {
-        let (database, mut config) = (services::database(), Config::default());
-        config.database.url = Some(database.url().to_owned().into());
-        nodes::migrate(&config.database);
-        lose_nothing(config);
-    }
-}
-
-/// Two phones type while the server compacts all the time and is killed.
-fn lose_nothing(config: Config) {
+/// Two phones write into some documents, and the server that folds them dies at one moment after the other. Whoever comes in between
+/// can load what there is, and in the end everybody has everything, once.
+///
+/// `freed` ends the leases of the dead one, as a minute does, and says whether it had any: it died while it went round.
+fn kills_of_a_server_lose_nothing(
+    name: &str,
+    kills: usize,
+    change: impl FnOnce(&mut Config),
+    freed: impl Fn(&Config) -> u64,
+) {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config { data: folder.path().join("server"), ..config };
+    let mut config = Config { data: folder.path().join("server"), ..Config::default() };
     eager(&mut config);
+    // Whoever comes in between is no device that comes back.
+    config.compaction.active_days = 0;
     config.listen.set_port(0);
     config.compaction.enabled = true;
     config.compaction.every_ms = 20;
+    change(&mut config);
     let mut server = ServerProcess::configured(env!("CARGO_BIN_EXE_child").as_ref(), &config);
     let url = server.url();
     let phone = |number: u8| {
@@ -144,23 +147,44 @@ fn lose_nothing(config: Config) {
                 .unwrap();
                 doc.seal().unwrap();
                 increments += 1;
-                std::thread::park_timeout(std::time::Duration::from_millis(2));
+                std::thread::park_timeout(std::time::Duration::from_millis(4));
             }
             increments
         }));
     }
-    let mut random = Seeded::new("kills of a server that compacts");
-    for kill in 0..SERVER_KILLS {
+    let count = |phone: &Client| -> i64 {
+        let of = |doc: &sync_client_ffi::Doc| match phone.open_doc(space, doc.id()).unwrap().get("count").unwrap() {
+            Some(Value::Counter(count)) => count,
+            other => panic!("{other:?}"),
+        };
+        docs.iter().map(of).sum()
+    };
+    let mut random = Seeded::new(name);
+    let (mut seen, mut snapshots, mut amid) = (0, 0, 0);
+    for kill in 0..kills {
+        // Some way into the work, at no particular moment of it.
         let busy = &phones[kill % phones.len()];
         let acked = busy.acknowledged(space).unwrap().n;
-        assert!(
-            busy.wait_for(space, busy.device(), acked + 10 + random.below(30), PATIENCE),
-            "no progress, kill {kill}"
-        );
+        let more = 1 + random.below(15);
+        assert!(busy.wait_for(space, busy.device(), acked + more, PATIENCE), "no progress, kill {kill}");
+        spin(random.below(25_000));
         server.kill();
+        amid += freed(&config);
+        let acknowledged: Vec<u64> = phones.iter().map(|phone| phone.acknowledged(space).unwrap().n).collect();
         server.restart();
-        for phone in &phones {
+        for (phone, acknowledged) in phones.iter().zip(acknowledged) {
+            let held = server.acked(space, &token(&config.data, "ann", phone.device()));
+            assert!(held >= acknowledged, "kill {kill}: {held} of {acknowledged} acknowledged changes are held");
             phone.network_changed(true);
+        }
+        if kill % 10 == 9 {
+            let late = phone(100 + kill as u8);
+            late.sync_once(PATIENCE).unwrap();
+            let now = count(&late);
+            assert!(now >= seen, "{now} of {seen} that were there before");
+            seen = now;
+            let store = rusqlite::Connection::open(folder.path().join(format!("{}", 100 + kill))).unwrap();
+            snapshots += store.query_row("SELECT COUNT(*) FROM snapshots", [], |row| row.get::<_, u64>(0)).unwrap();
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -172,18 +196,60 @@ fn lose_nothing(config: Config) {
     let fresh = phone(99);
     for phone in phones.iter().chain([&fresh]) {
         phone.sync_once(PATIENCE).unwrap();
-        let counts: i64 = docs
-            .iter()
-            .map(|doc| match phone.open_doc(space, doc.id()).unwrap().get("count").unwrap() {
-                Some(Value::Counter(count)) => count,
-                other => panic!("{other:?}"),
-            })
-            .sum();
-        assert_eq!(counts, increments);
+        assert_eq!(count(phone), increments);
         for doc in &docs {
             equal(&phones[0], phone, doc.id());
         }
         assert!(phone.refused(space).unwrap().is_empty());
     }
-    println!("{SERVER_KILLS} kills, {increments} increments");
+    assert!(snapshots > 0, "nobody got a snapshot");
+    assert!(amid > 0, "it never died while it went round");
+    println!(
+        "{kills} kills, {amid} amid a round; {increments} increments, {snapshots} snapshots for those who came in between"
+    );
+}
+
+fn now_ms() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+fn spin(micros: u64) {
+    let moment = std::time::Instant::now();
+    while moment.elapsed().as_micros() < u128::from(micros) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn fifty_kills_of_a_server_that_compacts_lose_nothing() {
+    let freed = |config: &Config| {
+        let database = rusqlite::Connection::open(config.data.join(FILE)).unwrap();
+        database.execute("DELETE FROM compactors WHERE until_ms > ?1", [now_ms()]).unwrap() as u64
+    };
+    kills_of_a_server_lose_nothing("kills of a server that compacts", SERVER_KILLS, |_| {}, freed);
+}
+
+mod needs_postgres {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use sync_server::Config;
+    use sync_tests::nodes::migrate;
+    use sync_tests::services;
+    use sync_tests::services::daemon::free_port;
+
+    #[test]
+    fn kills_of_a_server_that_compacts_lose_nothing_on_postgres() {
+        let database = services::database();
+        let change = |config: &mut Config| {
+            config.database.url = Some(database.url().to_owned().into());
+            config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+            migrate(&config.database);
+        };
+        let freed = |_: &Config| {
+            let held = database.ask(&format!("SELECT count(*) FROM compactors WHERE until_ms > {}", super::now_ms()));
+            database.ask("DELETE FROM compactors");
+            held.trim().parse().unwrap()
+        };
+        super::kills_of_a_server_lose_nothing("kills on Postgres", super::POSTGRES_KILLS, change, freed);
+    }
 }
