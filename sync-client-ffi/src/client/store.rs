@@ -23,6 +23,7 @@ mod times;
 mod wipe;
 
 pub(super) use documents::Changes;
+pub(super) use exclusions::{Sealed, Standing};
 pub(super) use feeds::NewItem;
 pub(super) use fold::Foldable;
 pub(super) use heal::StoredLog;

@@ -14,7 +14,7 @@ use super::remake::Feed;
 use super::{Engine, Result};
 use crate::client::clock;
 use crate::client::error::ClientError;
-use crate::client::store::{Changes, KeptEntry, StoreError, Writer};
+use crate::client::store::{Changes, KeptEntry, Sealed, Standing, StoreError, Writer};
 
 impl Effects {
     /// Takes the server's word that a change breaks its document. Where this device wrote it, what it said goes into quarantine.
@@ -50,8 +50,8 @@ impl Feed<'_> {
     pub(super) fn keep_gone(&self, writer: &Writer<'_>, docs: &BTreeSet<DocId>) -> std::result::Result<(), StoreError> {
         for doc in docs {
             let own = writer.own_changes(self.space, *doc)?;
-            let (snapshot, changes) = writer.sealed(self.space, *doc)?;
-            let Ok(Settled { grafts, .. }) = writer.settle(self.space, *doc, snapshot, changes)? else { continue };
+            let sealed = writer.sealed(self.space, *doc)?;
+            let Standing::Settled(Settled { grafts, .. }) = writer.settle(self.space, *doc, sealed)? else { continue };
             for (id, sealed) in own {
                 let Ok(guarded) = guard::inspect(&sealed) else { continue };
                 let gone = grafts.gone(guarded.actor, guarded.start_op, guarded.operations);
@@ -67,27 +67,6 @@ impl Feed<'_> {
     }
 }
 
-impl Writer<'_> {
-    /// A stored document as it stands; nothing where nothing of it was excluded.
-    pub(in crate::client) fn settle(
-        &self,
-        space: SpaceId,
-        doc: DocId,
-        snapshot: Option<Vec<u8>>,
-        changes: Vec<Vec<u8>>,
-    ) -> std::result::Result<std::result::Result<Settled, (Option<Vec<u8>>, Vec<Vec<u8>>)>, StoreError> {
-        let (excluded, base) = (self.exclusions(space, doc)?, self.grafts(space, doc)?);
-        if excluded.is_empty() && base.is_empty() {
-            return Ok(Err((snapshot, changes)));
-        }
-        let settled = Grafts::settle(base, &excluded, snapshot, changes);
-        settled.map(Ok).map_err(|error| {
-            tracing::error!(%doc, %error, "an excluded change cannot be taken out of its document");
-            StoreError::Row { table: "exclusions" }
-        })
-    }
-}
-
 impl Engine {
     /// A document's snapshot and changes as they stand, and how they came to.
     pub(super) fn settled(
@@ -97,12 +76,13 @@ impl Engine {
         snapshot: Option<Vec<u8>>,
         changes: &mut Changes,
     ) -> Result<(Option<Vec<u8>>, Grafts)> {
-        Ok(match self.store.read().settle(space, doc, snapshot, std::mem::take(&mut changes.payloads))? {
-            Ok(Settled { grafts, snapshot, hashes, changes: standing }) => {
+        let sealed = Sealed { snapshot, changes: std::mem::take(&mut changes.payloads) };
+        Ok(match self.store.read().settle(space, doc, sealed)? {
+            Standing::Settled(Settled { grafts, snapshot, hashes, changes: standing }) => {
                 (changes.hashes, changes.payloads) = (hashes, standing);
                 (snapshot, grafts)
             }
-            Err((snapshot, sealed)) => {
+            Standing::AsSealed(Sealed { snapshot, changes: sealed }) => {
                 changes.payloads = sealed;
                 (snapshot, Grafts::default())
             }

@@ -2,14 +2,45 @@
 
 use rusqlite::{OptionalExtension, params};
 use sync_core::feed::ChangeId;
-use sync_core::graft::Grafts;
+use sync_core::graft::{Grafts, Settled};
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::log::Header;
 
 use super::spaces::hash;
 use super::{Result, StoreError, Writer};
 
+/// A stored document as it was sealed.
+#[derive(Debug)]
+pub(in crate::client) struct Sealed {
+    /// What it begins with.
+    pub(in crate::client) snapshot: Option<Vec<u8>>,
+    /// The changes beside that.
+    pub(in crate::client) changes: Vec<Vec<u8>>,
+}
+
+/// How it stands.
+#[derive(Debug)]
+pub(in crate::client) enum Standing {
+    /// As it was sealed: nothing of it was excluded.
+    AsSealed(Sealed),
+    /// Otherwise.
+    Settled(Settled),
+}
+
 impl Writer<'_> {
+    /// A stored document as it stands.
+    pub(in crate::client) fn settle(&self, space: SpaceId, doc: DocId, sealed: Sealed) -> Result<Standing> {
+        let (excluded, base) = (self.exclusions(space, doc)?, self.grafts(space, doc)?);
+        if excluded.is_empty() && base.is_empty() {
+            return Ok(Standing::AsSealed(sealed));
+        }
+        let settled = Grafts::settle(base, &excluded, sealed.snapshot, sealed.changes);
+        settled.map(Standing::Settled).map_err(|error| {
+            tracing::error!(%doc, %error, "an excluded change cannot be taken out of its document");
+            StoreError::Row { table: "exclusions" }
+        })
+    }
+
     /// Notes an exclusion and where it stands in the log; `false` if it was known.
     pub(in crate::client) fn add_exclusion(&self, space: SpaceId, seq: u64, header: &Header) -> Result<bool> {
         let id = header.id;
@@ -41,7 +72,7 @@ impl Writer<'_> {
     }
 
     /// What a document begins with, and all changes beside it that may stand in it, as they were sealed.
-    pub(in crate::client) fn sealed(&self, space: SpaceId, doc: DocId) -> Result<(Option<Vec<u8>>, Vec<Vec<u8>>)> {
+    pub(in crate::client) fn sealed(&self, space: SpaceId, doc: DocId) -> Result<Sealed> {
         let snapshot = self.snapshot(space, doc)?;
         let snapshot = snapshot.map(|(_, of)| self.snapshot_bytes(space, doc, of)).transpose()?;
         let mut statement = self.connection.prepare_cached(
@@ -49,7 +80,7 @@ impl Writer<'_> {
              AND out = 0 AND (verdict IS NULL OR verdict = 0) ORDER BY arrival",
         )?;
         let rows = statement.query_map(params![space.as_bytes(), doc.as_bytes()], |row| row.get(0))?;
-        Ok((snapshot, rows.collect::<std::result::Result<_, _>>()?))
+        Ok(Sealed { snapshot, changes: rows.collect::<std::result::Result<_, _>>()? })
     }
 
     /// Own changes that stand in a document, as they were sealed.

@@ -11,6 +11,7 @@ use sync_core::guard;
 use sync_core::id::{DeviceId, DocId, Hash, SpaceId};
 use sync_core::quarantine::{State, Stored};
 
+use super::exclusions::{Sealed, Standing};
 use super::spaces::hash;
 use super::{Result, StoreError, Writer};
 
@@ -222,14 +223,14 @@ impl Writer<'_> {
             changes.push(StoredChange { id, change: Stored { hash, bytes: row.get(3)?, state, copies }, own });
         }
         let sealed = changes.iter_mut().map(|of| std::mem::take(&mut of.change.bytes)).collect();
-        match self.settle(space, doc, None, sealed)? {
-            Ok(Settled { grafts, hashes, changes: standing, .. }) => {
+        match self.settle(space, doc, Sealed { snapshot: None, changes: sealed })? {
+            Standing::Settled(Settled { grafts, hashes, changes: standing, .. }) => {
                 for (of, (hash, bytes)) in changes.iter_mut().zip(hashes.into_iter().zip(standing)) {
                     (of.change.hash, of.change.bytes) = (hash, bytes);
                     of.change.copies.iter_mut().for_each(|(made, _)| *made = grafts.now(*made));
                 }
             }
-            Err((_, sealed)) => {
+            Standing::AsSealed(Sealed { changes: sealed, .. }) => {
                 changes.iter_mut().zip(sealed).for_each(|(of, bytes)| of.change.bytes = bytes);
             }
         }

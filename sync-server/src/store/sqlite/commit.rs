@@ -21,6 +21,10 @@ use super::{members, row};
 
 /// The server's clock, in milliseconds since 1970. Rows carry it for people; nothing is decided by it.
 pub(super) fn now_ms() -> i64 {
+    #[cfg(feature = "testing")]
+    if let Some(now_ms) = super::simulated::now_ms() {
+        return now_ms;
+    }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

@@ -7,6 +7,17 @@ thread_local! {
     static HERE: Cell<bool> = const { Cell::new(false) };
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
     static FAILED: Cell<bool> = const { Cell::new(false) };
+    static NOW_MS: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// What the clock by which rows are dated shows; `None`: the machine's.
+pub fn set_now_ms(now_ms: Option<i64>) {
+    NOW_MS.set(now_ms);
+}
+
+/// The same.
+pub(super) fn now_ms() -> Option<i64> {
+    NOW_MS.get()
 }
 
 /// What may wait for one live connection, so that few bytes fill it.
