@@ -12,7 +12,7 @@ use automerge::{ActorId, ExpandedChange, ObjType};
 
 use crate::chunk::{Chunk, ChunkError, hash_of, operations_of};
 use crate::code::RejectCode;
-use crate::graft::is_filler;
+use crate::graft;
 use crate::id::{Actor, Hash};
 use crate::limits::{CHANGE_BYTES_MAX, NESTING_DEPTH_MAX, OPERATION_COUNTER_MAX};
 
@@ -107,16 +107,19 @@ fn look<'a>(
     Ok((chunk, guarded))
 }
 
-/// The rest for what passed [`inspect_declared`]: that it has the declared hash, and what [`verify`] checks.
+/// The rest for what passed [`inspect_declared`]: that it has the declared hash, and what [`verify`] checks. What stands in the
+/// place of something that is gone is computed, and nobody writes it.
 pub(crate) fn settle(chunk: &Chunk<'_>, guarded: &Guarded) -> Result<(), RejectCode> {
     if !single::is_sound(chunk) {
-        return verify(chunk.bytes(), guarded).map(drop);
+        verify(chunk.bytes(), guarded)?;
+        let written = graft::fillers(chunk.bytes(), guarded).next().is_none();
+        return if written { Ok(()) } else { Err(RejectCode::Malformed) };
     }
     if hash_of(chunk.bytes()) == guarded.hash { Ok(()) } else { Err(RejectCode::HashMismatch) }
 }
 
 /// The expensive stage, for what passed the cheap one: parsed, canonical, and every operation possible as far as this
-/// change alone can tell. A panic of automerge is caught and counts as malformed.
+/// change alone can tell; also for one that is [grafted](crate::graft). A panic of automerge is caught and counts as malformed.
 pub fn verify(bytes: &[u8], guarded: &Guarded) -> Result<automerge::Change, RejectCode> {
     catch_unwind(|| {
         let change = automerge::Change::try_from(bytes).map_err(|_| RejectCode::Malformed)?;
@@ -258,7 +261,7 @@ impl<'a> Checker<'a> {
             // automerge reads tables and panics on what is put into them.
             OpType::Make(ObjType::Table) => false,
             OpType::Make(_) | OpType::Put(_) => true,
-            OpType::Delete | OpType::Increment(_) => !op.insert && (!op.pred.is_empty() || is_filler(op)),
+            OpType::Delete | OpType::Increment(_) => !op.insert && (!op.pred.is_empty() || graft::is_filler(op)),
             // automerge finds a mark's beginning by its end's id: a lone or misplaced half breaks the saved document.
             OpType::MarkBegin(_) => {
                 op.insert

@@ -4,6 +4,7 @@ use automerge::legacy::{ElementId, Key, MarkData, ObjectId, Op, OpId, OpType, So
 use automerge::{ActorId, ExpandedChange, ObjType};
 
 use crate::chunk::{MAGIC, TYPE_AT};
+use crate::guard::{self, Guarded};
 use crate::id::{Actor, Hash};
 use crate::leb128;
 use crate::strip::frame;
@@ -91,7 +92,7 @@ pub fn nested(actor: Actor, depth: usize) -> Vec<u8> {
 
 /// The author of a change goes on: so many maps more, in what its last operation made.
 pub fn deeper(before: &[u8], levels: u64) -> Vec<u8> {
-    let before = crate::guard::inspect(before).expect("a change to go on from");
+    let before = guard::inspect(before).expect("a change to go on from");
     let (author, last) = (ActorId::from(before.actor), before.max_op());
     let make = |at| Op {
         action: OpType::Make(ObjType::Map),
@@ -100,24 +101,12 @@ pub fn deeper(before: &[u8], levels: u64) -> Vec<u8> {
         pred: SortedVec::new(),
         insert: false,
     };
-    let expanded = ExpandedChange {
-        operations: (0..levels).map(make).collect(),
-        actor_id: author.clone(),
-        hash: None,
-        seq: before.seq + 1,
-        start_op: std::num::NonZeroU64::MIN.saturating_add(last),
-        time: 0,
-        message: None,
-        deps: vec![before.hash.into()],
-        extra_bytes: Vec::new(),
-        author: None,
-    };
-    automerge::Change::from(expanded).raw_bytes().to_vec()
+    next(&before, (0..levels).map(make).collect())
 }
 
 /// The author of a change goes on: counts up, under a key, what no counter is.
 pub fn misplaced_increment(before: &[u8], key: &str, pred: u64) -> Vec<u8> {
-    let before = crate::guard::inspect(before).expect("a change to go on from");
+    let before = guard::inspect(before).expect("a change to go on from");
     let author = ActorId::from(before.actor);
     let op = Op {
         action: OpType::Increment(1),
@@ -126,9 +115,14 @@ pub fn misplaced_increment(before: &[u8], key: &str, pred: u64) -> Vec<u8> {
         pred: SortedVec::from(vec![OpId::new(pred, &author)]),
         insert: false,
     };
+    next(&before, vec![op])
+}
+
+/// The author of a change goes on with any operations whatever.
+fn next(before: &Guarded, operations: Vec<Op>) -> Vec<u8> {
     let expanded = ExpandedChange {
-        operations: vec![op],
-        actor_id: author,
+        operations,
+        actor_id: before.actor.into(),
         hash: None,
         seq: before.seq + 1,
         start_op: std::num::NonZeroU64::MIN.saturating_add(before.max_op()),

@@ -217,6 +217,12 @@ fn what_refers_to_nothing_of_it_stays() {
     for bytes in &stand {
         guard::verify(bytes, &guard::inspect(bytes).unwrap()).unwrap();
     }
+    // It is computed; no device may push it.
+    let mut server = Server::new(SPACE);
+    push(&mut server, 1, Item::create(doc(1), "notes".to_owned())).unwrap();
+    push(&mut server, 1, Item::change(doc(1), hash(&stand[0]), stand[0].clone())).unwrap();
+    let refused = push(&mut server, 1, Item::change(doc(1), hash(&stand[1]), stand[1].clone()));
+    assert_eq!(refused, Err(Some(RejectCode::Malformed)));
     epoch::start(1, 0, &stand, actor(9), &mut || rng.next()).unwrap();
     // Its author goes on under the same actor.
     let next = sealed(&mut shown, vec![put("next", 1i64)], &mut rng);
