@@ -33,7 +33,7 @@ mod readers;
 mod worker;
 
 pub use child::work;
-pub(crate) use folding::bytes_of;
+pub(crate) use folding::{bytes_of, grafts_of, standing};
 pub(crate) use frames::Job;
 pub(crate) use readers::Readers;
 pub use worker::Workshop;

@@ -62,9 +62,21 @@ struct Read {
     ids: BTreeMap<Hash, ChangeId>,
 }
 
-fn standing(grafts: &mut Grafts, sealed: &[u8]) -> Result<Option<Vec<u8>>, Unfolded> {
-    let standing = grafts.stand(sealed).map_err(|_| Unfolded::Stored("a change cannot be grafted"))?;
-    Ok(standing.bytes)
+/// How changes of a document stand.
+pub(crate) async fn grafts_of(registry: &dyn Registry, space: SpaceId, doc: DocId) -> Result<Grafts, Unfolded> {
+    match registry.grafts(space, doc).await? {
+        Some(bytes) => Grafts::decode(&bytes).map_err(|_| Unfolded::Stored("the document's grafts are damaged")),
+        None => Ok(Grafts::default()),
+    }
+}
+
+/// A change as it stands.
+pub(crate) fn standing(grafts: &mut Grafts, sealed: Vec<u8>) -> Result<Vec<u8>, Unfolded> {
+    if grafts.is_empty() {
+        return Ok(sealed);
+    }
+    let standing = grafts.stand(&sealed).map_err(|_| Unfolded::Stored("a change cannot be grafted"))?;
+    Ok(standing.bytes.unwrap_or(sealed))
 }
 
 impl Compactor {
@@ -94,7 +106,7 @@ impl Compactor {
             heads.extend(epoch.changes.last().and_then(|last| guard::inspect(last).ok()).map(|last| last.hash));
             job.changes = epoch.changes;
         }
-        let mut grafts = self.grafts(space, doc).await?;
+        let mut grafts = grafts_of(&*self.registry, space, doc).await?;
         let Read { newest, ids } = self.read(space, &tail, &mut job, &mut heads, &mut grafts).await?;
         let short = sync_core::mutation!("snapshot-lacks-the-newest") && job.changes.len() > 1;
         if short {
@@ -176,13 +188,6 @@ impl Compactor {
         Ok(became.taken > 0)
     }
 
-    async fn grafts(&self, space: SpaceId, doc: DocId) -> Result<Grafts, Unfolded> {
-        match self.registry.grafts(space, doc).await? {
-            Some(bytes) => Grafts::decode(&bytes).map_err(|_| Unfolded::Stored("the document's grafts are damaged")),
-            None => Ok(Grafts::default()),
-        }
-    }
-
     /// What the document's epoch began with.
     async fn epoch(&self, state: &DocumentState) -> Result<Epoch, Unfolded> {
         let found = self.registry.changes_at(state.space, &[state.epoch_seq]).await?;
@@ -241,8 +246,7 @@ impl Compactor {
                 newest = Some(change.hash);
                 ids.entry(change.hash).or_insert(change.id);
                 let sealed = change.bytes.ok_or(Unfolded::Stored("a change behind the snapshot has no payload"))?;
-                let standing = if grafts.is_empty() { None } else { standing(grafts, &sealed)? };
-                job.changes.push(standing.unwrap_or(sealed));
+                job.changes.push(standing(grafts, sealed)?);
             }
         }
         *heads = heads.iter().map(|head| grafts.now(*head)).collect();

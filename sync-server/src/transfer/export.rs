@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use serde_bytes::ByteBuf;
 use sync_core::epoch::Epoch;
 use sync_core::feed::ItemKind;
-use sync_core::graft::Grafts;
 use sync_core::guard;
 use sync_core::id::{DocId, Hash, SpaceId};
 use sync_core::limits::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, SNAPSHOT_BYTES_MAX};
@@ -25,7 +24,7 @@ use super::{END, End, FORMAT, Facts, Line, MANIFEST, Manifest, PART_BYTES_MAX, P
 use super::{TransferError, VERSION};
 use crate::Storage;
 use crate::clock::Clock;
-use crate::compaction::{Failure, Job, Worker, Workshop, bytes_of};
+use crate::compaction::{Failure, Job, Worker, Workshop, bytes_of, grafts_of, standing};
 use crate::config::Compaction;
 use crate::store::inspect::LogRow;
 use crate::store::snapshots::Range;
@@ -242,11 +241,8 @@ impl Out<'_> {
         }
         let (mut snapshot, mut heads, mut after) = (None, BTreeSet::new(), state.epoch_seq);
         let mut begins = Vec::new();
-        let mut grafts = match registry.grafts(self.space, doc).await? {
-            Some(bytes) => Grafts::decode(&bytes)
-                .map_err(|_| TransferError::Unsound(format!("document {doc}: its grafts are damaged")))?,
-            None => Grafts::default(),
-        };
+        let unsound = |error| TransferError::Unsound(format!("document {doc}: {error}"));
+        let mut grafts = grafts_of(&**registry, self.space, doc).await.map_err(unsound)?;
         if state.epoch_seq > 0 {
             fates.epochs.insert(doc, state.epoch_seq);
         }
@@ -259,7 +255,7 @@ impl Out<'_> {
         }
         if let Some(stored) = &state.snapshot {
             let bytes = bytes_of(&**registry, self.space, doc, stored).await;
-            snapshot = Some(bytes.map_err(|error| TransferError::Unsound(format!("document {doc}: {error}")))?);
+            snapshot = Some(bytes.map_err(unsound)?);
             heads.extend(stored.heads.iter().map(|head| grafts.sealed(*head)));
             after = stored.seq;
         }
@@ -289,8 +285,7 @@ impl Out<'_> {
                     if !change.repeats {
                         heads.insert(change.hash);
                     }
-                    let standing = if grafts.is_empty() { None } else { grafts.stand(&payload).ok() };
-                    job.changes.push(standing.and_then(|standing| standing.bytes).unwrap_or(payload));
+                    job.changes.push(standing(&mut grafts, payload).map_err(unsound)?);
                     after = change.seq;
                 }
             }

@@ -189,18 +189,15 @@ fn load(
 
 /// What was excluded of documents, and what is behind changes that are to be.
 fn load_grafts(connection: &Connection, ledger: &mut Ledger, wanted: &Wanted) -> Result<(), StoreError> {
-    let id = ledger.space;
-    let mut grafts = connection.prepare_cached("SELECT bytes FROM grafts WHERE space_id = ?1 AND doc_id = ?2")?;
+    let space = ledger.space;
     for &doc in &wanted.documents {
-        let mut rows = grafts.query(params![id.as_bytes(), doc.as_bytes()])?;
-        if let Some(found) = rows.next()? {
-            let bytes: Vec<u8> = found.get(0)?;
+        if let Some(bytes) = super::snapshots::grafts(connection, space, doc)? {
             ledger.grafts.insert(doc, Grafts::decode(&bytes).map_err(|_| row::corrupt("grafts"))?);
         }
     }
     let mut payloads = connection.prepare_cached(BEHIND)?;
     for &(doc, hash) in &wanted.exclusions {
-        let rows = payloads.query_map(params![id.as_bytes(), doc.as_bytes(), hash.0], |found| found.get(0))?;
+        let rows = payloads.query_map(params![space.as_bytes(), doc.as_bytes(), hash.0], |found| found.get(0))?;
         ledger.behind.insert((doc, hash), rows.collect::<Result<_, _>>()?);
     }
     Ok(())
@@ -208,8 +205,8 @@ fn load_grafts(connection: &Connection, ledger: &mut Ledger, wanted: &Wanted) ->
 
 /// What changes of a document carry from one of them on.
 const BEHIND: &str = "
-    SELECT p.bytes FROM log l JOIN payloads p ON p.space_id = l.space_id AND p.seq = l.seq
-    WHERE l.space_id = ?1 AND +l.doc_id = ?2 AND l.kind = 2 AND l.verdict = 0 AND l.seq >= (
+    SELECT p.bytes FROM log l INDEXED BY log_by_hash JOIN payloads p ON p.space_id = l.space_id AND p.seq = l.seq
+    WHERE l.space_id = ?1 AND l.doc_id = ?2 AND l.kind = 2 AND l.verdict = 0 AND +l.seq >= (
         SELECT min(e.seq) FROM log e WHERE e.space_id = ?1 AND e.doc_id = ?2 AND e.hash = ?3 AND e.kind = 2 AND e.verdict = 0)
     ORDER BY l.seq";
 

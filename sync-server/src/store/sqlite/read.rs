@@ -1,6 +1,6 @@
 //! Pages of the log, and how far a space has come: each as of one moment.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use sync_core::feed::FeedHead;
 use sync_core::id::SpaceId;
 use sync_core::limits::{HEADER_BYTES, SNAPSHOT_INLINE_BYTES_MAX, VECTOR_DEVICES_MAX};
@@ -107,9 +107,7 @@ fn snapshot(
     let (seq, hash, size) = (row::number(found, 0)?, row::hash(found, 1)?, row::number(found, 2)?);
     let mut snapshot =
         Snapshot { doc: header.doc, seq, hash, size, heads: row::hashes(found, 3)?, bytes: None, grafts: None };
-    let mut statement = connection.prepare_cached("SELECT bytes FROM grafts WHERE space_id = ?1 AND doc_id = ?2")?;
-    let key = params![space.as_bytes(), header.doc.as_bytes()];
-    snapshot.grafts = statement.query_row(key, |found| found.get(0)).optional()?.map(Bytes);
+    snapshot.grafts = super::snapshots::grafts(connection, space, header.doc)?.map(Bytes);
     if size <= SNAPSHOT_INLINE_BYTES_MAX.min(bytes_max) as u64 {
         let mut statement = connection.prepare_cached(
             "SELECT bytes FROM snapshot_parts WHERE space_id = ?1 AND doc_id = ?2 AND hash = ?3 AND part = 0",

@@ -86,6 +86,12 @@ fn states(
     Ok(states)
 }
 
+/// How changes of a document stand, as it is stored.
+pub(super) fn grafts(connection: &Connection, space: SpaceId, doc: DocId) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT bytes FROM grafts WHERE space_id = ?1 AND doc_id = ?2")?;
+    Ok(statement.query_row(params![space.as_bytes(), doc.as_bytes()], |found| found.get(0)).optional()?)
+}
+
 fn changes_at(connection: &mut Connection, space: SpaceId, seqs: &[u64]) -> Result<Vec<StoredChange>, StoreError> {
     let moment = connection.transaction()?;
     let mut statement = moment.prepare_cached(
@@ -305,12 +311,7 @@ impl Snapshots for SqliteStore {
     }
 
     async fn grafts(&self, space: SpaceId, doc: DocId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(move |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT bytes FROM grafts WHERE space_id = ?1 AND doc_id = ?2")?;
-            Ok(statement.query_row(params![space.as_bytes(), doc.as_bytes()], |found| found.get(0)).optional()?)
-        })
-        .await
+        self.read(move |connection| grafts(connection, space, doc)).await
     }
 
     async fn put_snapshot_part(
