@@ -10,7 +10,7 @@ use sync_core::hostile;
 use sync_core::id::{Actor, Hash};
 use sync_core::wire::{self, PushAnswer, SCHEMA, SyncRequest, SyncResponse};
 use sync_server::Config;
-use sync_server::compaction::{Round, Workshop};
+use sync_server::compaction::Round;
 use sync_tests::rig::{PATIENCE, Rig, device};
 
 fn eager(config: &mut Config) {
@@ -20,9 +20,13 @@ fn eager(config: &mut Config) {
     config.compaction.retention_days = 0;
 }
 
-fn worker() -> Workshop {
-    let arguments = ["compaction-worker", "1073741824"].map(str::to_owned).to_vec();
-    Workshop::Program { program: env!("CARGO_BIN_EXE_child").into(), arguments }
+/// A server that folds in a process of its own, and two phones.
+fn folded_by_a_worker() -> (Rig, Client, Client) {
+    let mut rig = Rig::with(eager);
+    rig.fold_in(crate::worker());
+    rig.restart();
+    let (one, two) = (rig.phone("ann", 1), rig.phone("ann", 2));
+    (rig, one, two)
 }
 
 fn hash(bytes: &[u8]) -> Hash {
@@ -101,10 +105,7 @@ impl<'a> Hostile<'a> {
 /// sees that. A real worker does.
 #[test]
 fn what_breaks_a_document_is_found_by_folding_and_goes_out_everywhere() {
-    let mut rig = Rig::with(eager);
-    rig.fold_in(worker());
-    rig.restart();
-    let (one, two) = (rig.phone("ann", 1), rig.phone("ann", 2));
+    let (rig, one, two) = folded_by_a_worker();
     let doc = one.create(one.personal_space(), "notes").unwrap();
     put(&doc, "title", "whole");
     sync(&[&one, &two]);
@@ -153,10 +154,7 @@ fn what_breaks_a_document_is_found_by_folding_and_goes_out_everywhere() {
 /// One that every phone takes and writes upon, and that cannot be written down: it counts up what is no counter there.
 #[test]
 fn what_is_written_upon_a_change_that_breaks_the_document_stays() {
-    let mut rig = Rig::with(eager);
-    rig.fold_in(worker());
-    rig.restart();
-    let (one, two) = (rig.phone("ann", 1), rig.phone("ann", 2));
+    let (rig, one, two) = folded_by_a_worker();
     let doc = one.create(one.personal_space(), "notes").unwrap();
     put(&doc, "body", Value::Text("text".to_owned()));
     sync(&[&one, &two]);

@@ -5,7 +5,6 @@ use std::path::Path;
 use sync_client_ffi::{Client, Doc, DocId, SpaceId, Value};
 use sync_core::feed::ItemKind;
 use sync_server::auth::keys::Keys;
-use sync_server::compaction::Workshop;
 use sync_server::store::inspect::LogRow;
 use sync_server::transfer::{self, Imported, TransferError};
 use sync_server::{Config, Storage, open_storage, verify};
@@ -18,11 +17,6 @@ fn eager(config: &mut Config) {
     config.compaction.tail_changes_max = 5;
     config.compaction.pause_ms = 0;
     config.compaction.retention_days = 0;
-}
-
-fn worker() -> Workshop {
-    let arguments = ["compaction-worker", "1073741824"].map(str::to_owned).to_vec();
-    Workshop::Program { program: env!("CARGO_BIN_EXE_child").into(), arguments }
 }
 
 /// Two phones of Ann's that wrote a space with everything in it: compacted documents with and without a tail, one that has few
@@ -92,14 +86,14 @@ async fn open(config: &Config, keys: &Path) -> (Storage, Keys) {
 
 async fn export(config: &Config, keys: &Path, space: SpaceId, file: &Path) {
     let (storage, keys) = open(config, keys).await;
-    let how = (worker(), &config.compaction);
+    let how = (crate::worker(), &config.compaction);
     transfer::export(&storage, &keys.receipts, space, how, file, &mut |_| {}).await.unwrap();
     storage.store.close().await.unwrap();
 }
 
 async fn import(config: &Config, keys: &Path, file: &Path) -> Result<Imported, TransferError> {
     let (storage, keys) = open(config, keys).await;
-    let how = (worker(), &config.compaction);
+    let how = (crate::worker(), &config.compaction);
     let done = transfer::import(&*storage.registry, &keys.receipts, how, file, Some("ann"), &mut |_| {}).await;
     storage.store.close().await.unwrap();
     done

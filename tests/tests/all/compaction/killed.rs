@@ -25,11 +25,6 @@ fn dying(after_us: u64) -> Workshop {
     Workshop::Program { program: "timeout".into(), arguments }
 }
 
-fn living() -> Workshop {
-    let arguments = ["compaction-worker", "1073741824"].map(str::to_owned).to_vec();
-    Workshop::Program { program: env!("CARGO_BIN_EXE_child").into(), arguments }
-}
-
 #[test]
 fn fifty_kills_of_the_worker_lose_nothing() {
     let mut rig = Rig::with(eager);
@@ -64,7 +59,7 @@ fn fifty_kills_of_the_worker_lose_nothing() {
     }
     println!("in {rounds} rounds {killed} times a worker died over a document, {folded} times one was folded");
     // A worker that is let live folds what is left, whatever was over it before; later, where it is suspected by now.
-    rig.fold_in(living());
+    rig.fold_in(crate::worker());
     rig.restart();
     rig.compact();
     let fresh = rig.phone("ann", 2);
@@ -91,7 +86,7 @@ fn a_worker_that_needs_more_memory_than_it_may_take_costs_nobody_anything() {
     assert_eq!(rig.compact(), Round { unfolded: 2, ..Round::default() });
     let (state, left) = stored(&rig, ann.personal_space(), docs[0].id());
     assert!(state.snapshot.is_none() && left > 0 && state.unfolded.is_some_and(|(failures, _)| failures == 1));
-    rig.fold_in(living());
+    rig.fold_in(crate::worker());
     rig.restart();
     assert_eq!(rig.compact(), Round { folded: 2, dropped: 2, ..Round::default() });
     let fresh = rig.phone("ann", 2);

@@ -1,8 +1,5 @@
 //! Server and phones die while an epoch begins: either it has begun for everybody or for nobody, and nothing is lost.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sync_client_ffi::{Client, ClientError, Reason, RejectCode, Value};
@@ -79,18 +76,6 @@ fn a_server_on_sqlite_is_killed_under_a_new_epoch() {
     the_server_is_killed_under_a_new_epoch(&mut Embedded::start());
 }
 
-fn child(command: &str, store: &Path, url: &str, token: &str) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_child"))
-        .args([command.as_ref(), store.as_os_str(), url.as_ref(), token.as_ref()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "begun\n");
-    child
-}
-
 #[test]
 fn phones_are_killed_while_they_start_an_epoch_and_while_they_take_one() {
     let rig = Rig::with(eager);
@@ -101,7 +86,7 @@ fn phones_are_killed_while_they_start_an_epoch_and_while_they_take_one() {
         Client::builder(store).server(rig.url()).token(token).live(false).open().unwrap()
     };
     let killed = |number: usize, command: &str, micros: u64| {
-        let mut child = child(command, &stores[number - 1], &rig.url(), &tokens[number - 1]);
+        let mut child = crate::child(command, &stores[number - 1], &rig.url(), &tokens[number - 1]);
         spin(Duration::from_micros(micros));
         child.kill().unwrap();
         u64::from(!child.wait().unwrap().success())

@@ -1,8 +1,6 @@
 //! Server and phones are killed in the middle of handing back.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -92,19 +90,6 @@ fn a_server_on_sqlite_may_be_killed_while_it_takes_back() {
     the_server_is_killed_while_it_takes_back(&mut Embedded::start());
 }
 
-/// Begins an exchange in a process of its own.
-fn begin(store: &Path, url: &str, token: &str) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_child"))
-        .args(["sync".as_ref(), store.as_os_str(), url.as_ref(), token.as_ref()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "begun\n");
-    child
-}
-
 #[test]
 fn a_phone_may_be_killed_while_it_hands_back() {
     let (folder, mut disaster) = (tempfile::tempdir().unwrap(), Embedded::start());
@@ -114,13 +99,13 @@ fn a_phone_may_be_killed_while_it_hands_back() {
     let mut random = Seeded::new("the phone is killed");
     let mut cut_short = 0;
     for _ in 0..KILLS {
-        let mut child = begin(&store, &url, &token);
+        let mut child = crate::child("sync", &store, &url, &token);
         spin(Duration::from_micros(random.below(120_000)));
         child.kill().unwrap();
         cut_short += u32::from(!child.wait().unwrap().success());
     }
     println!("{cut_short} exchanges were cut short");
     assert!(cut_short > 1);
-    assert!(begin(&store, &url, &token).wait().unwrap().success());
+    assert!(crate::child("sync", &store, &url, &token).wait().unwrap().success());
     all_are_there(&mut disaster, folder.path(), space, &docs);
 }
